@@ -1,0 +1,84 @@
+"""Writes the reference of the PKI application's commands: `docs/pki-commands.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from generators import HEADER, load
+
+PAGE = Path("docs", "pki-commands.md")
+ACCESS = {
+    "always": "anyone",
+    "user": "user PIN",
+    "so": "SO PIN",
+    "user-or-so": "user or SO PIN",
+    "file": "the file's own rule",
+    "key": "the key's own rule",
+}
+"""Of each access rule: what it says to a reader."""
+
+
+def outputs(spec_dir: Path) -> dict[Path, str]:
+    """Generated files by their path from the root of the project."""
+    document = load(spec_dir / "commands" / "pki.toml")
+    words = {word["name"]: word for word in load(spec_dir / "status_words.toml")["status"]}
+    return {PAGE: "\n".join(_page(document, words)) + "\n"}
+
+
+def _page(document: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    application = document["application"]
+    yield "# Commands of the PKI application"
+    yield ""
+    yield HEADER.format(sources="spec/commands/pki.toml")
+    yield ""
+    yield f"Application identifier `{application['aid']}`. What goes into the data fields is in"
+    yield "[pki-application.md](pki-application.md). Classes are without the chaining bit (10)."
+    yield "Every command may also end with one of the general status words, listed last."
+    for command in document["command"]:
+        yield from _command(command, words)
+    yield ""
+    yield "## General status words"
+    yield ""
+    yield from _status(word for word in words.values() if word.get("general"))
+
+
+def _command(command: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    chained = ", may be chained" if command.get("chaining") else ""
+    masked = [
+        what
+        for what, key in (("data", "secret"), ("response", "secret_response"))
+        if command.get(key)
+    ]
+    yield ""
+    yield f"## {command['name']}"
+    yield ""
+    yield f"{command['title'][0].upper()}{command['title'][1:]}. {command['clause']}."
+    yield ""
+    yield "| CLA | INS | P1 | P2 | data | access | masked in traces |"
+    yield "|---|---|---|---|---|---|---|"
+    cells = (
+        _bytes(command["cla"]),
+        _bytes([command["ins"]]),
+        _bytes(command.get("p1", ())),
+        _bytes(command.get("p2", ())),
+        command["data"] + chained,
+        ACCESS[command["access"]],
+        " and ".join(masked) or "nothing",
+    )
+    yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield from _status(words[name] for name in command["status"])
+
+
+def _status(words: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for word in words:
+        code = f"{word['sw']:04X}"
+        digits = word.get("bits", 0) // 4
+        shown = code[: len(code) - digits] + "x" * digits
+        yield f"- `{shown}` {word['title']}"
+
+
+def _bytes(values: Iterable[int]) -> str:
+    return " ".join(f"`{value:02X}`" for value in values) or "any"
