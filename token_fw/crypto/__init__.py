@@ -1,0 +1,88 @@
+"""Algorithms without state: keys of every kind, signatures, decryption, agreement, digests."""
+
+from token_fw.crypto import digest
+from token_fw.crypto.digest import Hash, RunningDigest, digest_info
+from token_fw.crypto.ec import (
+    CURVES,
+    Curve,
+    EcPrivateKey,
+    EcPublicKey,
+    curve_of,
+    ec_private,
+    ec_public,
+)
+from token_fw.crypto.edwards import (
+    EdwardsPrivateKey,
+    EdwardsPublicKey,
+    edwards_private,
+    edwards_public,
+)
+from token_fw.crypto.errors import (
+    CryptoError,
+    DataLength,
+    DecryptionFailed,
+    InvalidKey,
+    InvalidSignature,
+    Unsupported,
+)
+from token_fw.crypto.keys import (
+    CipherScheme,
+    Ecdsa,
+    EdDsa,
+    KeyKind,
+    KeySpec,
+    PrivateKey,
+    PublicKey,
+    RsaOaep,
+    RsaPkcs1,
+    RsaPss,
+    Scheme,
+    SignScheme,
+    generate,
+    load_private,
+    load_public,
+)
+from token_fw.crypto.rsa import RsaPrivateKey, RsaPublicKey, rsa_private, rsa_public
+
+__all__ = [
+    "CURVES",
+    "CipherScheme",
+    "CryptoError",
+    "Curve",
+    "DataLength",
+    "DecryptionFailed",
+    "EcPrivateKey",
+    "EcPublicKey",
+    "Ecdsa",
+    "EdDsa",
+    "EdwardsPrivateKey",
+    "EdwardsPublicKey",
+    "Hash",
+    "InvalidKey",
+    "InvalidSignature",
+    "KeyKind",
+    "KeySpec",
+    "PrivateKey",
+    "PublicKey",
+    "RsaOaep",
+    "RsaPkcs1",
+    "RsaPrivateKey",
+    "RsaPss",
+    "RsaPublicKey",
+    "RunningDigest",
+    "Scheme",
+    "SignScheme",
+    "Unsupported",
+    "curve_of",
+    "digest",
+    "digest_info",
+    "ec_private",
+    "ec_public",
+    "edwards_private",
+    "edwards_public",
+    "generate",
+    "load_private",
+    "load_public",
+    "rsa_private",
+    "rsa_public",
+]

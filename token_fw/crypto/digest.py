@@ -1,0 +1,101 @@
+"""Hash functions: SHA-1, SHA-2 (FIPS 180-4) and SHA-3 (FIPS 202)."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+
+from cryptography.hazmat.primitives import hashes
+
+from token_fw.crypto.errors import DataLength
+
+
+class Hash(StrEnum):
+    """A hash function; the value is its name in hashlib."""
+
+    SHA1 = "sha1"
+    SHA224 = "sha224"
+    SHA256 = "sha256"
+    SHA384 = "sha384"
+    SHA512 = "sha512"
+    SHA3_224 = "sha3_224"
+    SHA3_256 = "sha3_256"
+    SHA3_384 = "sha3_384"
+    SHA3_512 = "sha3_512"
+
+    @property
+    def size(self) -> int:
+        """The digest's length in bytes."""
+        return ALGORITHMS[self].digest_size
+
+
+ALGORITHMS: dict[Hash, hashes.HashAlgorithm] = {
+    Hash.SHA1: hashes.SHA1(),  # noqa: S303  still asked for by OAEP and old signatures
+    Hash.SHA224: hashes.SHA224(),
+    Hash.SHA256: hashes.SHA256(),
+    Hash.SHA384: hashes.SHA384(),
+    Hash.SHA512: hashes.SHA512(),
+    Hash.SHA3_224: hashes.SHA3_224(),
+    Hash.SHA3_256: hashes.SHA3_256(),
+    Hash.SHA3_384: hashes.SHA3_384(),
+    Hash.SHA3_512: hashes.SHA3_512(),
+}
+
+# DER of SEQUENCE { AlgorithmIdentifier { oid, NULL }, OCTET STRING } up to the digest: RFC 8017
+# 9.2 note 1; the SHA-3 identifiers are NIST's 2.16.840.1.101.3.4.2.7 to .10.
+_NIST_HASH_ARC = bytes.fromhex("06096086480165030402")
+_OIDS: dict[Hash, bytes] = {
+    Hash.SHA1: bytes.fromhex("06052B0E03021A"),
+    Hash.SHA256: _NIST_HASH_ARC + b"\x01",
+    Hash.SHA384: _NIST_HASH_ARC + b"\x02",
+    Hash.SHA512: _NIST_HASH_ARC + b"\x03",
+    Hash.SHA224: _NIST_HASH_ARC + b"\x04",
+    Hash.SHA3_224: _NIST_HASH_ARC + b"\x07",
+    Hash.SHA3_256: _NIST_HASH_ARC + b"\x08",
+    Hash.SHA3_384: _NIST_HASH_ARC + b"\x09",
+    Hash.SHA3_512: _NIST_HASH_ARC + b"\x0a",
+}
+
+
+class RunningDigest:
+    """A digest in progress."""
+
+    __slots__ = ("_state", "hash")
+
+    def __init__(self, hash_: Hash) -> None:
+        self.hash = hash_
+        self._state = hashlib.new(hash_.value, usedforsecurity=False)
+
+    def update(self, data: bytes) -> None:
+        """Add data of any length."""
+        self._state.update(data)
+
+    def finish(self) -> bytes:
+        """Give the digest of all data so far, `hash.size` bytes."""
+        return self._state.digest()
+
+    def copy(self) -> RunningDigest:
+        """Give an independent digest that has seen the same data."""
+        twin = RunningDigest.__new__(RunningDigest)
+        twin.hash = self.hash
+        twin._state = self._state.copy()
+        return twin
+
+
+def new(hash_: Hash) -> RunningDigest:
+    """Start a digest."""
+    return RunningDigest(hash_)
+
+
+def compute(hash_: Hash, data: bytes) -> bytes:
+    """Give the digest of data in one step."""
+    return hashlib.new(hash_.value, data, usedforsecurity=False).digest()
+
+
+def digest_info(hash_: Hash, value: bytes) -> bytes:
+    """Give the DER DigestInfo of a digest (RFC 8017 9.2). Raises DataLength for a wrong size."""
+    if len(value) != hash_.size:
+        raise DataLength(f"a digest of {hash_.name} has {hash_.size} bytes, not {len(value)}")
+    identifier = _OIDS[hash_] + b"\x05\x00"
+    body = bytes((0x30, len(identifier))) + identifier + bytes((0x04, len(value))) + value
+    return bytes((0x30, len(body))) + body

@@ -1,0 +1,244 @@
+"""RSA (RFC 8017): signatures and decryption with PKCS #1 v1.5, PSS and OAEP."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import cast
+
+from cryptography import exceptions
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, utils
+from cryptography.hazmat.primitives.asymmetric import rsa as native
+
+from token_fw.crypto import keys
+from token_fw.crypto.digest import ALGORITHMS
+from token_fw.crypto.errors import (
+    DataLength,
+    DecryptionFailed,
+    InvalidKey,
+    InvalidSignature,
+    Unsupported,
+)
+from token_fw.crypto.keys import (
+    Algorithm,
+    CipherScheme,
+    KeyKind,
+    KeySpec,
+    PrivateKey,
+    PublicKey,
+    RsaOaep,
+    RsaPkcs1,
+    RsaPss,
+    SignScheme,
+)
+
+GENERATED_SIZES = (2048, 3072, 4096)
+MIN_BITS, MAX_BITS = 1024, 8192
+_PUBLIC_EXPONENT = 65537
+_PKCS1_OVERHEAD = 11
+_PKCS1 = padding.PKCS1v15()
+# The library takes this in verify as well as in sign; its types know only of sign.
+_AS_IS = cast("hashes.HashAlgorithm", utils.NoDigestInfo())
+
+
+@lru_cache(maxsize=64)
+def _pss(scheme: RsaPss) -> tuple[padding.PSS, utils.Prehashed]:
+    mgf = padding.MGF1(ALGORITHMS[scheme.mgf_hash])
+    return padding.PSS(mgf, scheme.salt_length), utils.Prehashed(ALGORITHMS[scheme.hash])
+
+
+@lru_cache(maxsize=64)
+def _oaep(scheme: RsaOaep) -> padding.OAEP:
+    mgf = padding.MGF1(ALGORITHMS[scheme.mgf_hash])
+    return padding.OAEP(mgf, ALGORITHMS[scheme.hash], scheme.label or None)
+
+
+def _cipher_padding(key: _RsaKey, scheme: CipherScheme, doing: str) -> padding.AsymmetricPadding:
+    if isinstance(scheme, RsaPkcs1):
+        return _PKCS1
+    if isinstance(scheme, RsaOaep):
+        return _oaep(scheme)
+    raise key.cannot(doing, scheme)
+
+
+def _check_pss_length(scheme: RsaPss, data: bytes, bits: int) -> None:
+    """Check the digest's and the salt's length (RFC 8017 9.1.1)."""
+    if len(data) != scheme.hash.size:
+        raise DataLength(f"PSS with {scheme.hash.name} signs {scheme.hash.size} bytes")
+    encoded_length = (bits - 1 + 7) // 8
+    if not 0 <= scheme.salt_length <= encoded_length - scheme.hash.size - 2:
+        raise DataLength("the PSS salt does not fit the key")
+
+
+class _RsaKey(keys.Key):
+    __slots__ = ()
+
+    @property
+    def size(self) -> int:
+        """The modulus' length in bytes: k of RFC 8017."""
+        return (self.spec.bits + 7) // 8
+
+    def _check_pkcs1_length(self, data: bytes) -> None:
+        if len(data) > self.size - _PKCS1_OVERHEAD:
+            raise DataLength(f"at most {self.size - _PKCS1_OVERHEAD} bytes fit the key")
+
+
+class RsaPublicKey(_RsaKey, PublicKey):
+    """A public RSA key of 1024 to 8192 bits."""
+
+    __slots__ = ("_native", "_spec")
+
+    def __init__(self, key: native.RSAPublicKey) -> None:
+        self._native = key
+        self._spec = _checked_spec(key.key_size)
+        if key.public_numbers().n % 2 == 0:
+            raise InvalidKey("the RSA modulus is even")
+
+    @property
+    def spec(self) -> KeySpec:
+        return self._spec
+
+    @property
+    def modulus(self) -> bytes:
+        """n, big-endian without leading zeros."""
+        return _to_bytes(self._native.public_numbers().n)
+
+    @property
+    def exponent(self) -> bytes:
+        """e, big-endian without leading zeros."""
+        return _to_bytes(self._native.public_numbers().e)
+
+    def to_spki(self) -> bytes:
+        return keys.to_spki(self._native)
+
+    def verify(self, scheme: SignScheme, data: bytes, signature: bytes) -> None:
+        try:
+            if isinstance(scheme, RsaPkcs1):
+                self._check_pkcs1_length(data)
+                self._native.verify(signature, data, _PKCS1, _AS_IS)
+            elif isinstance(scheme, RsaPss):
+                _check_pss_length(scheme, data, self.spec.bits)
+                pss, prehashed = _pss(scheme)
+                self._native.verify(signature, data, pss, prehashed)
+            else:
+                raise self.cannot("verify", scheme)
+        except (exceptions.InvalidSignature, ValueError):
+            raise InvalidSignature("the RSA signature is not valid") from None
+        except exceptions.UnsupportedAlgorithm:
+            raise Unsupported("the hash functions of the scheme are not supported") from None
+
+    def encrypt(self, scheme: CipherScheme, data: bytes) -> bytes:
+        chosen = _cipher_padding(self, scheme, "encrypt")
+        if isinstance(scheme, RsaPkcs1):
+            self._check_pkcs1_length(data)
+        elif len(data) > self.size - 2 * scheme.hash.size - 2:
+            raise DataLength("the data is too long for OAEP with this key")
+        try:
+            return self._native.encrypt(data, chosen)
+        except exceptions.UnsupportedAlgorithm:
+            raise Unsupported("the hash functions of the scheme are not supported") from None
+
+
+class RsaPrivateKey(_RsaKey, PrivateKey):
+    """A private RSA key of 1024 to 8192 bits with two primes."""
+
+    __slots__ = ("_native", "_spec")
+
+    def __init__(self, key: native.RSAPrivateKey) -> None:
+        self._native = key
+        self._spec = _checked_spec(key.key_size)
+
+    @property
+    def spec(self) -> KeySpec:
+        return self._spec
+
+    def public(self) -> RsaPublicKey:
+        return RsaPublicKey(self._native.public_key())
+
+    def to_pkcs8(self) -> bytes:
+        return keys.to_pkcs8(self._native)
+
+    def sign(self, scheme: SignScheme, data: bytes) -> bytes:
+        try:
+            if isinstance(scheme, RsaPkcs1):
+                self._check_pkcs1_length(data)
+                return self._native.sign(data, _PKCS1, _AS_IS)
+            if isinstance(scheme, RsaPss):
+                _check_pss_length(scheme, data, self.spec.bits)
+                pss, prehashed = _pss(scheme)
+                return self._native.sign(data, pss, prehashed)
+        except exceptions.UnsupportedAlgorithm:
+            raise Unsupported("the hash functions of the scheme are not supported") from None
+        raise self.cannot("sign", scheme)
+
+    def decrypt(self, scheme: CipherScheme, data: bytes) -> bytes:
+        chosen = _cipher_padding(self, scheme, "decrypt")
+        if len(data) != self.size:
+            raise DataLength(f"a cryptogram for this key has {self.size} bytes")
+        try:
+            return self._native.decrypt(data, chosen)
+        except exceptions.UnsupportedAlgorithm:
+            raise Unsupported("the hash functions of the scheme are not supported") from None
+        except ValueError:
+            # Every cause reads alike: a difference would help whoever probes the padding.
+            raise DecryptionFailed("the cryptogram could not be decrypted") from None
+
+
+def rsa_private(
+    p: bytes, q: bytes, dp: bytes, dq: bytes, qinv: bytes, *, e: bytes | None = None
+) -> RsaPrivateKey:
+    """Make a key from its CRT numbers (RFC 8017 3.2), each big-endian.
+
+    The public exponent follows from dp where it is not given. Primality and consistency are
+    checked. Raises InvalidKey, or Unsupported for a size outside 1024 to 8192 bits.
+    """
+    prime_p, prime_q, exponent_p, exponent_q = (int.from_bytes(x, "big") for x in (p, q, dp, dq))
+    _checked_spec((prime_p * prime_q).bit_length())
+    try:
+        exponent = int.from_bytes(e, "big") if e is not None else pow(exponent_p, -1, prime_p - 1)
+        d = pow(exponent, -1, math.lcm(prime_p - 1, prime_q - 1))
+        public = native.RSAPublicNumbers(exponent, prime_p * prime_q)
+        numbers = native.RSAPrivateNumbers(
+            prime_p, prime_q, d, exponent_p, exponent_q, int.from_bytes(qinv, "big"), public
+        )
+        return RsaPrivateKey(numbers.private_key())
+    except ValueError:
+        raise InvalidKey("the RSA numbers do not belong together") from None
+
+
+def rsa_public(n: bytes, e: bytes) -> RsaPublicKey:
+    """Make a key from modulus and exponent, big-endian. Raises InvalidKey or Unsupported."""
+    numbers = native.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big"))
+    try:
+        return RsaPublicKey(numbers.public_key())
+    except ValueError:
+        raise InvalidKey("the RSA public key is not valid") from None
+
+
+def _checked_spec(bits: int) -> KeySpec:
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise Unsupported(f"RSA keys have {MIN_BITS} to {MAX_BITS} bits, not {bits}")
+    return KeySpec.rsa(bits)
+
+
+def _to_bytes(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _generate(spec: KeySpec) -> RsaPrivateKey:
+    if spec.bits not in GENERATED_SIZES:
+        raise Unsupported(f"RSA keys of {spec.bits} bits are not generated")
+    return RsaPrivateKey(native.generate_private_key(_PUBLIC_EXPONENT, spec.bits))
+
+
+keys.register(
+    Algorithm(
+        kind=KeyKind.RSA,
+        native_private=native.RSAPrivateKey,
+        native_public=native.RSAPublicKey,
+        generate=_generate,
+        wrap_private=RsaPrivateKey,
+        wrap_public=RsaPublicKey,
+    )
+)
