@@ -1,0 +1,150 @@
+"""Another process that uses the library: an application of its own, told what to do by a test.
+
+Run as a module it reads requests ``[name, arguments…]`` and writes ``{"result": …}`` or
+``{"error": "CKR_…"}``, a line of JSON each.
+"""
+
+import json
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from host_tools import objects
+from host_tools.cryptoki import Cryptoki, CryptokiError, Session
+from pkcs11_module import _constants as ck
+from token_fw.crypto import Ecdsa, digest
+
+MESSAGE = b"one of two applications"
+
+
+class Refused(Exception):
+    """The library's answer in the other process; its text is the CKR_ name."""
+
+
+class RemoteApplication:
+    """The other process, after its C_Initialize. Its methods are those of :class:`_Worker`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "host_tools.testing.application"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def send(self, name: str, *arguments: object) -> None:
+        """Ask without waiting for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        """The answer to the oldest request. Raises Refused."""
+        assert self.process.stdout is not None
+        answer = json.loads(self.process.stdout.readline())
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer["result"]
+
+    def call(self, name: str, *arguments: object) -> Any:
+        self.send(name, *arguments)
+        return self.answer()
+
+
+class _Worker:
+    """What the other process can do."""
+
+    def __init__(self) -> None:
+        self.library = Cryptoki()
+        self.library.initialize()
+        self.session: Session | None = None
+        self.slot = 0
+
+    def _open(self) -> Session:
+        assert self.session is not None
+        return self.session
+
+    def open(self, slot: int) -> None:
+        """Open a read-write session."""
+        self.slot = slot
+        self.session = self.library.open_session(slot)
+
+    def login(self, pin: str) -> None:
+        self._open().login(ck.CKU_USER, pin.encode())
+
+    def login_so(self, pin: str) -> None:
+        self._open().login(ck.CKU_SO, pin.encode())
+
+    def logout(self) -> None:
+        self._open().logout()
+
+    def state(self) -> int:
+        """The session's CKS_ state."""
+        return self._open().info().state
+
+    def generate(self, kind: str, label: str) -> None:
+        session = self._open()
+        objects.generate(session, objects.SPECS[kind], label, objects.new_id(session))
+
+    def labels(self) -> list[str]:
+        """Labels of all keys this application sees, with the halves it sees."""
+        found = objects.find_keys(self._open())
+        return sorted(
+            f"{key.label}:{'private' if key.private else ''}{'public' if key.public else ''}"
+            for key in found
+        )
+
+    def sign(self, label: str) -> bool:
+        """Sign with an EC key and verify with its public half, outside of the token."""
+        session = self._open()
+        key = objects.find_key(session, label)
+        hashed = digest.compute(digest.Hash.SHA256, MESSAGE)
+        signature = session.sign(ck.CKM_ECDSA, key.private, hashed)
+        objects.public_key(session, key.public).verify(Ecdsa(), hashed, signature)
+        return True
+
+    def destroy(self, label: str) -> None:
+        session = self._open()
+        key = objects.find_key(session, label)
+        for handle in filter(None, (key.private, key.public)):
+            session.destroy(handle)
+
+    def token_present(self) -> bool:
+        return bool(self.library.slot_info(self.slot).flags & ck.CKF_TOKEN_PRESENT)
+
+    def slots(self) -> list[int]:
+        return self.library.slots()
+
+    def restart(self) -> None:
+        """C_Finalize and C_Initialize."""
+        self.library.finalize()
+        self.library.initialize()
+
+
+def _serve() -> None:
+    worker = _Worker()
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer: dict[str, object] = {"result": getattr(worker, name)(*arguments)}
+        except CryptokiError as error:
+            answer = {"error": error.name}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()

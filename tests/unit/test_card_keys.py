@@ -1,0 +1,423 @@
+"""Private keys: made, imported, used, refused. Every result is checked with `cryptography`."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
+
+from apdu import tlv
+from apdu.codec import Command
+from apdu.model import SW
+from tests import cards
+from tests.cards import DECIPHER, GENERATE, SIGN
+from token_fw import crypto
+
+MESSAGE = b"a message to sign"
+HASHES = (
+    hashes.SHA1(),
+    hashes.SHA224(),
+    hashes.SHA256(),
+    hashes.SHA384(),
+    hashes.SHA512(),
+    hashes.SHA3_224(),
+    hashes.SHA3_256(),
+    hashes.SHA3_384(),
+    hashes.SHA3_512(),
+)
+CURVES = {
+    "2A8648CE3D030107": ec.SECP256R1(),
+    "2B81040022": ec.SECP384R1(),
+    "2B81040023": ec.SECP521R1(),
+}
+NOT_SATISFIED = SW.SECURITY_STATUS_NOT_SATISFIED
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+
+def oid(value: str) -> bytes:
+    return tlv.encode(0x06, bytes.fromhex(value))
+
+
+def digest_of(hash_: hashes.HashAlgorithm) -> bytes:
+    digest = hashes.Hash(hash_)
+    digest.update(MESSAGE)
+    return digest.finalize()
+
+
+def raw_of(public: ed25519.Ed25519PublicKey | x25519.X25519PublicKey) -> bytes:
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def import_rsa(client: cards.Client, reference: int = 0, extra: bytes = b"") -> None:
+    client.ok(cards.mse(GENERATE, cards.RSA_2048, reference))
+    client.ok(cards.put_key(cards.rsa_template(RSA_KEY) + extra))
+
+
+def sign(client: cards.Client, algorithm: int, data: bytes, extra: bytes = b"") -> bytes:
+    client.ok(cards.mse(SIGN, algorithm, 0, extra))
+    return client.ok(cards.sign(data))
+
+
+@pytest.mark.parametrize(("kind", "bits"), [(0xF3, 2048), (0xF4, 3072), (0xF5, 4096)])
+def test_rsa_keys_are_made_and_sign(kind: int, bits: int) -> None:
+    client = cards.logged_in()
+    client.ok(cards.mse(GENERATE, kind, 0))
+    objects = cards.public_objects(client.ok(Command(0, 0x46, 0x42, 0, b"", cards.ALL)))
+    assert (len(objects[0x81]) * 8, objects[0x82]) == (bits, b"\x01\x00\x01")
+    public = rsa.RSAPublicNumbers(65537, int.from_bytes(objects[0x81], "big")).public_key()
+    info = bytes.fromhex("3031300D060960864801650304020105000420") + digest_of(hashes.SHA256())
+    cards.check_pkcs1(public, MESSAGE, sign(client, cards.PKCS1, info))
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_ec_keys_are_made_sign_and_agree(curve: str) -> None:
+    client = cards.logged_in()
+    client.ok(cards.mse(GENERATE, cards.EC, 0))
+    answer = client.ok(cards.generate(oid(curve)))
+    public = ec.EllipticCurvePublicKey.from_encoded_point(CURVES[curve], cards.point_of(answer))
+    for hash_ in HASHES[:5]:
+        signature = sign(client, cards.ECDSA, digest_of(hash_))
+        public.verify(signature, MESSAGE, ec.ECDSA(hash_))
+    peer = ec.generate_private_key(CURVES[curve])
+    point = peer.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    client.ok(cards.mse(DECIPHER, cards.ECDH, 0))
+    assert client.ok(cards.derive(point)) == peer.exchange(ec.ECDH(), public)
+
+
+def test_an_ecdsa_signature_is_der_whatever_its_numbers_are() -> None:
+    client = cards.logged_in()
+    point = cards.make_key(client, 0)
+    client.ok(cards.mse(SIGN, cards.ECDSA, 0))
+    lengths = set()
+    for number in range(600):
+        digest = number.to_bytes(32, "big")
+        signature = client.ok(cards.sign(digest))
+        cards.check_ecdsa(point, digest, signature)
+        lengths.add(len(signature))
+    assert lengths >= {70, 71, 72}
+
+
+def test_ed25519_keys_are_made_and_sign_messages_of_any_length() -> None:
+    client = cards.logged_in()
+    raw = cards.make_key(client, 0, cards.ED25519)
+    for message in (b"", MESSAGE, bytes(1 << 16)):
+        cards.check_eddsa(raw, message, sign(client, cards.EDDSA, message))
+    assert client.status(cards.sign(bytes((1 << 16) + 1))) == SW.WRONG_LENGTH
+
+
+def test_x25519_keys_are_made_and_agree() -> None:
+    client = cards.logged_in()
+    public = x25519.X25519PublicKey.from_public_bytes(cards.make_key(client, 0, cards.X25519))
+    peer = x25519.X25519PrivateKey.generate()
+    client.ok(cards.mse(DECIPHER, cards.ECDH, 0))
+    assert client.ok(cards.derive(raw_of(peer.public_key()))) == peer.exchange(public)
+    assert client.status(cards.derive(bytes(32))) == SW.INCORRECT_DATA
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_pss_with_every_hash(number: int) -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    hash_, mgf = HASHES[number - 1], HASHES[9 - number]
+    extra = bytes((0xC1, 1, number, 0xC2, 1, 10 - number, 0xC3, 2, 0, 17))
+    signature = sign(client, cards.PSS, digest_of(hash_), extra)
+    scheme = padding.PSS(padding.MGF1(mgf), 17)
+    RSA_KEY.public_key().verify(signature, MESSAGE, scheme, hash_)
+
+
+@pytest.mark.parametrize("hash_", HASHES[:5], ids=lambda hash_: hash_.name)
+def test_pss_without_parameters_follows_the_length_of_the_digest(
+    hash_: hashes.HashAlgorithm,
+) -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    signature = sign(client, cards.PSS, digest_of(hash_))
+    scheme = padding.PSS(padding.MGF1(hash_), hash_.digest_size)
+    RSA_KEY.public_key().verify(signature, MESSAGE, scheme, hash_)
+    assert client.status(cards.sign(bytes(33))) == SW.WRONG_LENGTH
+
+
+def test_pkcs1_signs_what_fits_as_it_is() -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    for data in (b"x", bytes(range(245))):
+        signature = sign(client, cards.PKCS1, data)
+        recovered = RSA_KEY.public_key().recover_data_from_signature(
+            signature, padding.PKCS1v15(), None
+        )
+        assert recovered == data
+    assert client.status(cards.sign(bytes(246))) == SW.WRONG_LENGTH
+
+
+def test_rsa_decrypts_with_pkcs1_and_oaep() -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    public = RSA_KEY.public_key()
+    client.ok(cards.mse(DECIPHER, cards.PKCS1, 0))
+    assert client.ok(cards.decipher(public.encrypt(MESSAGE, padding.PKCS1v15()))) == MESSAGE
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    client.ok(cards.mse(DECIPHER, cards.OAEP, 0))
+    assert client.ok(cards.decipher(public.encrypt(MESSAGE, oaep))) == MESSAGE
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA512()), hashes.SHA256(), b"label")
+    extra = bytes((0xC1, 1, 3, 0xC2, 1, 5)) + tlv.encode(0xC4, b"label")
+    client.ok(cards.mse(DECIPHER, cards.OAEP, 0, extra))
+    cryptogram = public.encrypt(MESSAGE, oaep)
+    assert client.ok(cards.decipher(cryptogram)) == MESSAGE
+    assert client.status(cards.decipher(cryptogram[:-1])) == SW.WRONG_LENGTH
+    assert client.status(cards.decipher(bytes(256))) == SW.INCORRECT_DATA
+    assert client.status(cards.derive(b"\x04" + bytes(64))) == SW.CONDITIONS_NOT_SATISFIED
+
+
+def test_imported_keys_are_the_ones_that_were_sent() -> None:
+    client = cards.logged_in()
+    curve_key, seed = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+    d = curve_key.private_numbers().private_value.to_bytes(32, "big")
+    client.ok(cards.mse(GENERATE, cards.EC, 0))
+    client.ok(cards.put_key(tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, d))))
+    curve_key.public_key().verify(
+        sign(client, cards.ECDSA, digest_of(hashes.SHA256())),
+        digest_of(hashes.SHA256()),
+        ec.ECDSA(utils.Prehashed(hashes.SHA256())),
+    )
+    raw = seed.private_bytes_raw()
+    client.ok(cards.mse(GENERATE, cards.ED25519, 0))
+    client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, raw))))
+    seed.public_key().verify(sign(client, cards.EDDSA, MESSAGE), MESSAGE)
+    agreement = x25519.X25519PrivateKey.generate()
+    client.ok(cards.mse(GENERATE, cards.X25519, 1))
+    client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, agreement.private_bytes_raw()))))
+    assert cards.point_of(client.ok(cards.public_key())) == raw_of(agreement.public_key())
+
+
+def test_keys_outlive_a_restart() -> None:
+    bench = cards.operational()
+    client = cards.logged_in(bench)
+    import_rsa(client)
+    point = cards.make_key(client, 1000)
+    again = cards.logged_in(bench.restarted())
+    assert sign(again, cards.PKCS1, b"x")
+    again.ok(cards.mse(SIGN, cards.ECDSA, 1000))
+    cards.check_ecdsa(point, bytes(32), again.ok(cards.sign(bytes(32))))
+
+
+def test_the_list_of_keys_says_what_each_is() -> None:
+    client = cards.logged_in()
+    import_rsa(client, 7, cards.attributes(0x02))
+    cards.make_key(client, 300, cards.EC, cards.attributes(0x04, cards.ALWAYS_AUTHENTICATE))
+    cards.make_key(client, 301, cards.X25519)
+    listed = cards.key_list(client)
+    assert listed[7] == {0x84: b"\0\x07", 0x80: b"\xf3", 0x9C: b"\x02", 0x9D: b"\0"}
+    assert listed[300] == {
+        0x84: b"\x01\x2c",
+        0x80: b"\xec",
+        0x06: cards.P256_OID,
+        0x9C: b"\x04",
+        0x9D: b"\x01",
+    }
+    assert listed[301][0x9C] == b"\x04"
+
+
+def test_a_new_key_replaces_the_old_one_and_a_deleted_one_is_gone() -> None:
+    client = cards.logged_in()
+    first = cards.make_key(client, 0)
+    second = cards.make_key(client, 0)
+    assert first != second
+    cards.check_ecdsa(second, bytes(32), sign(client, cards.ECDSA, bytes(32)))
+    client.ok(cards.delete_key(0))
+    assert client.status(cards.sign(bytes(32))) == SW.REFERENCED_DATA_NOT_FOUND
+    assert client.status(cards.delete_key(0)) == SW.REFERENCED_DATA_NOT_FOUND
+    assert client.status(cards.public_key()) == SW.REFERENCED_DATA_NOT_FOUND
+    assert client.status(cards.delete_key(0xFFFF)) == SW.REFERENCED_DATA_NOT_FOUND
+
+
+def test_a_key_is_used_only_as_it_may_be() -> None:
+    client = cards.logged_in()
+    import_rsa(client, 0, cards.attributes(0x02))
+    client.ok(cards.mse(SIGN, cards.PKCS1, 0))
+    assert client.status(cards.sign(b"x")) == SW.CONDITIONS_NOT_SATISFIED
+    import_rsa(client, 0, cards.attributes(0x01))
+    client.ok(cards.mse(DECIPHER, cards.PKCS1, 0))
+    assert client.status(cards.decipher(bytes(256))) == SW.CONDITIONS_NOT_SATISFIED
+    point = cards.make_key(client, 1, cards.EC, cards.attributes(0x01))
+    client.ok(cards.mse(DECIPHER, cards.ECDH, 1))
+    assert client.status(cards.derive(point)) == SW.CONDITIONS_NOT_SATISFIED
+
+
+def test_an_algorithm_needs_a_key_of_its_kind_also_after_the_choice() -> None:
+    client = cards.logged_in()
+    cards.make_key(client, 0)
+    assert client.status(cards.mse(SIGN, cards.EDDSA, 0)) == SW.CONDITIONS_NOT_SATISFIED
+    assert client.status(cards.mse(SIGN, cards.ECDSA, 1)) == SW.REFERENCED_DATA_NOT_FOUND
+    client.ok(cards.mse(SIGN, cards.ECDSA, 0))
+    cards.make_key(client, 0, cards.ED25519)
+    assert client.status(cards.sign(bytes(32))) == SW.CONDITIONS_NOT_SATISFIED
+
+
+def always_authenticate() -> cards.Client:
+    client = cards.logged_in()
+    cards.make_key(client, 0, cards.EC, cards.attributes(0x01, cards.ALWAYS_AUTHENTICATE))
+    cards.make_key(client, 1)
+    client.ok(cards.mse(SIGN, cards.ECDSA, 0))
+    return client
+
+
+def test_an_always_authenticate_key_wants_the_pin_before_every_use() -> None:
+    client = always_authenticate()
+    assert client.status(cards.sign(bytes(32))) == NOT_SATISFIED
+    for _ in range(2):
+        client.log_in()
+        client.ok(cards.mse(SIGN, cards.ECDSA, 0))
+        client.ok(cards.sign(bytes(32)))
+        assert client.status(cards.sign(bytes(32))) == NOT_SATISFIED
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        cards.get_data(2),
+        cards.verify(cards.USER),
+        cards.verify(cards.SO, cards.SO_PIN),
+        cards.select(b""),
+        cards.select(b"\x50\x15"),
+        Command(0x00, 0xFE, 0, 0),
+        Command(0x00, 0xC0, 0, 0, b"", 1),
+        Command(0x04, 0x22, 0, 0),
+    ],
+    ids=str,
+)
+def test_any_other_command_takes_the_consent_away(between: Command) -> None:
+    client = always_authenticate()
+    client.log_in()
+    client.status(between)
+    assert client.status(cards.sign(bytes(32))) == NOT_SATISFIED
+    client.ok(cards.mse(SIGN, cards.ECDSA, 1))
+    client.ok(cards.sign(bytes(32)))
+
+
+def test_consent_is_used_up_by_another_key_and_by_a_failed_use() -> None:
+    client = always_authenticate()
+    client.log_in()
+    client.ok(cards.mse(SIGN, cards.ECDSA, 1))
+    client.ok(cards.sign(bytes(32)))
+    client.ok(cards.mse(SIGN, cards.ECDSA, 0))
+    assert client.status(cards.sign(bytes(32))) == NOT_SATISFIED
+    client.log_in()
+    assert client.status(cards.sign(b"")) == SW.WRONG_LENGTH
+    assert client.status(cards.sign(bytes(32))) == NOT_SATISFIED
+
+
+def test_a_chained_signature_is_one_use() -> None:
+    client = always_authenticate()
+    short = cards.Client(client.transport, extended=False)
+    short.log_in()
+    short.ok(cards.mse(SIGN, cards.ECDSA, 0))
+    short.ok(cards.sign(bytes(300)))
+    assert short.status(cards.sign(bytes(300))) == NOT_SATISFIED
+
+
+@pytest.mark.parametrize(
+    ("template", "data", "sw"),
+    [
+        (SIGN, b"", SW.WRONG_LENGTH),
+        (SIGN, b"\x80\x01\x21", SW.INCORRECT_DATA),
+        (SIGN, b"\x84\x01\x00", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x21\x84\x00", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x21\x84\x02\x04\x00", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x21\x84\x01\x00\x83\x01\x00", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x21\x84\x01\x00\xc1\x01\x03", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x13\x84\x01\x00", SW.FUNCTION_NOT_SUPPORTED),
+        (SIGN, b"\x80\x01\x12\x84\x01\x00\xc2\x01\x03", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x12\x84\x01\x00\xc1\x01\x0a", SW.INCORRECT_DATA),
+        (SIGN, b"\x80\x01\x12\x84\x01\x00\xc1\x01\x03\xc3\x01\x20", SW.INCORRECT_DATA),
+        (DECIPHER, b"\x80\x01\x12\x84\x01\x00", SW.FUNCTION_NOT_SUPPORTED),
+        (GENERATE, b"\x80\x01\xf6\x84\x01\x00", SW.FUNCTION_NOT_SUPPORTED),
+        (GENERATE, b"\x80\x01\xf3\x84\x01\x00\xc1\x01\x01", SW.INCORRECT_DATA),
+    ],
+)
+def test_a_malformed_choice_is_refused(template: int, data: bytes, sw: int) -> None:
+    client = cards.logged_in()
+    assert client.status(Command(0x00, 0x22, 0x41, template, data)) == sw
+
+
+def test_nothing_is_done_without_a_choice() -> None:
+    client = cards.logged_in()
+    for command in (
+        cards.generate(cards.p256()),
+        cards.put_key(cards.rsa_template(RSA_KEY)),
+        cards.public_key(),
+        cards.sign(b"x"),
+        cards.decipher(b"x"),
+    ):
+        assert client.status(command) == SW.CONDITIONS_NOT_SATISFIED
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "sw"),
+    [
+        (cards.EC, b"", SW.WRONG_LENGTH),
+        (cards.EC, tlv.encode(0xE0, tlv.encode(0x88, b"\x07")), SW.INCORRECT_DATA),
+        (cards.EC, tlv.encode(0xE0, cards.p256()), SW.INCORRECT_DATA),
+        (cards.EC, tlv.encode(0xE0, cards.p256() + b"\x88\x01\x00"), SW.INCORRECT_DATA),
+        (cards.EC, tlv.encode(0xE0, cards.p256() + b"\x88\x20" + b"\xff" * 32), SW.INCORRECT_DATA),
+        (cards.EC, tlv.encode(0xE0, b"\x06\x01\x2a\x88\x01\x07"), SW.FUNCTION_NOT_SUPPORTED),
+        (cards.EC, cards.rsa_template(RSA_KEY), SW.INCORRECT_DATA),
+        (0xF4, cards.rsa_template(RSA_KEY), SW.INCORRECT_DATA),
+        (cards.RSA_2048, cards.rsa_template(RSA_KEY)[:-1], SW.INCORRECT_DATA),
+        (cards.RSA_2048, cards.rsa_template(RSA_KEY) + b"\xe2\x03\x80\x01\x08", SW.INCORRECT_DATA),
+        (cards.RSA_2048, cards.rsa_template(RSA_KEY) + b"\xe2\x03\x81\x01\x02", SW.INCORRECT_DATA),
+        (cards.RSA_2048, tlv.encode(0xE0, cards.p256() + b"\x88\x01\x07"), SW.INCORRECT_DATA),
+        (cards.ED25519, tlv.encode(0xE0, b"\x88\x1f" + bytes(31)), SW.INCORRECT_DATA),
+        (cards.ED25519, tlv.encode(0xE0, cards.p256() + b"\x88\x20" + bytes(32)), 0x6A80),
+    ],
+)
+def test_what_is_no_private_key_of_the_kind_is_not_imported(
+    kind: int, template: bytes, sw: int
+) -> None:
+    bench = cards.operational()
+    client = cards.logged_in(bench)
+    client.ok(cards.mse(GENERATE, kind, 0))
+    before = bench.digest()
+    assert client.status(cards.put_key(template)) == sw
+    assert bench.digest() == before
+
+
+def test_rsa_numbers_that_do_not_belong_together_are_refused() -> None:
+    client = cards.logged_in()
+    client.ok(cards.mse(GENERATE, cards.RSA_2048, 0))
+    other = rsa.generate_private_key(65537, 2048)
+    (mine,), (theirs,) = (tlv.parse(cards.rsa_template(key)) for key in (RSA_KEY, other))
+    mixed = b"".join(
+        tlv.encode(one.tag, two.value if one.tag == 0x95 else one.value)
+        for one, two in zip(tlv.parse(mine.value), tlv.parse(theirs.value), strict=True)
+    )
+    assert client.status(cards.put_key(tlv.encode(0x7F48, mixed))) == SW.INCORRECT_DATA
+
+
+def test_a_key_made_while_the_pin_changes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = cards.operational()
+    client, other = cards.logged_in(bench), bench.client()
+
+    def slowly(spec: crypto.KeySpec) -> crypto.PrivateKey:
+        other.ok(cards.change(cards.USER, cards.USER_PIN, b"123456"))
+        return crypto.generate(spec)
+
+    monkeypatch.setattr("token_fw.apps.pki.key_commands.generate", slowly)
+    client.ok(cards.mse(GENERATE, cards.EC, 0))
+    assert client.status(cards.generate(cards.p256())) == NOT_SATISFIED
+    assert cards.key_list(client) == {}
+
+
+def test_the_public_part_is_read_without_a_pin() -> None:
+    bench = cards.operational()
+    point = cards.make_key(cards.logged_in(bench), 5)
+    client = bench.client()
+    client.ok(Command(0x00, 0x22, 0x41, GENERATE, b"\x84\x01\x05"))
+    assert cards.point_of(client.ok(cards.public_key())) == point
+
+
+def test_challenges_are_as_long_as_asked_and_differ() -> None:
+    client = cards.Bench().client()
+    assert [len(client.ok(cards.challenge(length))) for length in (1, 8, 5000)] == [1, 8, 5000]
+    assert client.ok(cards.challenge(16)) != client.ok(cards.challenge(16))

@@ -1,0 +1,136 @@
+"""Private keys and PINs are in no response and in no line of a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+
+from apdu import tlv
+from apdu.codec import Command, Response
+from apdu.trace import Trace
+from apdu.transport import Transport
+from tests import cards
+from token_fw.apps.pki import commands
+from token_fw.card import Card, Profile, personalise
+from token_fw.env import Env
+from token_fw.pin import PinRecord
+from token_fw.storage.sqlite import SqliteStore
+
+PIN, NEW_PIN = b"ninth-of-may", b"tenth-of-may"
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+
+class Listener:
+    """Keeps every byte that the card answers."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.responses: list[bytes] = []
+
+    def transceive(self, command: bytes) -> bytes:
+        response = self.inner.transceive(command)
+        self.responses.append(response)
+        return response
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def imported() -> dict[bytes, tuple[int, bytes]]:
+    """Secrets to look for, and under which kind and template they were sent."""
+    numbers = RSA_KEY.private_numbers()
+    curve = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
+    d = curve.to_bytes(32, "big")
+    rsa_template = cards.rsa_template(RSA_KEY)
+    secrets = {
+        number(value): (cards.RSA_2048, rsa_template)
+        for value in (numbers.p, numbers.q, numbers.d, numbers.iqmp, numbers.dmp1, numbers.dmq1)
+    }
+    secrets[d] = cards.EC, tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, d))
+    for kind, seed in (
+        (cards.ED25519, ed25519.Ed25519PrivateKey.generate().private_bytes_raw()),
+        (cards.X25519, x25519.X25519PrivateKey.generate().private_bytes_raw()),
+    ):
+        secrets[seed] = kind, tlv.encode(0xE0, tlv.encode(0x88, seed))
+    return secrets
+
+
+def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> None:
+    client = cards.Client(transport)
+    client.ok(cards.initialize(cards.SO_PIN, [(b"\x2f\x00", cards.fcp(b"\x2f\x00"), b"file")]))
+    client.ok(cards.reset_by_so(PIN))
+    client.log_in(cards.USER, PIN)
+    short = cards.Client(transport, extended=False)
+    short.log_in(cards.USER, PIN)
+    for reference, (kind, template) in enumerate(secrets.values()):
+        for sender in (short, client):
+            sender.ok(cards.mse(cards.GENERATE, kind, reference))
+            sender.ok(cards.put_key(template))
+        client.ok(cards.public_key())
+    for reference, algorithm in ((0, cards.PKCS1), (6, cards.ECDSA), (7, cards.EDDSA)):
+        client.ok(cards.mse(cards.SIGN, algorithm, reference))
+        client.ok(cards.sign(bytes(32)))
+    for what in (1, 2, 3, 4):
+        client.ok(cards.get_data(what))
+    client.ok(cards.change(cards.USER, PIN, NEW_PIN))
+    client.status(cards.verify(cards.USER, PIN))
+    client.ok(cards.unblock(cards.SO_PIN, NEW_PIN))
+    # Nothing but the file's content can be read, whatever is asked for.
+    for p1 in range(0x80):
+        client.status(Command(0x00, 0xB0, p1, 0x00, b"", 256))
+        client.status(Command(0x00, 0xCA, p1, 0x00, b"", 256))
+
+
+def test_secrets_are_in_no_response_and_no_trace() -> None:
+    secrets = imported()
+    bench = cards.Bench()
+    lines: list[str] = []
+    listener = Listener(bench.connect())
+    scenario(Trace(listener, lines.append, cards.PKI), secrets)
+    data = b"".join(Response.parse(response).data for response in listener.responses)
+    text = "\n".join(lines).lower()
+    assert len(lines) == 2 * len(listener.responses) > 200
+    for secret in (*secrets, PIN, NEW_PIN, cards.SO_PIN):
+        assert secret not in data
+        for part in (secret, secret[:8], secret[-8:]):
+            assert part.hex() not in text.replace(" ", "")
+            assert part.hex(" ") not in text
+            assert part.decode("latin-1").lower() not in text
+
+
+def test_no_object_of_the_card_shows_a_secret() -> None:
+    bench = cards.operational()
+    client = cards.logged_in(bench)
+    cards.make_key(client, 0)
+    shown = [
+        repr(commands.parse_verify(cards.verify(cards.USER, PIN))),
+        repr(commands.parse_change_reference_data_odd(cards.change(cards.USER, PIN, NEW_PIN))),
+        repr(commands.parse_initialize(cards.initialize(PIN))),
+        repr(commands.parse_reset_retry_counter_by_so(cards.reset_by_so(PIN))),
+        repr(PinRecord.decode(bench.medium.records["pin", b"\x01"])),
+    ]
+    for text in shown:
+        assert PIN.decode() not in text
+        assert "salt=" not in text
+
+
+def test_secrets_are_not_in_the_clear_in_any_file(tmp_path: Path) -> None:
+    secrets = imported()
+    store = SqliteStore(tmp_path / "token.sqlite", bytes(range(32)))
+    personalise(store, Profile(cards.SERIAL))
+    scenario(Card(Env(store)).connect(), secrets)
+    # Once with the write-ahead log beside the database, once with everything in it.
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    store.close()
+    files |= {tmp_path / f"{path.name} closed": path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(files) >= 3
+    for content in files.values():
+        for secret in (*secrets, PIN, NEW_PIN, cards.SO_PIN):
+            assert secret[:8] not in content
+    store = SqliteStore(tmp_path / "token.sqlite", bytes(range(32)), create=False)
+    client = cards.Client(Card(Env(store)).connect())
+    client.log_in(cards.USER, NEW_PIN)
+    assert len(cards.key_list(client)) == len(secrets)
+    store.close()

@@ -1,0 +1,195 @@
+"""Runs the steps of spec/vectors against any card: they say what is meant, this says how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
+
+from apdu import tlv
+from apdu.codec import Response
+from apdu.model import SW
+from tests import cards
+
+Step = Mapping[str, Any]
+
+REFS = {"user": cards.USER, "so": cards.SO}
+KINDS = {
+    "RSA-2048": cards.RSA_2048,
+    "P-256": cards.EC,
+    "Ed25519": cards.ED25519,
+    "X25519": cards.X25519,
+}
+ALGORITHMS = {
+    "PKCS1": cards.PKCS1,
+    "PSS": cards.PSS,
+    "OAEP": cards.OAEP,
+    "ECDSA": cards.ECDSA,
+    "EdDSA": cards.EDDSA,
+    "ECDH": cards.ECDH,
+}
+USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
+CONDITIONS = {"always": cards.FREE, "user": cards.BY_USER, "so": cards.BY_SO}
+DIGEST = bytes(range(32))
+SECRET = b"a session key"
+_RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
+
+
+def expected(step: Step) -> int:
+    """The status word that a step has to end with."""
+    expect = step["expect"]
+    if retries := _RETRIES.fullmatch(expect):
+        return SW.WRONG_PIN | int(retries[1])
+    return SW.NO_ERROR if expect == "Valid" else int(getattr(SW, expect))
+
+
+@dataclass
+class Runner:
+    """One card in the middle of a vector; `reset` is its reset line."""
+
+    client: cards.Client
+    reset: Callable[[], None]
+    pins: Mapping[str, str]
+    public: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+    def run(self, step: Step) -> None:
+        """Raises AssertionError when the card does something else than the step says."""
+        response = _STEPS[step["command"]](self, step)
+        wanted = expected(step)
+        assert response.sw == wanted, f"{step['command']}: {response.sw:04X}, not {wanted:04X}"
+
+    def pin(self, step: Step, name: str) -> bytes:
+        return self.pins[step[name]].encode()
+
+    def do_reset(self, _: Step) -> Response:
+        self.reset()
+        return self.client.send(cards.select_application())
+
+    def verify(self, step: Step) -> Response:
+        pin = self.pin(step, "pin") if "pin" in step else b""
+        return self.client.send(cards.verify(REFS[step["ref"]], pin))
+
+    def change(self, step: Step) -> Response:
+        old, new = self.pin(step, "old"), self.pin(step, "new")
+        return self.client.send(cards.change(REFS[step["ref"]], old, new))
+
+    def unblock(self, step: Step) -> Response:
+        return self.client.send(cards.unblock(self.pin(step, "puk"), self.pin(step, "new")))
+
+    def reset_by_so(self, step: Step) -> Response:
+        return self.client.send(cards.reset_by_so(self.pin(step, "new")))
+
+    def initialize(self, step: Step) -> Response:
+        return self.client.send(cards.initialize(self.pin(step, "pin")))
+
+    def generate(self, step: Step) -> Response:
+        self.client.ok(cards.mse(cards.GENERATE, KINDS[step["kind"]], step["key"]))
+        data = cards.p256() if step["kind"] == "P-256" else b""
+        if "usage" in step or "always_authenticate" in step:
+            usage = sum(USAGE[name] for name in step.get("usage", USAGE))
+            data += cards.attributes(usage, int(step.get("always_authenticate", False)))
+        response = self.client.send(cards.generate(data))
+        if response.sw == SW.NO_ERROR:
+            self.public[step["key"]] = cards.public_objects(response.data)
+        return response
+
+    def delete_key(self, step: Step) -> Response:
+        return self.client.send(cards.delete_key(step["key"]))
+
+    def sign(self, step: Step) -> Response:
+        choice = self.client.send(cards.mse(cards.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
+        if choice.sw != SW.NO_ERROR:
+            return choice
+        response = self.client.send(cards.sign(DIGEST))
+        if response.sw == SW.NO_ERROR:
+            self._check_signature(step, response.data)
+        return response
+
+    def decipher(self, step: Step) -> Response:
+        self.client.ok(cards.mse(cards.DECIPHER, ALGORITHMS[step["algorithm"]], step["key"]))
+        if step["algorithm"] == "ECDH":
+            return self._agree(step)
+        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+        if step["algorithm"] == "OAEP":
+            scheme = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+        cryptogram = self._rsa(step).encrypt(SECRET, scheme)
+        response = self.client.send(cards.decipher(cryptogram))
+        assert response.sw != SW.NO_ERROR or response.data == SECRET
+        return response
+
+    def create(self, step: Step) -> Response:
+        self.client.ok(cards.select(b""))
+        conditions = bytearray((cards.BY_USER,) * 7)
+        for name, place in (("update", 5), ("read", 6)):
+            conditions[place] = CONDITIONS[step.get(name, "user")]
+        template = cards.fcp(bytes.fromhex(step["file"]), 0, bytes(conditions))
+        return self.client.send(cards.create(template))
+
+    def update(self, step: Step) -> Response:
+        fid = bytes.fromhex(step["file"])
+        return self.client.send(cards.update(step["offset"], step["text"].encode(), fid=fid))
+
+    def read(self, step: Step) -> Response:
+        response = self.client.send(cards.read(0, bytes.fromhex(step["file"])))
+        if response.sw == SW.NO_ERROR:
+            assert response.data == tlv.encode(0x53, step["text"].encode())
+        return response
+
+    def delete(self, step: Step) -> Response:
+        return self.client.send(cards.delete(bytes.fromhex(step["file"])))
+
+    def _rsa(self, step: Step) -> rsa.RSAPublicKey:
+        modulus = int.from_bytes(self.public[step["key"]][0x81], "big")
+        return rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+    def _check_signature(self, step: Step, signature: bytes) -> None:
+        try:
+            if step["algorithm"] == "ECDSA":
+                cards.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
+            elif step["algorithm"] == "EdDSA":
+                cards.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
+            else:
+                cards.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
+        except InvalidSignature:
+            raise AssertionError(f"the {step['algorithm']} signature is wrong") from None
+
+    def _agree(self, step: Step) -> Response:
+        point = self.public[step["key"]][0x86]
+        if len(point) == 32:
+            peer = x25519.X25519PrivateKey.generate()
+            shared = peer.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+            mine = peer.public_key().public_bytes_raw()
+        else:
+            curve = ec.SECP256R1()
+            key = ec.generate_private_key(curve)
+            shared = key.exchange(
+                ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
+            )
+            numbers = key.public_key().public_numbers()
+            mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+        response = self.client.send(cards.derive(mine))
+        assert response.sw != SW.NO_ERROR or response.data == shared
+        return response
+
+
+_STEPS: dict[str, Callable[[Runner, Step], Response]] = {
+    "RESET": Runner.do_reset,
+    "VERIFY": Runner.verify,
+    "CHANGE REFERENCE DATA ODD": Runner.change,
+    "RESET RETRY COUNTER ODD": Runner.unblock,
+    "RESET RETRY COUNTER BY SO": Runner.reset_by_so,
+    "INITIALIZE": Runner.initialize,
+    "GENERATE ASYMMETRIC KEY PAIR": Runner.generate,
+    "DELETE KEY": Runner.delete_key,
+    "PSO COMPUTE DIGITAL SIGNATURE": Runner.sign,
+    "PSO DECIPHER": Runner.decipher,
+    "CREATE FILE": Runner.create,
+    "UPDATE BINARY ODD": Runner.update,
+    "READ BINARY ODD": Runner.read,
+    "DELETE FILE": Runner.delete,
+}

@@ -1,0 +1,114 @@
+"""What an application is: a table of commands, and for each the function that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from apdu.codec import CHAINING, Command
+from apdu.spec import Access, ApplicationSpec, CommandSpec, DataField
+from token_fw.errors import (
+    ClassNotSupported,
+    IncorrectParameters,
+    InstructionNotSupported,
+    LogicalChannelNotSupported,
+    SecureMessagingNotSupported,
+    WrongLength,
+)
+
+CARD_COMMANDS = frozenset({"GET RESPONSE"})
+"""Commands in a catalogue that the card itself runs, for every application."""
+
+
+class Session(Protocol):
+    """What an application keeps for one interface between a SELECT and the next."""
+
+    def permits(self, access: Access) -> bool:
+        """Whether the security status of the interface satisfies an access rule."""
+
+    def begin(self, command: CommandSpec | None) -> None:
+        """Called before every whole command; None for one that is not in the catalogue."""
+
+
+S = TypeVar("S", bound=Session)
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler(Generic[S, C]):
+    """Runs one command: `parse` makes a typed one of it or refuses it, `execute` runs that.
+
+    Both raise CardError or CryptoError; the data field is there, or not, as the catalogue says.
+    """
+
+    parse: Callable[[Command], C]
+    execute: Callable[[S, C], bytes]
+
+
+class Application(Generic[S]):
+    """An application of a card: its catalogue, its handlers, and how a session begins."""
+
+    def __init__(
+        self,
+        spec: ApplicationSpec,
+        handlers: Mapping[str, Handler[S, Any]],
+        open_session: Callable[[], S],
+    ) -> None:
+        """Raises ValueError when handlers and catalogue do not name the same commands."""
+        names = {command.name for command in spec.commands} - CARD_COMMANDS
+        if differing := names ^ handlers.keys():
+            raise ValueError(
+                f"handlers and catalogue of {spec.name} disagree on: {', '.join(sorted(differing))}"
+            )
+        self.spec = spec
+        self.open_session = open_session
+        self._table: dict[tuple[int, int], tuple[tuple[CommandSpec, Handler[S, Any]], ...]] = {}
+        for command in spec.commands:
+            if command.name in CARD_COMMANDS:
+                continue
+            for cla in command.cla:
+                known = self._table.get((cla, command.ins), ())
+                entry = (command, handlers[command.name])
+                self._table[cla, command.ins] = (*known, entry)
+
+    def find(self, command: Command) -> tuple[CommandSpec, Handler[S, Any]]:
+        """The catalogue's entry and the handler of a command; the chaining bit is ignored.
+
+        Raises ClassNotSupported, LogicalChannelNotSupported, SecureMessagingNotSupported,
+        InstructionNotSupported or IncorrectParameters.
+        """
+        entries = self._table.get((command.cla & ~CHAINING, command.ins))
+        if entries is None:
+            raise self._unknown(command)
+        p1, p2 = command.p1, command.p2
+        for entry in entries:
+            if entry[0].takes(p1, p2):
+                return entry
+        raise IncorrectParameters("the command does not take these parameters")
+
+    def _unknown(self, command: Command) -> Exception:
+        if self.spec.knows_class(command.cla):
+            return InstructionNotSupported("the application has no such instruction")
+        return class_error(command.cla)
+
+
+def class_error(cla: int) -> Exception:
+    """What is wrong with a class that no command has (ISO/IEC 7816-4:2013, 5.4.1)."""
+    if cla & 0xE0 == 0x00:
+        if cla & 0x0C:
+            return SecureMessagingNotSupported("secure messaging is not supported")
+        if cla & 0x03:
+            return LogicalChannelNotSupported("there is only the basic logical channel")
+    if cla & 0xC0 == 0x40:
+        return LogicalChannelNotSupported("there is only the basic logical channel")
+    return ClassNotSupported("no command has that class")
+
+
+def check_data(spec: CommandSpec, command: Command) -> None:
+    """Raises WrongLength when the data field is there and must not be, or the other way round."""
+    if command.data:
+        if spec.data is DataField.NONE:
+            raise WrongLength("the command has no data field")
+    elif spec.data is DataField.REQUIRED:
+        raise WrongLength("the command needs a data field")

@@ -1,0 +1,72 @@
+"""The PKI application: IsoApplet's dialect of ISO/IEC 7816-4, -8 and -9, extended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apdu.codec import Command
+from apdu.model import APPLICATIONS
+from token_fw.apps import Application, Handler
+from token_fw.apps.pki import (
+    algorithms,
+    commands,
+    file_commands,
+    information,
+    key_commands,
+    pin_commands,
+)
+from token_fw.apps.pki.session import Core, PkiSession
+
+__all__ = ["SPEC", "Core", "PkiSession", "application"]
+
+SPEC = APPLICATIONS["pki"]
+
+
+def _nothing(_: Command) -> None:
+    """The command has no data and no choice of parameters."""
+
+
+HANDLERS: dict[str, Handler[PkiSession, Any]] = {
+    "SELECT": Handler(commands.parse_select, file_commands.select),
+    "GET DATA": Handler(commands.parse_get_data, information.get_data),
+    "READ BINARY": Handler(commands.parse_read_binary, file_commands.read_binary),
+    "READ BINARY ODD": Handler(commands.parse_read_binary_odd, file_commands.read_binary),
+    "UPDATE BINARY": Handler(commands.parse_update_binary, file_commands.update_binary),
+    "UPDATE BINARY ODD": Handler(commands.parse_update_binary_odd, file_commands.update_binary),
+    "CREATE FILE": Handler(commands.parse_create_file, file_commands.create_file),
+    "DELETE FILE": Handler(commands.parse_delete_file, file_commands.delete_file),
+    "VERIFY": Handler(commands.parse_verify, pin_commands.verify),
+    "CHANGE REFERENCE DATA": Handler(
+        commands.parse_change_reference_data, pin_commands.change_reference_data
+    ),
+    "CHANGE REFERENCE DATA ODD": Handler(
+        commands.parse_change_reference_data_odd, pin_commands.change_reference_data
+    ),
+    "RESET RETRY COUNTER": Handler(
+        commands.parse_reset_retry_counter, pin_commands.reset_retry_counter
+    ),
+    "RESET RETRY COUNTER ODD": Handler(
+        commands.parse_reset_retry_counter_odd, pin_commands.reset_retry_counter
+    ),
+    "RESET RETRY COUNTER BY SO": Handler(
+        commands.parse_reset_retry_counter_by_so, pin_commands.reset_retry_counter
+    ),
+    "INITIALIZE": Handler(commands.parse_initialize, pin_commands.initialize),
+    "MSE SET": Handler(algorithms.parse_mse, key_commands.set_environment),
+    "GENERATE ASYMMETRIC KEY PAIR": Handler(
+        key_commands.parse_generate, key_commands.generate_key_pair
+    ),
+    "GET PUBLIC KEY": Handler(_nothing, key_commands.get_public_key),
+    "PUT DATA": Handler(key_commands.parse_import, key_commands.import_key),
+    "DELETE KEY": Handler(commands.parse_reference, key_commands.delete_key),
+    "PSO COMPUTE DIGITAL SIGNATURE": Handler(
+        key_commands.parse_sign, key_commands.compute_signature
+    ),
+    "PSO DECIPHER": Handler(key_commands.parse_decipher, key_commands.decipher),
+    "GET CHALLENGE": Handler(commands.parse_get_challenge, information.get_challenge),
+}
+
+
+def application(core: Core) -> Application[PkiSession]:
+    """The application over the durable state of one token."""
+    return Application(SPEC, HANDLERS, lambda: PkiSession(core))

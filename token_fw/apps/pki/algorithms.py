@@ -1,0 +1,173 @@
+"""MSE SET: which key, which algorithm, with which parameters (ISO/IEC 7816-4:2013, 10.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from apdu import tlv
+from apdu.codec import Command
+from token_fw.apps.pki.keys import KINDS, MAX_REFERENCE
+from token_fw.crypto import (
+    Ecdsa,
+    EdDsa,
+    Hash,
+    KeyKind,
+    RsaOaep,
+    RsaPkcs1,
+    RsaPss,
+    Scheme,
+)
+from token_fw.errors import (
+    ConditionsNotSatisfied,
+    FunctionNotSupported,
+    IncorrectData,
+    WrongLength,
+)
+
+KEY_TEMPLATE, SIGNATURE_TEMPLATE, CONFIDENTIALITY_TEMPLATE = 0x00, 0xB6, 0xB8
+
+HASHES = dict(
+    enumerate(
+        (
+            Hash.SHA1,
+            Hash.SHA224,
+            Hash.SHA256,
+            Hash.SHA384,
+            Hash.SHA512,
+            Hash.SHA3_224,
+            Hash.SHA3_256,
+            Hash.SHA3_384,
+            Hash.SHA3_512,
+        ),
+        start=1,
+    )
+)
+_BY_DIGEST_SIZE = {
+    hash_.size: RsaPss(hash_, hash_, hash_.size)
+    for hash_ in (Hash.SHA1, Hash.SHA224, Hash.SHA256, Hash.SHA384, Hash.SHA512)
+}
+_KEY_REFERENCE = frozenset({0x83, 0x84})
+_IGNORED = frozenset({0x81})
+
+Parameters = Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm reference: the kinds of key it takes, its parameters, and what they make."""
+
+    kinds: frozenset[KeyKind]
+    scheme: Callable[[Parameters], Scheme | None]
+    parameters: frozenset[int] = frozenset()
+
+    def check(self, kind: KeyKind) -> None:
+        """Raises ConditionsNotSatisfied for a key of another kind."""
+        if kind not in self.kinds:
+            raise ConditionsNotSatisfied("the key is of another kind than the algorithm")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A choice: key reference, and either a kind of key (template 00) or an algorithm.
+
+    `scheme` is None where the algorithm has none (agreement) or PSS is to follow the digest.
+    """
+
+    template: int
+    reference: int
+    kind: int | None = None
+    algorithm: Algorithm | None = None
+    scheme: Scheme | None = None
+
+
+def pss_for(digest: bytes) -> RsaPss:
+    """PSS with the hash that has digests of that length, as IsoApplet chooses it.
+
+    Raises WrongLength for another length than 20, 28, 32, 48 or 64 bytes.
+    """
+    try:
+        return _BY_DIGEST_SIZE[len(digest)]
+    except KeyError:
+        raise WrongLength("no hash has digests of that length") from None
+
+
+def parse_mse(command: Command) -> Environment:
+    """80 algorithm, 83 or 84 key reference of one or two bytes, and the algorithm's parameters."""
+    fields = tlv.to_dict(tlv.parse(command.data))
+    references = [fields[tag] for tag in _KEY_REFERENCE if tag in fields]
+    if len(references) != 1 or not 1 <= len(references[0]) <= 2:
+        raise IncorrectData("not one key reference of one or two bytes")
+    reference = int.from_bytes(references[0], "big")
+    if reference > MAX_REFERENCE:
+        raise IncorrectData("the key reference is too large")
+    code = fields.get(0x80)
+    if code is not None and len(code) != 1:
+        raise IncorrectData("an algorithm reference has one byte")
+    given = fields.keys() - _KEY_REFERENCE - _IGNORED - {0x80}
+    if command.p2 == KEY_TEMPLATE:
+        if given:
+            raise IncorrectData("a kind of key has no parameters")
+        if code is not None and code[0] not in KINDS:
+            raise FunctionNotSupported("no such kind of key")
+        return Environment(command.p2, reference, kind=code[0] if code else None)
+    if code is None:
+        raise IncorrectData("the algorithm reference is missing")
+    algorithm = _ALGORITHMS[command.p2].get(code[0])
+    if algorithm is None:
+        raise FunctionNotSupported("no such algorithm here")
+    if given - algorithm.parameters:
+        raise IncorrectData("the algorithm does not have these parameters")
+    scheme = algorithm.scheme(fields)
+    return Environment(command.p2, reference, algorithm=algorithm, scheme=scheme)
+
+
+def _hash(fields: Parameters, tag: int, default: Hash) -> Hash:
+    value = fields.get(tag)
+    if value is None:
+        return default
+    hash_ = HASHES.get(int.from_bytes(value, "big")) if len(value) == 1 else None
+    if hash_ is None:
+        raise IncorrectData("no such hash")
+    return hash_
+
+
+def _pss(fields: Parameters) -> Scheme | None:
+    """C1 hash, C2 hash of the mask (as C1), C3 salt length of two bytes (as the digest)."""
+    if 0xC1 not in fields:
+        if fields.keys() & {0xC2, 0xC3}:
+            raise IncorrectData("PSS parameters without the hash")
+        return None
+    hash_ = _hash(fields, 0xC1, Hash.SHA1)
+    salt = fields.get(0xC3)
+    if salt is not None and len(salt) != 2:
+        raise IncorrectData("a salt length has two bytes")
+    length = hash_.size if salt is None else int.from_bytes(salt, "big")
+    return RsaPss(hash_, _hash(fields, 0xC2, hash_), length)
+
+
+def _oaep(fields: Parameters) -> Scheme | None:
+    """C1 hash (SHA-1, RFC 8017 A.2.1), C2 hash of the mask (as C1), C4 label."""
+    hash_ = _hash(fields, 0xC1, Hash.SHA1)
+    return RsaOaep(hash_, _hash(fields, 0xC2, hash_), fields.get(0xC4, b""))
+
+
+def _fixed(scheme: Scheme | None) -> Callable[[Parameters], Scheme | None]:
+    return lambda _: scheme
+
+
+_RSA = frozenset({KeyKind.RSA})
+_RSA_PKCS1 = Algorithm(_RSA, _fixed(RsaPkcs1()))
+_ALGORITHMS: dict[int, dict[int, Algorithm]] = {
+    SIGNATURE_TEMPLATE: {
+        0x11: _RSA_PKCS1,
+        0x12: Algorithm(_RSA, _pss, frozenset({0xC1, 0xC2, 0xC3})),
+        0x21: Algorithm(frozenset({KeyKind.EC}), _fixed(Ecdsa())),
+        0x22: Algorithm(frozenset({KeyKind.ED25519}), _fixed(EdDsa())),
+    },
+    CONFIDENTIALITY_TEMPLATE: {
+        0x11: _RSA_PKCS1,
+        0x13: Algorithm(_RSA, _oaep, frozenset({0xC1, 0xC2, 0xC4})),
+        0x31: Algorithm(frozenset({KeyKind.EC, KeyKind.X25519}), _fixed(None)),
+    },
+}

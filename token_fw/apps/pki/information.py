@@ -1,0 +1,57 @@
+"""What the card says about itself: GET DATA and GET CHALLENGE."""
+
+from __future__ import annotations
+
+from apdu import tlv
+from token_fw.apps.pki.commands import GetData
+from token_fw.apps.pki.session import PkiSession
+from token_fw.pin import PinRef
+
+VERSION = b"\x01\x00"
+FEATURES = 0x2F
+"""01 extended APDUs, 02 random numbers, 04 EC, 08 PSS, 20 RSA-4096 (IsoApplet's bits)."""
+
+
+def get_data(session: PkiSession, command: GetData) -> bytes:
+    """One of the objects of P1 01: nothing in them is secret."""
+    return _OBJECTS[command.object](session)
+
+
+def get_challenge(session: PkiSession, length: int) -> bytes:
+    """Random bytes."""
+    return session.core.rng(length)
+
+
+def _version(_: PkiSession) -> bytes:
+    return VERSION + bytes((FEATURES,))
+
+
+def _changes(session: PkiSession) -> bytes:
+    return session.core.changes().to_bytes(4, "big")
+
+
+def _keys(session: PkiSession) -> bytes:
+    return b"".join(key.describe() for key in session.core.keys.all())
+
+
+def _card(session: PkiSession) -> bytes:
+    core = session.core
+    inner = tlv.encode(0x80, core.token.serial)
+    inner += tlv.encode(0x81, bytes((core.token.lifecycle,)))
+    inner += b"".join(_pin(session, ref) for ref in PinRef)
+    inner += tlv.encode(0x87, core.keys.free.to_bytes(2, "big"))
+    return tlv.encode(0xE0, inner)
+
+
+def _pin(session: PkiSession, ref: PinRef) -> bytes:
+    pins = session.core.pins
+    record, rule = pins.record(ref), pins.rule(ref)
+    flags = record.initialised | session.is_verified(ref) << 1
+    values = (ref, record.tries_left, record.tries_max, flags, rule.min_length, rule.max_length)
+    inner = b"".join(
+        tlv.encode(tag, bytes((value,))) for tag, value in enumerate(values, start=0x80)
+    )
+    return tlv.encode(0xA1, inner + tlv.encode(0x86, pins.policy.name.encode()))
+
+
+_OBJECTS = {0x01: _version, 0x02: _changes, 0x03: _keys, 0x04: _card}

@@ -1,0 +1,319 @@
+"""Commands on private keys: choose, make, import, delete, use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from apdu import tlv
+from apdu.codec import Command
+from apdu.spec import Access
+from token_fw.apps.pki.algorithms import (
+    CONFIDENTIALITY_TEMPLATE,
+    KEY_TEMPLATE,
+    SIGNATURE_TEMPLATE,
+    Environment,
+    pss_for,
+)
+from token_fw.apps.pki.keys import (
+    DEFAULT_USAGE,
+    KINDS,
+    KeyPolicy,
+    Usage,
+    curve_objects,
+    public_template,
+)
+from token_fw.apps.pki.session import PkiSession
+from token_fw.crypto import (
+    CURVES,
+    CipherScheme,
+    KeyKind,
+    KeySpec,
+    PrivateKey,
+    SignScheme,
+    ec_private,
+    edwards_private,
+    generate,
+    rsa_private,
+)
+from token_fw.errors import (
+    ConditionsNotSatisfied,
+    FunctionNotSupported,
+    IncorrectData,
+    WrongLength,
+)
+
+MAX_MESSAGE = 1 << 16
+_CURVE = frozenset({0x81, 0x82, 0x83, 0x84, 0x85, 0x87})
+_OID = 0x06
+_ATTRIBUTES = 0xE2
+_USAGE_BITS, _POLICY_BITS = 0x07, 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class CurveChoice:
+    """A curve, and the cofactor as it was written, which the answer repeats."""
+
+    spec: KeySpec
+    cofactor: bytes = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a key is to be for; None where the kind's usual usage holds."""
+
+    usage: Usage | None = None
+    policy: KeyPolicy = KeyPolicy.NONE
+
+    def usage_of(self, kind: KeyKind) -> Usage:
+        """The usage of a key of that kind."""
+        return DEFAULT_USAGE[kind] if self.usage is None else self.usage
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Make a key; `curve` only where one was given."""
+
+    curve: CurveChoice | None
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ImportRsa:
+    """Keep an RSA key: p, q, 1/q mod p, d mod p-1, d mod q-1, big-endian."""
+
+    p: bytes
+    q: bytes
+    qinv: bytes
+    dp: bytes
+    dq: bytes
+    e: bytes | None
+    attributes: Attributes
+
+    def make(self) -> PrivateKey:
+        """The key; raises InvalidKey or Unsupported."""
+        return rsa_private(self.p, self.q, self.dp, self.dq, self.qinv, e=self.e)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ImportScalar:
+    """Keep an EC, Ed25519 or X25519 key by its private value."""
+
+    curve: CurveChoice | None
+    d: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Decipher:
+    """Either a cryptogram or a peer's point."""
+
+    cryptogram: bytes | None
+    point: bytes | None
+
+
+def parse_generate(command: Command) -> Generate:
+    """GENERATE ASYMMETRIC KEY PAIR: a curve or nothing; E2 may follow."""
+    fields = tlv.to_dict(tlv.parse(command.data))
+    attributes = _attributes(fields.pop(_ATTRIBUTES, None))
+    return Generate(_curve(fields) if fields else None, attributes)
+
+
+def parse_import(command: Command) -> ImportRsa | ImportScalar:
+    """7F48 { 92 p, 93 q, 94 1/q, 95 dp, 96 dq, 91 e } or E0 { curve, 88 d }; E2 may follow."""
+    fields = tlv.to_dict(tlv.parse(command.data))
+    attributes = _attributes(fields.pop(_ATTRIBUTES, None))
+    if len(fields) != 1:
+        raise IncorrectData("not one private key")
+    ((tag, value),) = fields.items()
+    inner = tlv.to_dict(tlv.parse(value))
+    if tag == 0x7F48:
+        exponent = inner.pop(0x91, None)
+        if inner.keys() != {0x92, 0x93, 0x94, 0x95, 0x96}:
+            raise IncorrectData("not the five numbers of an RSA key")
+        p, q, qinv, dp, dq = (inner[number] for number in range(0x92, 0x97))
+        return ImportRsa(p, q, qinv, dp, dq, exponent, attributes)
+    if tag != 0xE0 or 0x88 not in inner:
+        raise IncorrectData("not a private key")
+    d = inner.pop(0x88)
+    return ImportScalar(_curve(inner) if inner else None, d, attributes)
+
+
+def parse_sign(command: Command) -> bytes:
+    """PSO COMPUTE DIGITAL SIGNATURE: what the algorithm signs, at most 64 KiB."""
+    if len(command.data) > MAX_MESSAGE:
+        raise WrongLength("the message is longer than 64 KiB")
+    return command.data
+
+
+def parse_decipher(command: Command) -> Decipher:
+    """00 and a cryptogram, or A6 { 7F49 { 86 point } }."""
+    data = command.data
+    if data[0] == 0x00:
+        return Decipher(data[1:], None)
+    outer, used = tlv.parse_one(data)
+    if outer.tag != 0xA6 or used != len(data):
+        raise IncorrectData("neither a cryptogram nor a point")
+    nested = tlv.to_dict(tlv.parse(outer.value))
+    point = tlv.to_dict(tlv.parse(nested.get(0x7F49, b""))).get(0x86)
+    if point is None or nested.keys() != {0x7F49}:
+        raise IncorrectData("no point")
+    return Decipher(None, point)
+
+
+def set_environment(session: PkiSession, environment: Environment) -> bytes:
+    """Choose key and algorithm for what follows; an algorithm needs a key that fits."""
+    if environment.algorithm is not None:
+        environment.algorithm.check(session.core.keys.get(environment.reference).spec.kind)
+    session.environments[environment.template] = environment
+    return b""
+
+
+def generate_key_pair(session: PkiSession, command: Generate) -> bytes:
+    """Make a key in the place of the one that has the reference; answers the public part."""
+    environment = _target(session)
+    spec = _spec(environment, command.curve)
+    private = _meanwhile(session, lambda: generate(spec))
+    _keep(session, environment, private, command.attributes)
+    cofactor = command.curve.cofactor if command.curve else b"\x01"
+    return public_template(private.public(), cofactor)
+
+
+def get_public_key(session: PkiSession, _: None) -> bytes:
+    """The public part of the chosen key."""
+    environment = session.environments.get(KEY_TEMPLATE)
+    if environment is None:
+        raise ConditionsNotSatisfied("no key was chosen")
+    return public_template(session.core.keys.get(environment.reference).private.public())
+
+
+def import_key(session: PkiSession, command: ImportRsa | ImportScalar) -> bytes:
+    """Keep a key in the place of the one that has the reference."""
+    environment = _target(session)
+    if isinstance(command, ImportRsa):
+        # Proving the primes of a long key prime takes a good part of a second.
+        private: PrivateKey = _meanwhile(session, command.make)
+        if private.spec != KINDS[_kind(environment)]:
+            raise IncorrectData("the key is not of the chosen kind")
+    else:
+        spec = _spec(environment, command.curve)
+        if spec.kind is KeyKind.RSA:
+            raise IncorrectData("the key is not of the chosen kind")
+        if spec.kind is KeyKind.EC:
+            private = ec_private(spec.curve, command.d)
+        else:
+            private = edwards_private(spec.kind, command.d)
+    _keep(session, environment, private, command.attributes)
+    return b""
+
+
+def delete_key(session: PkiSession, reference: int) -> bytes:
+    """Delete the key under a reference."""
+    session.core.keys.delete(reference)
+    return b""
+
+
+def compute_signature(session: PkiSession, data: bytes) -> bytes:
+    """Sign with the chosen key; ECDSA answers a DER SEQUENCE of r and s."""
+    key, environment = session.use(SIGNATURE_TEMPLATE, Usage.SIGN)
+    scheme = environment.scheme or pss_for(data)
+    signature = key.private.sign(cast("SignScheme", scheme), data)
+    return _der_signature(signature) if key.spec.kind is KeyKind.EC else signature
+
+
+def decipher(session: PkiSession, command: Decipher) -> bytes:
+    """Decrypt or agree with the chosen key."""
+    usage = Usage.DERIVE if command.cryptogram is None else Usage.DECRYPT
+    key, environment = session.use(CONFIDENTIALITY_TEMPLATE, usage)
+    if environment.scheme is None:
+        if command.point is None:
+            raise IncorrectData("agreement needs a point")
+        return key.private.agree(command.point)
+    if command.cryptogram is None:
+        raise IncorrectData("decryption needs a cryptogram")
+    return key.private.decrypt(cast("CipherScheme", environment.scheme), command.cryptogram)
+
+
+def _target(session: PkiSession) -> Environment:
+    environment = session.environments.get(KEY_TEMPLATE)
+    if environment is None or environment.kind is None:
+        raise ConditionsNotSatisfied("no reference and kind of key were chosen")
+    return environment
+
+
+def _meanwhile(session: PkiSession, make: Callable[[], PrivateKey]) -> PrivateKey:
+    """Make a key while other interfaces work; they may change the PIN or erase the card."""
+    with session.core.transaction.released():
+        private = make()
+    session.require(Access.USER)
+    return private
+
+
+def _kind(environment: Environment) -> int:
+    assert environment.kind is not None
+    return environment.kind
+
+
+def _spec(environment: Environment, curve: CurveChoice | None) -> KeySpec:
+    """The kind of key chosen by MSE SET and, for EC, the curve given with the command."""
+    spec = KINDS[_kind(environment)]
+    if spec is None:
+        if curve is None or curve.spec.kind is not KeyKind.EC:
+            raise IncorrectData("the curve is missing")
+        return curve.spec
+    if curve is not None and curve.spec != spec:
+        raise IncorrectData("the curve is not of the chosen kind")
+    return spec
+
+
+def _keep(
+    session: PkiSession, environment: Environment, private: PrivateKey, attributes: Attributes
+) -> None:
+    usage = attributes.usage_of(private.spec.kind)
+    session.core.keys.put(environment.reference, private, usage, attributes.policy)
+
+
+def _curve(fields: Mapping[int, bytes]) -> CurveChoice:
+    """A curve by its object identifier, or by all its parameters.
+
+    Raises FunctionNotSupported for one that this card does not have.
+    """
+    if fields.keys() == {_OID}:
+        return CurveChoice(KeySpec.from_oid_der(tlv.encode(_OID, fields[_OID])))
+    if fields.keys() != _CURVE:
+        raise IncorrectData("not the parameters of a curve")
+    given = {tag: value.lstrip(b"\0") for tag, value in fields.items()}
+    for curve in CURVES.values():
+        objects = curve_objects(curve)
+        if all(given[tag] == value.lstrip(b"\0") for tag, value in objects.items()):
+            return CurveChoice(curve.spec, fields[0x87])
+    raise FunctionNotSupported("no such curve")
+
+
+def _attributes(data: bytes | None) -> Attributes:
+    """E2 { 80 usage, 81 policy }, both optional."""
+    if data is None:
+        return Attributes()
+    fields = tlv.to_dict(tlv.parse(data))
+    if fields.keys() - {0x80, 0x81} or any(len(value) != 1 for value in fields.values()):
+        raise IncorrectData("not the attributes of a key")
+    usage, policy = fields.get(0x80), fields.get(0x81, b"\0")[0]
+    if (usage and usage[0] & ~_USAGE_BITS) or policy & ~_POLICY_BITS:
+        raise IncorrectData("unknown usage or policy")
+    return Attributes(Usage(usage[0]) if usage else None, KeyPolicy(policy))
+
+
+def _der_signature(raw: bytes) -> bytes:
+    """SEQUENCE of r and s (RFC 3279, 2.2.3) from r and s of equal length."""
+    half = len(raw) // 2
+    r = _der_integer(raw[:half])
+    s = _der_integer(raw[half:])
+    return tlv.encode(0x30, r + s)
+
+
+def _der_integer(number: bytes) -> bytes:
+    number = number.lstrip(b"\0")
+    if number[0] & 0x80:
+        number = b"\0" + number
+    return bytes((0x02, len(number))) + number

@@ -1,0 +1,189 @@
+"""What one interface has selected, verified and chosen in the PKI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from apdu.spec import Access, CommandSpec
+from token_fw.apps.pki.algorithms import Environment
+from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
+from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey, Usage
+from token_fw.errors import (
+    ConditionsNotSatisfied,
+    FileNotFound,
+    IncompatibleFile,
+    NoCurrentFile,
+    SecurityStatusNotSatisfied,
+)
+from token_fw.pin import PinRef, Pins
+from token_fw.state import Lifecycle, Token
+from token_fw.transaction import Transaction
+
+_CONSENT_OUTLIVES = frozenset({"MSE SET", "PSO COMPUTE DIGITAL SIGNATURE", "PSO DECIPHER"})
+"""Commands after which, or in which, a fresh verification of the user PIN still counts."""
+
+_NOBODY = -1
+
+
+@dataclass(slots=True)
+class Core:
+    """What all interfaces share: the token's durable state and the effects."""
+
+    transaction: Transaction
+    token: Token
+    pins: Pins
+    files: FileSystem
+    keys: Keys
+    rng: Callable[[int], bytes]
+    changes: Callable[[], int]
+
+
+class PkiSession:
+    """The security status and the choices of one interface; all of it ends with a reset.
+
+    A verification holds until the PIN is given a new value by whomever, the interface logs out or
+    enters a wrong value, or the application is selected again.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.environments: dict[int, Environment] = {}
+        self._verified = dict.fromkeys(PinRef, _NOBODY)
+        self._epochs = core.pins.epochs
+        self._consent = False
+        self._df = MF
+        self._ef = b""
+
+    def begin(self, command: CommandSpec | None) -> None:
+        """The user's consent to one use of a key ends with any other command."""
+        if self._consent and (command is None or command.name not in _CONSENT_OUTLIVES):
+            self._consent = False
+
+    def permits(self, access: Access) -> bool:
+        """FILE and KEY are decided where the file or the key is known."""
+        if access is Access.USER:
+            return self.is_verified(PinRef.USER)
+        if access is Access.SO:
+            return self.is_verified(PinRef.SO)
+        if access is Access.USER_OR_SO:
+            return self.is_verified(PinRef.USER) or self.is_verified(PinRef.SO)
+        return True
+
+    def require(self, access: Access) -> None:
+        """Raises SecurityStatusNotSatisfied."""
+        if not self.permits(access):
+            raise SecurityStatusNotSatisfied("a PIN has to be verified first")
+
+    def is_verified(self, ref: PinRef) -> bool:
+        """Whether this interface verified the PIN as it is in force."""
+        return self._verified[ref] == self._epochs[ref]
+
+    def verified(self, ref: PinRef) -> None:
+        """The PIN was verified on this interface; for the user PIN that is consent to one use."""
+        self._verified[ref] = self._epochs[ref]
+        self._consent = ref is PinRef.USER
+
+    def keep_verified(self, ref: PinRef) -> None:
+        """The value changed through this interface, which goes on as verified."""
+        self._verified[ref] = self._epochs[ref]
+
+    def log_out(self, ref: PinRef) -> None:
+        """The PIN is verified no more on this interface."""
+        self._verified[ref] = _NOBODY
+
+    def use(self, template: int, usage: Usage) -> tuple[StoredKey, Environment]:
+        """The key chosen by MSE SET for `template`, for one use; takes the user's consent.
+
+        Raises ConditionsNotSatisfied without a choice, or for a key that is not of the chosen
+        kind or not for that use; ReferencedDataNotFound; SecurityStatusNotSatisfied for a key
+        that asks for a verification right before.
+        """
+        consent, self._consent = self._consent, False
+        environment = self.environments.get(template)
+        if environment is None or environment.algorithm is None:
+            raise ConditionsNotSatisfied("no key and algorithm were chosen")
+        key = self.core.keys.get(environment.reference)
+        environment.algorithm.check(key.spec.kind)
+        if not key.usage & usage:
+            raise ConditionsNotSatisfied("the key is not for that use")
+        if key.policy & KeyPolicy.ALWAYS_AUTHENTICATE and not consent:
+            raise SecurityStatusNotSatisfied("the key needs the user PIN verified right before")
+        return key, environment
+
+    def current_df(self) -> File:
+        """The current directory; the master file once the selected one is gone."""
+        if not self.core.files.exists(self._df):
+            self.select(self.core.files.find(MF))
+        return self.core.files.find(self._df)
+
+    def current_ef(self) -> File:
+        """The current elementary file; raises NoCurrentFile when none is, or it is gone."""
+        if not self._ef or not self.core.files.exists(self._ef):
+            raise NoCurrentFile("no elementary file is selected")
+        return self.core.files.find(self._ef)
+
+    def current(self) -> File:
+        """The current elementary file, else the current directory."""
+        if self._ef and self.core.files.exists(self._ef):
+            return self.core.files.find(self._ef)
+        return self.current_df()
+
+    def child(self, fid: bytes) -> File:
+        """A file of the current directory; raises FileNotFound."""
+        return self.core.files.find(self.current_df().path + fid)
+
+    def data_file(self, fid: bytes) -> File:
+        """The current elementary file, or the one with that identifier, which becomes current.
+
+        Raises NoCurrentFile, FileNotFound, or IncompatibleFile for a directory.
+        """
+        if not fid:
+            return self.current_ef()
+        file = self.child(fid)
+        if file.kind is not FileKind.EF:
+            raise IncompatibleFile("a directory has no data")
+        self.select(file)
+        return file
+
+    def by_identifier(self, fid: bytes) -> File:
+        """What SELECT by file identifier finds (ISO/IEC 7816-4:2013, 7.3.1).
+
+        The master file, then children of the current directory, the directory itself, its parent
+        and the parent's children. Raises FileNotFound.
+        """
+        if not fid or fid == MF:
+            return self.core.files.find(MF)
+        df = self.current_df()
+        for path in (df.path + fid, df.path, df.parent, df.parent + fid):
+            if path[-2:] == fid and self.core.files.exists(path):
+                return self.core.files.find(path)
+        raise FileNotFound("no such file near the current directory")
+
+    def select(self, file: File) -> None:
+        """Make a file and its directory, or a directory, the current one."""
+        is_df = file.kind is FileKind.DF
+        self._df = file.path if is_df else file.parent
+        self._ef = b"" if is_df else file.path
+
+    def allow(self, file: File, rule: Rule) -> None:
+        """Raises SecurityStatusNotSatisfied unless the file's condition for `rule` is met."""
+        if self.core.token.lifecycle is Lifecycle.CREATION:
+            return
+        condition = Condition(file.condition(rule))
+        if condition is Condition.NEVER or not self.permits(_ACCESS[condition]):
+            raise SecurityStatusNotSatisfied("the file's security attributes do not allow it")
+
+    def fcp(self, file: File) -> bytes:
+        """The file control parameters; a blank card's master file shows that all is allowed."""
+        if file.path == MF and self.core.token.lifecycle is Lifecycle.CREATION:
+            file = replace(file, attributes=bytes(len(file.attributes)))
+        return file.fcp()
+
+
+_ACCESS = {
+    Condition.ALWAYS: Access.ALWAYS,
+    Condition.USER: Access.USER,
+    Condition.SO: Access.SO,
+    Condition.USER_OR_SO: Access.USER_OR_SO,
+}

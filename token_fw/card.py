@@ -1,0 +1,313 @@
+"""The card: interfaces, reset, selection, dispatch, one transaction a command.
+
+This is the only place that turns an error into a status word.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import xor
+from typing import Any
+
+from apdu.chaining import (
+    ChainInterrupted,
+    ChainTooLong,
+    CommandChain,
+    NoResponseQueued,
+    ResponseQueue,
+)
+from apdu.codec import CHAINING, ApduFormatError, Command, Response
+from apdu.model import SW
+from apdu.spec import CommandSpec
+from apdu.tlv import TlvError
+from apdu.transport import CardRemoved
+from token_fw import crypto, errors
+from token_fw._pins import POLICIES
+from token_fw.apps import Application, Handler, Session, check_data, class_error
+from token_fw.apps.pki import Core, application
+from token_fw.apps.pki.files import FileSystem
+from token_fw.apps.pki.keys import Keys
+from token_fw.env import Env
+from token_fw.pin import MAX_TRIES, PinRef, Pins
+from token_fw.state import Token
+from token_fw.storage.base import StorageError, Store
+from token_fw.transaction import Transaction
+
+SERIAL_SIZE = 8
+MAX_RESPONSE = 65533
+"""Data bytes in one response: pcscd takes no more (ISO/IEC 7816-4 would allow 65536)."""
+
+_log = logging.getLogger(__name__)
+_GET_RESPONSE = 0xC0
+_SELECT, _BY_NAME = 0xA4, 0x04
+
+_STATUS: dict[type[Exception], int] = {
+    errors.WrongPin: SW.WRONG_PIN,
+    errors.PinNotVerified: SW.WRONG_PIN,
+    errors.PinBlocked: SW.AUTHENTICATION_METHOD_BLOCKED,
+    errors.PinNotInitialised: SW.REFERENCE_DATA_NOT_USABLE,
+    errors.SecurityStatusNotSatisfied: SW.SECURITY_STATUS_NOT_SATISFIED,
+    errors.ConditionsNotSatisfied: SW.CONDITIONS_NOT_SATISFIED,
+    errors.IncorrectData: SW.INCORRECT_DATA,
+    errors.FunctionNotSupported: SW.FUNCTION_NOT_SUPPORTED,
+    errors.WrongLength: SW.WRONG_LENGTH,
+    errors.FileNotFound: SW.FILE_NOT_FOUND,
+    errors.FileExists: SW.FILE_EXISTS,
+    errors.DfNameExists: SW.DF_NAME_EXISTS,
+    errors.NoCurrentFile: SW.NO_CURRENT_EF,
+    errors.IncompatibleFile: SW.INCOMPATIBLE_FILE_STRUCTURE,
+    errors.OffsetOutsideFile: SW.WRONG_P1P2,
+    errors.NotEnoughMemory: SW.NOT_ENOUGH_MEMORY,
+    errors.ReferencedDataNotFound: SW.REFERENCED_DATA_NOT_FOUND,
+    errors.IncorrectParameters: SW.INCORRECT_P1P2,
+    errors.InstructionNotSupported: SW.INS_NOT_SUPPORTED,
+    errors.ClassNotSupported: SW.CLA_NOT_SUPPORTED,
+    errors.SecureMessagingNotSupported: SW.SECURE_MESSAGING_NOT_SUPPORTED,
+    errors.LogicalChannelNotSupported: SW.LOGICAL_CHANNEL_NOT_SUPPORTED,
+    errors.ChainingNotSupported: SW.CHAINING_NOT_SUPPORTED,
+    ApduFormatError: SW.WRONG_LENGTH,
+    TlvError: SW.INCORRECT_DATA,
+    ChainInterrupted: SW.LAST_COMMAND_EXPECTED,
+    ChainTooLong: SW.WRONG_LENGTH,
+    NoResponseQueued: SW.CONDITIONS_NOT_SATISFIED,
+    crypto.InvalidKey: SW.INCORRECT_DATA,
+    crypto.DataLength: SW.WRONG_LENGTH,
+    crypto.DecryptionFailed: SW.INCORRECT_DATA,
+    crypto.Unsupported: SW.FUNCTION_NOT_SUPPORTED,
+    StorageError: SW.MEMORY_FAILURE,
+}
+
+
+def _status(error: Exception) -> int:
+    """The status word of an error; 6F00, which is a fault of this program, for an unknown one."""
+    for kind in type(error).__mro__:
+        sw = _STATUS.get(kind)
+        if sw is not None:
+            if isinstance(error, errors.WrongPin | errors.PinNotVerified):
+                return sw | error.tries_left
+            return sw
+    # Neither the message nor a traceback: either may hold what the command carried.
+    _log.error("unexpected %s while a command ran", type(error).__name__)
+    return SW.UNKNOWN_ERROR
+
+
+def _atr() -> bytes:
+    """T=0 and T=1, historical bytes in COMPACT-TLV (ISO/IEC 7816-3:2006, 8.2; 7816-4:2013, 12.1).
+
+    31 A8: selection by full name, EF.DIR with READ BINARY, a master file. 73 B0 01 C0: selection
+    by name, path and identifier; units of one byte; chaining, extended lengths.
+    """
+    historical = bytes.fromhex("80 31A8 73B001C0 56") + b"Klyuch"
+    after_ts = bytes((0x80 | len(historical), 0x80, 0x01)) + historical
+    return b"\x3b" + after_ts + bytes((reduce(xor, after_ts),))
+
+
+ATR = _atr()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries."""
+
+    serial: bytes
+    pin_policy: str = "default"
+    user_tries: int = 3
+    so_tries: int = 10
+
+    def __post_init__(self) -> None:
+        if len(self.serial) != SERIAL_SIZE:
+            raise ValueError(f"a serial number has {SERIAL_SIZE} bytes")
+        if self.pin_policy not in POLICIES:
+            raise ValueError(f"no PIN policy is called {self.pin_policy!r}")
+        if not (1 <= self.user_tries <= MAX_TRIES and 1 <= self.so_tries <= MAX_TRIES):
+            raise ValueError(f"a PIN has 1 to {MAX_TRIES} tries")
+
+
+def personalise(store: Store, profile: Profile) -> None:
+    """Make a blank token in an empty store, in one transaction.
+
+    Raises StorageError, ValueError when the store holds a token already.
+    """
+    transaction = Transaction(store, threading.Lock())
+    if Token.exists(transaction):
+        raise ValueError("the store holds a token already")
+    Token.create(transaction, profile.serial, profile.pin_policy)
+    Pins.create(transaction, PinRef.USER, profile.user_tries)
+    Pins.create(transaction, PinRef.SO, profile.so_tries)
+    transaction.commit()
+
+
+class Card:
+    """A token's durable state with its applications; any number of interfaces, from any thread.
+
+    A verification holds on the interface where it was made. Giving a PIN a new value, or erasing
+    the token, ends it on every other one; a PIN that gets blocked stays verified where it was.
+    """
+
+    def __init__(self, env: Env) -> None:
+        """Open a personalised token; raises StorageError, StorageCorrupt when there is none."""
+        self._lock = threading.Lock()
+        self._transaction = Transaction(env.store, self._lock)
+        token = Token(self._transaction)
+        core = Core(
+            transaction=self._transaction,
+            token=token,
+            pins=Pins(self._transaction, token.policy, env.rng),
+            files=FileSystem(self._transaction),
+            keys=Keys(self._transaction),
+            rng=env.rng,
+            changes=lambda: self.changes,
+        )
+        applications: tuple[Application[Any], ...] = (application(core),)
+        self._applications = {item.spec.aid: item for item in applications}
+        # Volatile, hence from a random start: a reader of the last run must see a difference.
+        self.changes = int.from_bytes(env.rng(4), "big")
+        self.closed = False
+
+    def connect(self) -> Interface:
+        """Open a door to the card, with a reset, selection and security status of its own."""
+        return Interface(self, self._applications)
+
+    def close(self) -> None:
+        """End every interface: their next command raises CardRemoved. The store stays open."""
+        with self._lock:
+            self.closed = True
+
+    def run(self, work: Callable[[], bytes]) -> Response:
+        """Run one command's `work` as one transaction; never raises an Exception."""
+        with self._lock:
+            try:
+                if self._transaction.pending:
+                    # An interpreter's interrupt left it behind; no answer promised it.
+                    self._transaction.rollback()
+                data = work()
+                if self._transaction.commit():
+                    self._count_change()
+            except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
+                return Response(self._fail(error))
+        return Response(SW.NO_ERROR, data)
+
+    def _fail(self, error: Exception) -> int:
+        sw = _status(error)
+        if sw == SW.MEMORY_FAILURE:
+            # The changes may be durable or not: whoever keeps a copy has to look again.
+            self._count_change()
+        try:
+            self._transaction.rollback()
+        except StorageError as failure:
+            return _status(failure)
+        return sw
+
+    def _count_change(self) -> None:
+        self.changes = (self.changes + 1) & 0xFFFFFFFF
+
+
+class Interface:
+    """One door to the card: a Transport that never raises for any bytes of a command.
+
+    Calls from several threads follow one another. After `close`, or when the card is closed,
+    `transceive` raises CardRemoved.
+    """
+
+    def __init__(self, card: Card, applications: dict[bytes, Application[Any]]) -> None:
+        self._card = card
+        self._applications = applications
+        self._lock = threading.Lock()
+        self._chain = CommandChain()
+        self._queue = ResponseQueue()
+        self._selected: tuple[Application[Any], Session] | None = None
+        self._closed = False
+
+    def reset(self) -> bytes:
+        """Forget selection, security status and unfinished chains; returns the ATR."""
+        with self._lock:
+            self._chain.reset()
+            self._queue.clear()
+            self._selected = None
+        return ATR
+
+    def close(self) -> None:
+        """End this interface; a command that runs on it still gets its answer."""
+        self._closed = True
+
+    def transceive(self, command: bytes) -> bytes:
+        """Run one command APDU; raises CardRemoved when there is no card any more."""
+        with self._lock:
+            if self._closed or self._card.closed:
+                raise CardRemoved("the card was removed")
+            try:
+                return self._exchange(Command.parse(command)).encode()
+            except Exception as error:  # noqa: BLE001  a card answers, whatever it is sent
+                self._chain.reset()
+                self._queue.clear()
+                if self._selected is not None:
+                    self._selected[1].begin(None)
+                return Response(_status(error)).encode()
+
+    def _exchange(self, command: Command) -> Response:
+        if command.cla & CHAINING or self._chain.active:
+            whole = self._continue_chain(command)
+            if whole is None:
+                return Response(SW.NO_ERROR)
+            command = whole
+        if command.ins == _GET_RESPONSE and command.cla == 0x00:
+            return self._get_response(command)
+        self._queue.clear()
+        if command.ins == _SELECT and command.p1 == _BY_NAME and command.cla == 0x00:
+            application = self._applications.get(command.data)
+            if application is not None:
+                return self._select(application, command)
+        if self._selected is None:
+            raise self._without_application(command)
+        application, session = self._selected
+        spec, handler = application.find(command)
+        session.begin(spec)
+        response = self._card.run(lambda: _execute(session, spec, handler, command))
+        return self._queue.answer(response, min(command.ne, MAX_RESPONSE))
+
+    def _continue_chain(self, command: Command) -> Command | None:
+        """Take a part of a chain; returns the whole command with the last one."""
+        self._queue.clear()
+        if not self._chain.active:
+            if self._selected is None:
+                raise self._without_application(command)
+            spec, _ = self._selected[0].find(command)
+            if not spec.chaining:
+                raise errors.ChainingNotSupported("the command cannot be sent as a chain")
+        return self._chain.feed(command)
+
+    def _get_response(self, command: Command) -> Response:
+        if command.p1p2:
+            raise errors.IncorrectParameters("GET RESPONSE has P1 P2 0000")
+        if command.data or not command.ne:
+            raise errors.WrongLength("GET RESPONSE has Le and no data field")
+        if self._selected is not None:
+            self._selected[1].begin(None)
+        return self._queue.get_response(min(command.ne, MAX_RESPONSE))
+
+    def _select(self, application: Application[Any], command: Command) -> Response:
+        """Begin a session; whatever the interface had verified or chosen is forgotten."""
+        application.find(command)
+        self._selected = application, application.open_session()
+        return Response(SW.NO_ERROR)
+
+    def _without_application(self, command: Command) -> Exception:
+        """Only SELECT works before an application is selected (ISO/IEC 7816-4:2013, 12.2.2)."""
+        if not any(item.spec.knows_class(command.cla) for item in self._applications.values()):
+            return class_error(command.cla)
+        if command.ins == _SELECT and command.cla == 0x00:
+            return errors.FileNotFound("no application has that name")
+        return errors.InstructionNotSupported("no application is selected")
+
+
+def _execute(
+    session: Session, spec: CommandSpec, handler: Handler[Any, Any], command: Command
+) -> bytes:
+    check_data(spec, command)
+    if not session.permits(spec.access):
+        raise errors.SecurityStatusNotSatisfied("a PIN has to be verified first")
+    return handler.execute(session, handler.parse(command))

@@ -1,0 +1,53 @@
+"""What a PIN must be to be taken (spec/pins.toml)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from token_fw.errors import IncorrectData
+
+
+@dataclass(frozen=True, slots=True)
+class PinRule:
+    """The rule for one PIN: lengths in bytes, then optional bounds on what it is made of.
+
+    `digits` admits ASCII digits alone; `max_repeat` is the most equal bytes in a row; `max_run` the
+    most bytes in a row that each go up by one, or each go down by one (0: no bound).
+    """
+
+    min_length: int
+    max_length: int
+    digits: bool = False
+    max_repeat: int = 0
+    max_run: int = 0
+
+    def check(self, value: bytes) -> None:
+        """Raises IncorrectData, which never holds the value, when it breaks the rule."""
+        if not self.min_length <= len(value) <= self.max_length:
+            raise IncorrectData("the PIN is too short or too long")
+        if value.endswith(b"\0"):
+            # Padding is 00: such a PIN could not be told from a shorter one.
+            raise IncorrectData("the PIN ends in a padding byte")
+        if self.digits and not value.isdigit():
+            raise IncorrectData("the PIN has other characters than digits")
+        if self.max_repeat and _longest_run(value, 0) > self.max_repeat:
+            raise IncorrectData("the PIN repeats a character too often in a row")
+        if self.max_run and max(_longest_run(value, 1), _longest_run(value, -1)) > self.max_run:
+            raise IncorrectData("the PIN is a run of consecutive characters")
+
+
+@dataclass(frozen=True, slots=True)
+class PinPolicy:
+    """The rules of both PINs of a token, under the name chosen when it was made."""
+
+    name: str
+    title: str
+    user: PinRule
+    so: PinRule
+
+
+def _longest_run(value: bytes, step: int) -> int:
+    """The most bytes in a row of which each is the one before it plus `step`."""
+    follows = (after - before == step for before, after in pairwise(value))
+    return 1 + max((sum(1 for _ in group) for same, group in groupby(follows) if same), default=0)
