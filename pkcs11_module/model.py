@@ -1,0 +1,77 @@
+"""The types the generated table of PKCS#11 functions is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How an argument travels; the meanings stand at the head of spec/pkcs11/functions.toml."""
+
+    SESSION = "session"
+    ULONG = "ulong"
+    BOOL = "bool"
+    BYTES = "bytes"
+    LABEL = "label"
+    MECHANISM = "mechanism"
+    TEMPLATE = "template"
+    ATTRIBUTES = "attributes"
+    ULONG_OUT = "ulong_out"
+    SESSION_OUT = "session_out"
+    BUFFER = "buffer"
+    LIST = "list"
+    FIND = "find"
+    FILLED = "filled"
+    STRUCT = "struct"
+    IGNORED = "ignored"
+    NULL = "null"
+    TEXT = "text"
+    VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument; `struct` names the structure where kind is STRUCT.
+
+    `members` are the C parameters it stands for: a pointer, and its length where it has one.
+    """
+
+    kind: Kind
+    members: tuple[str, ...]
+    struct: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an output structure; `size` is the length in bytes of a TEXT field, else 0."""
+
+    kind: Kind
+    name: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A mechanism parameter that is a structure: its class in `types` and its fields' kinds."""
+
+    struct: str
+    python: str
+    fields: tuple[tuple[Kind, str], ...]
+    mechanisms: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """One function of CK_FUNCTION_LIST; `number` is its place there and its name on the wire.
+
+    `local` functions never reach the server, except C_Finalize, which ends the application.
+    """
+
+    number: int
+    name: str
+    arguments: tuple[Argument, ...]
+    clause: str
+    local: str = ""
+    retry: bool = False
+    blocking: bool = False

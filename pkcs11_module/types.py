@@ -1,0 +1,168 @@
+"""Values that pass between the PKCS#11 server and the facade: no protocol, no state.
+
+Lengths are in bytes unless said otherwise; every `int` that stands for a CK_ULONG is unsigned
+and below 2**64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Literal, Protocol
+
+from pkcs11_module._constants import CKR_BUFFER_TOO_SMALL, CKR_NAMES
+
+
+class Pkcs11Error(Exception):
+    """A function ends with the return value `rv` (a CKR_ code other than CKR_OK)."""
+
+    def __init__(self, rv: int, reason: str = "") -> None:
+        super().__init__(rv, reason)
+        self.rv: Final = rv
+        self.reason: Final = reason
+
+    def __str__(self) -> str:
+        name = CKR_NAMES.get(self.rv, f"0x{self.rv:08X}")
+        return f"{name}: {self.reason}" if self.reason else name
+
+
+class BufferTooSmall(Pkcs11Error):
+    """CKR_BUFFER_TOO_SMALL; `length` (bytes, or items of a list) is told to the caller."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(CKR_BUFFER_TOO_SMALL, f"{length} needed")
+        self.length: Final = length
+
+
+class _Mark(Enum):
+    UNAVAILABLE = "unavailable"
+
+
+UNAVAILABLE: Final = _Mark.UNAVAILABLE
+"""An attribute that has no length to tell: CK_UNAVAILABLE_INFORMATION on the wire."""
+Unavailable = Literal[_Mark.UNAVAILABLE]
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Answer to a size query: how many bytes (or items of a list) the output would take."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One CK_ATTRIBUTE of a template; `value` is None where the caller passed no pointer.
+
+    Values that are CK_ULONG keep the caller's native form: eight bytes, `sys.byteorder`.
+    """
+
+    type: int
+    value: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRequest:
+    """One attribute asked for; `capacity` is None for a size query (NULL pointer)."""
+
+    type: int
+    capacity: int | None
+
+    def fill(self, value: bytes) -> bytes | Length | Unavailable:
+        """What to answer for an attribute that has this value (PKCS#11 2.40 C_GetAttributeValue).
+
+        A size query gives its length, a sufficient capacity the value itself, and a short one
+        UNAVAILABLE; the call then ends with CKR_BUFFER_TOO_SMALL.
+        """
+        if self.capacity is None:
+            return Length(len(value))
+        return value if len(value) <= self.capacity else UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """The caller's output buffer: room for `capacity` bytes (items for a list), None = no buffer.
+
+    A size query and a short buffer never end an operation (PKCS#11 2.40 5.2).
+    """
+
+    capacity: int | None
+
+    def check(self, size: int) -> Length | None:
+        """`Length(size)` for a size query, None where `size` fits; raises BufferTooSmall."""
+        if self.capacity is None:
+            return Length(size)
+        if size > self.capacity:
+            raise BufferTooSmall(size)
+        return None
+
+    def fill(self, size: int, run: Callable[[], bytes]) -> bytes | Length:
+        """Run the operation only where its `size` bytes fit; raises BufferTooSmall.
+
+        `size` is an upper bound of what `run` gives; `run` is not called otherwise.
+        """
+        answer = self.check(size)
+        return run() if answer is None else answer
+
+    def fill_list(self, items: list[int]) -> list[int] | Length:
+        """The same for a list of CK_ULONG that is already known; raises BufferTooSmall."""
+        answer = self.check(len(items))
+        return items if answer is None else answer
+
+
+@dataclass(frozen=True, slots=True)
+class RsaPkcsPssParams:
+    """CK_RSA_PKCS_PSS_PARAMS: CKM_ hash, CKG_ mask function, salt length in bytes."""
+
+    hash_alg: int
+    mgf: int
+    salt_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RsaPkcsOaepParams:
+    """CK_RSA_PKCS_OAEP_PARAMS: CKM_ hash, CKG_ mask function, CKZ_ source and the label."""
+
+    hash_alg: int
+    mgf: int
+    source: int
+    source_data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ecdh1DeriveParams:
+    """CK_ECDH1_DERIVE_PARAMS: CKD_ derivation function, shared data, the peer's public point."""
+
+    kdf: int
+    shared_data: bytes | None
+    public_data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class EddsaParams:
+    """CK_EDDSA_PARAMS (PKCS#11 3.0): prehash flag and context."""
+
+    prehash: bool
+    context: bytes | None
+
+
+MechanismParameter = RsaPkcsPssParams | RsaPkcsOaepParams | Ecdh1DeriveParams | EddsaParams
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """CK_MECHANISM. A parameter that is not a structure of the table comes as its bytes."""
+
+    type: int
+    parameter: MechanismParameter | bytes | None = None
+
+
+class Application(Protocol):
+    """One process between C_Initialize and C_Finalize: its sessions, handles and logins."""
+
+    def call(self, name: str, *args: object) -> object:
+        """Run the function `name` ("C_Sign", …); raises Pkcs11Error. Called from many threads."""
+
+    def close(self) -> None:
+        """End every session and wake every thread inside `call`; calling it twice is allowed."""

@@ -1,0 +1,134 @@
+"""The PKCS#11 library under AddressSanitizer and UBSan, loaded by a hostile program in C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from hatch_build import NATIVE, compile_library, compiler
+from tests.interop.fake_daemon import write_program
+
+SANITIZERS: Final = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+    "-g",
+    "-O1",
+)
+SCENARIOS: Final = (
+    "bad_input",
+    "threads",
+    "finalize_in_use",
+    "forks",
+    "forks_among_threads",
+    "reload",
+    "cancelled_threads",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    library: Path
+    program: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The library and the program that exercises it, both with sanitizers."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    library, program = folder / "libklyuch-pkcs11.so", folder / "exercise"
+    compile_library(library, SANITIZERS)
+    source = Path(__file__).with_name("native") / "exercise.c"
+    done = subprocess.run(
+        [
+            *compiler(),
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            *SANITIZERS,
+            f"-I{NATIVE / 'generated'}",
+            "-pthread",
+            "-o",
+            program,
+            source,
+            "-ldl",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Built(library, program)
+
+
+@pytest.fixture
+def daemon() -> Iterator[tuple[Path, int]]:
+    """A home and the process id of the daemon without a card that serves it."""
+    folder = Path(tempfile.mkdtemp(prefix="klyuch-"))
+    program = write_program(folder / "klyuch", {"KLYUCH_HOME": str(folder)})
+    (folder / "run").mkdir()
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [program, "serve", "--detached", "--ready-fd", str(writer)], pass_fds=[writer]
+    )
+    os.close(writer)
+    assert os.read(reader, 1) == b"\0"
+    os.close(reader)
+    yield folder, process.pid
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(folder)
+
+
+def exercise(built: Built, home: Path, scenario: str, *arguments: str) -> None:
+    environment = {
+        "KLYUCH_HOME": str(home),
+        "KLYUCH_DAEMON": "/nonexistent/klyuch",
+        "PATH": os.environ["PATH"],
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    done = subprocess.run(
+        [built.program, built.library, scenario, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_hostile_host_finds_no_error_of_memory(
+    scenario: str, built: Built, daemon: tuple[Path, int]
+) -> None:
+    exercise(built, daemon[0], scenario)
+
+
+def test_daemon_killed_in_the_middle_of_calls(built: Built, daemon: tuple[Path, int]) -> None:
+    home, pid = daemon
+    exercise(built, home, "daemon_dies", str(pid))
+
+
+def test_the_sanitizers_see_an_error_where_there_is_one(tmp_path: Path) -> None:
+    source = tmp_path / "wrong.c"
+    source.write_text(
+        "#include <stdlib.h>\n"
+        "int main(void) { volatile char *p = malloc(1); free((void *)p); return p[0]; }\n"
+    )
+    program = tmp_path / "wrong"
+    subprocess.run([*compiler(), *SANITIZERS, "-o", program, source], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "heap-use-after-free" in done.stderr
