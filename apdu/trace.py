@@ -65,8 +65,11 @@ class Decoder:
         name = "unknown command" if spec is None else spec.name
         return f"{self._name}  → {header}  {name}  {' · '.join(parts)}".rstrip()
 
-    def response(self, raw: bytes, seconds: float) -> str:
-        """The line for the response to the last command, of any bytes, that took so long."""
+    def response(self, raw: bytes, seconds: float, cause: str = "") -> str:
+        """The line for the response to the last command, of any bytes, that took so long.
+
+        `cause` is what the card itself says of a refusal, empty where that is not known.
+        """
         took = f"in {seconds * 1000:.1f} ms"
         try:
             response = Response.parse(raw)
@@ -79,6 +82,8 @@ class Decoder:
         spec = self._command
         if spec is not None and response.sw == SW.NO_ERROR and not spec.secret_response:
             parts += _shown(response.data, spec, RESPONSE_OBJECTS)
+        if cause:
+            parts.append(cause)
         return f"{self._name}  ← {' · '.join(parts)}"
 
     def failure(self, error: TransportError, seconds: float) -> str:
@@ -92,7 +97,10 @@ class Decoder:
 
 
 class Trace:
-    """A transport that tells `sink` a line for every APDU that passes through `inner`."""
+    """A transport that tells `sink` a line for every APDU that passes through `inner`.
+
+    `cause` says why the card refused the last command, where the card is ours and can tell.
+    """
 
     def __init__(
         self,
@@ -100,11 +108,13 @@ class Trace:
         sink: Callable[[str], None],
         application: ApplicationSpec,
         clock: Callable[[], float] = time.perf_counter,
+        cause: Callable[[], str] = str,
     ) -> None:
         self._inner = inner
         self._sink = sink
         self._decoder = Decoder(application)
         self._clock = clock
+        self._cause = cause
 
     def transceive(self, command: bytes) -> bytes:
         """Exchange one APDU; raises what `inner` raises, after telling it."""
@@ -115,7 +125,8 @@ class Trace:
         except TransportError as error:
             self._sink(self._decoder.failure(error, self._clock() - start))
             raise
-        self._sink(self._decoder.response(response, self._clock() - start))
+        took = self._clock() - start
+        self._sink(self._decoder.response(response, took, self._cause()))
         return response
 
 

@@ -177,8 +177,11 @@ class Card:
         with self._lock:
             self.closed = True
 
-    def run(self, work: Callable[[], bytes]) -> Response:
-        """Run one command's `work` as one transaction; never raises an Exception."""
+    def run(self, work: Callable[[], bytes]) -> tuple[Response, Exception | None]:
+        """Run one command's `work` as one transaction; gives the cause of a refusal with it.
+
+        Never raises an Exception.
+        """
         with self._lock:
             try:
                 if self._transaction.pending:
@@ -188,8 +191,8 @@ class Card:
                 if self._transaction.commit():
                     self._count_change()
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
-                return Response(self._fail(error))
-        return Response(SW.NO_ERROR, data)
+                return Response(self._fail(error)), error
+        return Response(SW.NO_ERROR, data), None
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
@@ -221,6 +224,8 @@ class Interface:
         self._queue = ResponseQueue()
         self._selected: tuple[Application[Any], Session] | None = None
         self._closed = False
+        self.cause: Exception | None = None
+        """Why the last command was refused, for a trace; None when it was not."""
 
     def reset(self) -> bytes:
         """Forget selection, security status and unfinished chains; returns the ATR."""
@@ -239,6 +244,7 @@ class Interface:
         with self._lock:
             if self._closed or self._card.closed:
                 raise CardRemoved("the card was removed")
+            self.cause = None
             try:
                 return self._exchange(Command.parse(command)).encode()
             except Exception as error:  # noqa: BLE001  a card answers, whatever it is sent
@@ -246,6 +252,7 @@ class Interface:
                 self._queue.clear()
                 if self._selected is not None:
                     self._selected[1].begin(None)
+                self.cause = error
                 return Response(_status(error)).encode()
 
     def _exchange(self, command: Command) -> Response:
@@ -266,7 +273,7 @@ class Interface:
         application, session = self._selected
         spec, handler = application.find(command)
         session.begin(spec)
-        response = self._card.run(lambda: _execute(session, spec, handler, command))
+        response, self.cause = self._card.run(lambda: _execute(session, spec, handler, command))
         return self._queue.answer(response, min(command.ne, MAX_RESPONSE))
 
     def _continue_chain(self, command: Command) -> Command | None:

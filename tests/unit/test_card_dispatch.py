@@ -11,6 +11,7 @@ import pytest
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import SW
+from apdu.trace import Trace
 from apdu.transport import CardRemoved, Transport
 from host_tools.testing.faults import FailingStore
 from tests import cards
@@ -250,3 +251,14 @@ def test_a_fault_of_the_program_is_answered_and_logged_without_its_data(
     assert "RuntimeError" in caplog.text
     assert cards.USER_PIN.decode() not in caplog.text
     assert bench.digest() == before
+
+
+def test_a_trace_tells_why_the_last_command_was_refused() -> None:
+    interface = cards.operational().connect()
+    lines: list[str] = []
+    traced = Trace(interface, lines.append, SPEC, cause=lambda: str(interface.cause or ""))
+    client = cards.Client(traced)
+    assert client.status(cards.verify(cards.USER, b"not it")) == SW.WRONG_PIN | 2
+    assert lines[-1].endswith(" · wrong PIN, tries left: 2")
+    client.ok(cards.get_data(0x02))
+    assert interface.cause is None
