@@ -1,0 +1,383 @@
+"""Commands of the PKI application as methods: what this module asks of a card.
+
+Every method raises StatusWordError with the card's status word, and TransportError where no
+answer came. One object belongs to one transport; its user serialises the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from apdu import tlv
+from apdu.codec import MAX_EXTENDED_NE, Command
+from apdu.model import SW, StatusWordError
+from apdu.tlv import TlvError
+from apdu.transport import CardClient, Transport, TransportError
+from pkcs11_module.cards import pkcs15
+from pkcs11_module.cards.pkcs15 import NewFile
+from token_fw.crypto import (
+    CryptoError,
+    KeyKind,
+    KeySpec,
+    PublicKey,
+    curve_of,
+    ec_public,
+    edwards_public,
+    rsa_public,
+)
+
+AID: Final = bytes.fromhex("F276A288BCFBA69D34F31001")
+MAX_REFERENCE: Final = 1023
+_KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
+    KeySpec.rsa(2048): 0xF3,
+    KeySpec.rsa(3072): 0xF4,
+    KeySpec.rsa(4096): 0xF5,
+    KeySpec.ec("P-256"): 0xEC,
+    KeySpec.ec("P-384"): 0xEC,
+    KeySpec.ec("P-521"): 0xEC,
+    KeySpec.ED25519: 0xED,
+    KeySpec.X25519: 0xEE,
+}
+GENERATED_SIZES: Final = (2048, 3072, 4096)
+"""Modulus lengths in bits of the RSA keys that the card makes and keeps."""
+_SPEC_OF_KIND: Final = {kind: spec for spec, kind in _KIND_OF_SPEC.items() if kind != 0xEC}
+_READ_SIZE: Final = 32000
+_CHALLENGE_SIZE: Final = 32768
+_PIN_INITIALISED, _PIN_VERIFIED = 0x01, 0x02
+_OPERATIONAL: Final = 0x05
+USAGE_SIGN, USAGE_DECRYPT, USAGE_DERIVE = 0x01, 0x02, 0x04
+POLICY_ALWAYS_AUTHENTICATE: Final = 0x01
+
+
+@dataclass(frozen=True, slots=True)
+class PinInfo:
+    """State of a PIN: tries left and at most, lengths in bytes."""
+
+    reference: int
+    tries_left: int
+    tries_max: int
+    initialised: bool
+    verified: bool
+    min_length: int
+    max_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardInfo:
+    """What the card tells of itself; the serial number has 8 bytes."""
+
+    serial: bytes
+    operational: bool
+    pins: dict[int, PinInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class CardKey:
+    """A private key on the card."""
+
+    reference: int
+    spec: KeySpec
+    usage: int
+    policy: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyMaterial:
+    """A private key to import, by the tags of PUT DATA.
+
+    RSA: 92 p, 93 q, 94 1/q mod p, 95 and 96 the exponents modulo p - 1 and q - 1, and 91 the
+    public exponent if it is known; other kinds: 88, the secret number or the 32 secret bytes.
+    """
+
+    spec: KeySpec
+    objects: Mapping[int, bytes]
+
+
+class TokenCard:
+    """The PKI application on one transport, selected when the object is made."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Raises StatusWordError (6A82) where the card has no such application."""
+        self._client = CardClient(transport)
+        self._environment: tuple[int, bytes] | None = None
+        self._directory: bytes | None = None
+        self._key_list: tuple[bytes, Mapping[int, CardKey]] = b"", {}
+        self._call(0xA4, 0x04, 0x00, AID)
+
+    def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:
+        return self._client.call(Command(0x00, ins, p1, p2, data, ne))
+
+    # What the card says about itself
+
+    def change_counter(self) -> bytes:
+        """Four bytes that differ after any change of files, keys or PINs."""
+        return self._call(0xCA, 0x01, 0x02, ne=256)
+
+    def info(self) -> CardInfo:
+        """Serial number, life cycle and PIN states; nothing secret."""
+        try:
+            outer, _ = tlv.parse_one(self._call(0xCA, 0x01, 0x04, ne=256))
+            items = tlv.parse(outer.value)
+            pins = [_pin_info(item.value) for item in items if item.tag == 0xA1]
+            return CardInfo(
+                serial=tlv.find(items, 0x80) or b"",
+                operational=tlv.find(items, 0x81) == bytes((_OPERATIONAL,)),
+                pins={pin.reference: pin for pin in pins},
+            )
+        except (TlvError, KeyError, IndexError) as error:
+            raise TransportError("the card information is malformed") from error
+
+    def keys(self) -> Mapping[int, CardKey]:
+        """The private keys on the card by reference."""
+        data = self._call(0xCA, 0x01, 0x03, ne=MAX_EXTENDED_NE)
+        if data != self._key_list[0]:
+            try:
+                keys = [_card_key(item.value) for item in tlv.parse(data)]
+            except (TlvError, KeyError, IndexError, CryptoError) as error:
+                raise TransportError("the list of keys is malformed") from error
+            self._key_list = data, {key.reference: key for key in keys}
+        return self._key_list[1]
+
+    # Files; paths begin with the MF, 3F00
+
+    def read(self, path: bytes) -> bytes:
+        """The whole content of a file; raises StatusWordError (6A82, 6982)."""
+        p1, p2 = self._address(path)
+        content = b""
+        while True:
+            offset = tlv.encode(0x54, len(content).to_bytes(3, "big"))
+            try:
+                answer = self._call(0xB1, p1, p2, offset, _READ_SIZE + 8)
+            except StatusWordError as error:
+                if error.sw == SW.WRONG_P1P2 and content:
+                    return content
+                raise
+            part = _discretionary(answer)
+            content += part
+            if len(part) < _READ_SIZE:
+                return content
+
+    def write(self, path: bytes, old: bytes, new: bytes) -> None:
+        """Replace a file's content in one command, sending only from the first difference on."""
+        start = _common_prefix(old, new)
+        data = tlv.encode(0x54, start.to_bytes(3, "big"))
+        if new[start:]:
+            data += tlv.encode(0x53, new[start:])
+        data += tlv.encode(0xC0, len(new).to_bytes(3, "big"))
+        p1, p2 = self._address(path)
+        self._call(0xD7, p1, p2, data)
+
+    def create(self, path: bytes, conditions: bytes, content: bytes) -> None:
+        """Make a transparent file and fill it; raises StatusWordError (6A89 where it exists)."""
+        self._enter(path[:-2])
+        self._call(0xE0, 0x00, 0x00, _fcp(NewFile(path, conditions, content)))
+        if content:
+            self.write(path, b"", content)
+
+    def delete(self, path: bytes) -> None:
+        """Delete a file; raises StatusWordError (6A82 where there is none)."""
+        self._enter(path[:-2])
+        self._call(0xE4, 0x00, 0x00, path[-2:])
+
+    def _enter(self, directory: bytes) -> None:
+        """Make that directory the current one."""
+        if self._directory != directory:
+            self._directory = None
+            if directory == pkcs15.MF:
+                self._call(0xA4, 0x00, 0x0C, directory)
+            else:
+                self._call(0xA4, 0x08, 0x0C, directory[2:])
+            self._directory = directory
+
+    def _address(self, path: bytes) -> tuple[int, int]:
+        """P1 and P2 of an odd INS for the file, its directory having been made the current one."""
+        self._enter(path[:-2])
+        return path[-2], path[-1]
+
+    # PINs; values without padding, 1 to 64 bytes
+
+    def verify(self, reference: int, pin: bytes) -> None:
+        """Check a PIN; raises StatusWordError (63Cx, 6983, 6984)."""
+        self._call(0x20, 0x00, reference, pin)
+
+    def log_out(self, reference: int) -> None:
+        """Forget that the PIN was verified on this transport."""
+        self._call(0x20, 0xFF, reference)
+
+    def change_pin(self, reference: int, old: bytes, new: bytes) -> None:
+        """Raises StatusWordError (63Cx, 6983, 6984; 6A80 where the new value breaks the policy)."""
+        self._call(0x25, 0x00, reference, tlv.encode(0x80, old) + tlv.encode(0x81, new))
+
+    def set_user_pin(self, new: bytes) -> None:
+        """Give the user PIN a value while the SO PIN is verified; raises StatusWordError (6A80)."""
+        self._call(0x2C, 0x02, pkcs15.USER_PIN, new)
+
+    def initialise(self, so_pin: bytes, files: list[NewFile]) -> None:
+        """Erase the token and make its files, in one command; the SO PIN is verified afterwards."""
+        data = tlv.encode(0x81, so_pin)
+        for file in files:
+            item = _fcp(file) + tlv.encode(0x81, file.path[2:])
+            if file.content:
+                item += tlv.encode(0x53, file.content)
+            data += tlv.encode(0xE3, item)
+        self._environment = self._directory = None
+        self._client.call(Command(0x80, 0xFA, 0x00, 0x00, data))
+
+    # Keys
+
+    def generate(self, reference: int, spec: KeySpec, usage: int, policy: int) -> PublicKey:
+        """Make a key pair under that reference, in the place of the key that has it."""
+        self._choose_key(reference, spec)
+        curve = _curve(spec)
+        answer = self._call(0x46, 0x00, 0x00, curve + _rules(usage, policy), MAX_EXTENDED_NE)
+        return _public_key(spec, answer)
+
+    def put_key(self, reference: int, key: KeyMaterial, usage: int, policy: int) -> None:
+        """Import a private key, in the place of the key that has the reference."""
+        self._choose_key(reference, key.spec)
+        self._call(0xDB, 0x3F, 0xFF, _private_template(key) + _rules(usage, policy))
+
+    def public_key(self, reference: int, spec: KeySpec) -> PublicKey:
+        """The public part of a key."""
+        self._choose_key(reference, spec)
+        return _public_key(spec, self._call(0x46, 0x01, 0x00, ne=MAX_EXTENDED_NE))
+
+    def delete_key(self, reference: int) -> None:
+        """Raises StatusWordError (6A88 where there is none)."""
+        self._environment = None
+        self._client.call(Command(0x80, 0xE4, reference >> 8, reference & 0xFF))
+
+    def sign(self, environment: bytes, data: bytes) -> bytes:
+        """Sign with the key and algorithm that the MSE data objects `environment` choose."""
+        self._set_environment(0xB6, environment)
+        return self._operate(Command(0x00, 0x2A, 0x9E, 0x9A, data, 1024))
+
+    def decipher(self, environment: bytes, data: bytes) -> bytes:
+        """Decrypt likewise."""
+        self._set_environment(0xB8, environment)
+        return self._operate(Command(0x00, 0x2A, 0x80, 0x86, b"\x00" + data, 1024))
+
+    def challenge(self, length: int) -> bytes:
+        """Random bytes."""
+        parts = []
+        while length > 0:
+            part = self._call(0x84, 0x00, 0x00, ne=min(length, _CHALLENGE_SIZE))
+            if not part:
+                raise TransportError("the card gave no random bytes")
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def _operate(self, command: Command) -> bytes:
+        try:
+            return self._client.call(command)
+        except (StatusWordError, TransportError):
+            self._environment = None
+            raise
+
+    def _set_environment(self, template: int, data: bytes) -> None:
+        """MSE SET, unless the card has exactly that security environment already."""
+        if self._environment == (template, data):
+            return
+        self._environment = None
+        self._call(0x22, 0x41, template, data)
+        self._environment = (template, data)
+
+    def _choose_key(self, reference: int, spec: KeySpec) -> None:
+        self._environment = None
+        kind = _KIND_OF_SPEC[spec]
+        self._call(0x22, 0x41, 0x00, tlv.encode(0x80, bytes((kind,))) + key_reference(reference))
+
+
+def key_reference(reference: int) -> bytes:
+    """The data object of a security environment that names a private key."""
+    return tlv.encode(0x84, reference.to_bytes(2, "big"))
+
+
+def _pin_info(data: bytes) -> PinInfo:
+    fields = tlv.to_dict(tlv.parse(data))
+    flags = fields[0x83][0]
+    return PinInfo(
+        reference=fields[0x80][0],
+        tries_left=fields[0x81][0],
+        tries_max=fields[0x82][0],
+        initialised=bool(flags & _PIN_INITIALISED),
+        verified=bool(flags & _PIN_VERIFIED),
+        min_length=fields[0x84][0],
+        max_length=fields[0x85][0],
+    )
+
+
+def _card_key(data: bytes) -> CardKey:
+    fields = tlv.to_dict(tlv.parse(data))
+    kind = fields[0x80][0]
+    curve = tlv.encode(0x06, fields[0x06]) if 0x06 in fields else b""
+    spec = KeySpec.from_oid_der(curve) if curve else _SPEC_OF_KIND[kind]
+    reference = int.from_bytes(fields[0x84], "big")
+    return CardKey(reference, spec, fields[0x9C][0], fields[0x9D][0])
+
+
+def _discretionary(answer: bytes) -> bytes:
+    try:
+        item, _ = tlv.parse_one(answer)
+    except TlvError as error:
+        raise TransportError("the answer to READ BINARY is malformed") from error
+    if item.tag != 0x53:
+        raise TransportError("the answer to READ BINARY is not a data object 53")
+    return item.value
+
+
+def _common_prefix(old: bytes, new: bytes) -> int:
+    limit = min(len(old), len(new))
+    if old[:limit] == new[:limit]:
+        return limit
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[:middle] == new[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _fcp(file: NewFile) -> bytes:
+    directory = file.aid is not None
+    inner = tlv.encode(0x82, b"\x38" if directory else b"\x01") + tlv.encode(0x83, file.path[-2:])
+    if file.aid:
+        inner += tlv.encode(0x84, file.aid)
+    if not directory:
+        inner += tlv.encode(0x80, len(file.content).to_bytes(3, "big"))
+    return tlv.encode(0x62, inner + tlv.encode(0x86, file.conditions))
+
+
+def _curve(spec: KeySpec) -> bytes:
+    return spec.oid_der if spec.kind is KeyKind.EC else b""
+
+
+def _rules(usage: int, policy: int) -> bytes:
+    inner = tlv.encode(0x80, bytes((usage,))) + tlv.encode(0x81, bytes((policy,)))
+    return tlv.encode(0xE2, inner)
+
+
+def _private_template(key: KeyMaterial) -> bytes:
+    """The key as PUT DATA takes it: 7F48 for RSA, E0 for the others."""
+    inner = b"".join(tlv.encode(tag, value) for tag, value in key.objects.items())
+    if key.spec.kind is KeyKind.RSA:
+        return tlv.encode(0x7F48, inner)
+    return tlv.encode(0xE0, _curve(key.spec) + inner)
+
+
+def _public_key(spec: KeySpec, answer: bytes) -> PublicKey:
+    try:
+        outer, _ = tlv.parse_one(answer)
+        fields = tlv.to_dict(tlv.parse(outer.value))
+        if spec.kind is KeyKind.RSA:
+            return rsa_public(fields[0x81], fields[0x82])
+        if spec.kind is KeyKind.EC:
+            return ec_public(curve_of(spec).name, fields[0x86])
+        return edwards_public(spec.kind, fields[0x86])
+    except (TlvError, KeyError, CryptoError) as error:
+        raise TransportError("the public key is malformed") from error

@@ -1,0 +1,335 @@
+"""The module, its applications, and what an application keeps of every slot."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Final
+
+from apdu.model import SW, StatusWordError
+from apdu.transport import CardRemoved, Transport, TransportError
+from pkcs11_module import _constants as ck
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.facade.readers import Reader, Readers
+from pkcs11_module.facade.registry import HANDLERS
+from pkcs11_module.facade.session_objects import SessionObject
+from pkcs11_module.facade.sessions import PIN_REFERENCES, Session
+from pkcs11_module.facade.token import Token
+from pkcs11_module.facade.token_objects import TokenObject
+from pkcs11_module.types import Pkcs11Error
+
+AnyObject = TokenObject | SessionObject
+
+
+def refusal(error: StatusWordError) -> Pkcs11Error:
+    """What a status word means where the function does not say more."""
+    return Pkcs11Error(ck.SW_TO_CKR.get(error.sw, ck.CKR_DEVICE_ERROR), str(error))
+
+
+class Module:
+    """Every reader with its tokens, shared by the applications of one daemon."""
+
+    def __init__(self, readers: Readers, version: tuple[int, int] = (0, 1)) -> None:
+        self._readers = readers
+        self.version: Final = version
+        self._lock = threading.Lock()
+        self._tokens: dict[int, tuple[int, Token]] = {}
+
+    def application(self) -> Application:
+        """Start an application: one process between C_Initialize and C_Finalize."""
+        return Application(self)
+
+    def readers(self) -> list[Reader]:
+        """Every reader, in a stable order."""
+        return list(self._readers.readers())
+
+    def token(self, reader: Reader, generation: int) -> Token:
+        """What is known of the token of that insertion."""
+        with self._lock:
+            known = self._tokens.get(reader.slot_id)
+            if known is None or known[0] != generation:
+                known = self._tokens[reader.slot_id] = (generation, Token())
+            return known[1]
+
+
+class Slot:
+    """One reader as one application sees it: a connection, a login and handles of its own.
+
+    `user` is who is logged in: CKU_USER, CKU_SO or None. Everything but `lock` is used with the
+    lock held.
+    """
+
+    def __init__(self, application: Application, reader: Reader) -> None:
+        self.application: Final = application
+        self.reader: Final = reader
+        self.lock: Final = threading.RLock()
+        self.user: int | None = None
+        self.sessions: dict[int, Session] = {}
+        self._generation: int | None = None
+        self._token: Token | None = None
+        self._card: TokenCard | None = None
+        self._transport: Transport | None = None
+        self._objects: dict[int, AnyObject] = {}
+        self._handles: dict[AnyObject, int] = {}
+        self._session_objects: dict[SessionObject, None] = {}
+
+    @property
+    def token(self) -> Token:
+        """The inserted token; raises as `card`."""
+        self.card  # noqa: B018  connects
+        assert self._token is not None
+        return self._token
+
+    @property
+    def generation(self) -> int:
+        """The insertion that the connection belongs to."""
+        assert self._generation is not None
+        return self._generation
+
+    @property
+    def card(self) -> TokenCard:
+        """The connection to the inserted token, made where there is none.
+
+        Raises Pkcs11Error: CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED.
+        """
+        self.notice_removal()
+        if self._card is None:
+            self._connect()
+        assert self._card is not None
+        return self._card
+
+    def _connect(self) -> None:
+        generation = self.reader.generation
+        try:
+            self._transport = self.reader.connect()
+            self._card = TokenCard(self._transport)
+        except TransportError:
+            self.disconnect()
+            raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
+        except StatusWordError as error:
+            self.disconnect()
+            raise Pkcs11Error(ck.CKR_TOKEN_NOT_RECOGNIZED, str(error)) from error
+        self._generation = generation
+        self._token = self.application.module.token(self.reader, generation)
+
+    def notice_removal(self) -> None:
+        """End what belonged to a token that is not inserted any more."""
+        inserted = self.reader.present and self.reader.generation == self._generation
+        if self._generation is not None and not inserted:
+            self.drop()
+        if not self.reader.present:
+            raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT)
+
+    def drop(self) -> None:
+        """The token is gone: so are sessions, login, handles and the connection."""
+        for session in self.sessions.values():
+            session.closed = session.removed = True
+        self._count(-len(self.sessions))
+        self.sessions = {}
+        self.user = None
+        self._generation = None
+        self._objects.clear()
+        self._handles.clear()
+        self._session_objects.clear()
+        self.disconnect()
+
+    def begin(self, session: Session) -> None:
+        """A session was opened."""
+        self.sessions[session.handle] = session
+        self._count(1)
+
+    def end(self, session: Session) -> None:
+        """A session was closed: its objects end, and with the last session the login."""
+        session.closed = True
+        session.operations.clear()
+        if self.sessions.pop(session.handle, None) is not None:
+            self._count(-1)
+        for target in self.session_objects():
+            if target.owner is session:
+                target.alive = False
+                self.forget(target)
+        if not self.sessions:
+            self.log_out()
+
+    def _count(self, sessions: int) -> None:
+        if self._token is not None:
+            with self._token.lock:
+                self._token.sessions += sessions
+
+    def log_out(self) -> None:
+        """End the login of this application, on the card as well."""
+        user = self.user
+        self.logged_out()
+        if user is not None and self._card is not None:
+            self._card.log_out(PIN_REFERENCES[user])
+
+    def disconnect(self) -> None:
+        """Close the connection; the next use makes another."""
+        close = getattr(self._transport, "close", None)
+        self._transport = self._card = None
+        if callable(close):
+            close()
+
+    def refresh(self) -> None:
+        """Bring the objects of the token up to date.
+
+        A login that somebody ended, by giving the PIN a new value, is noticed here.
+        """
+        try:
+            self.token.refresh(self.card, self.user == ck.CKU_USER)
+        except StatusWordError as error:
+            if error.sw != SW.SECURITY_STATUS_NOT_SATISFIED:
+                raise
+            self.check_login()
+            self.token.refresh(self.card, self.user == ck.CKU_USER)
+
+    # Handles
+
+    def handle(self, target: AnyObject) -> int:
+        """The application's handle of an object, the same every time."""
+        handle = self._handles.get(target)
+        if handle is None:
+            handle = self._handles[target] = self.application.next_handle()
+            self._objects[handle] = target
+            if isinstance(target, SessionObject):
+                self._session_objects[target] = None
+        return handle
+
+    def object(self, handle: int) -> AnyObject:
+        """The object of a handle; raises Pkcs11Error (CKR_OBJECT_HANDLE_INVALID)."""
+        target = self._objects.get(handle)
+        if target is None or not target.alive or (target.private and self.user != ck.CKU_USER):
+            raise Pkcs11Error(ck.CKR_OBJECT_HANDLE_INVALID)
+        return target
+
+    def session_objects(self) -> list[SessionObject]:
+        """The session objects of every session of this slot."""
+        return list(self._session_objects)
+
+    def forget(self, target: AnyObject) -> None:
+        """The object is no more."""
+        handle = self._handles.pop(target, None)
+        if handle is not None:
+            del self._objects[handle]
+        if isinstance(target, SessionObject):
+            self._session_objects.pop(target, None)
+
+    def forget_private(self) -> None:
+        """Nobody is logged in: handles of private objects end, private session objects too."""
+        for target in [known for known in self._handles if known.private]:
+            self.forget(target)
+
+    def check_login(self) -> None:
+        """The card refused what a login allows: somebody may have ended it there."""
+        if self.user is not None and self._card is not None:
+            pin = self._card.info().pins.get(PIN_REFERENCES[self.user])
+            if pin is None or not pin.verified:
+                self.logged_out()
+
+    def lost_contact(self) -> None:
+        """An exchange failed: what the card did is not known, and the login is not counted on."""
+        self.disconnect()
+        self.logged_out()
+        if self._token is not None:
+            self._token.forget()
+
+    def logged_out(self) -> None:
+        """Take note that nobody is logged in."""
+        self.user = None
+        self.forget_private()
+        for session in self.sessions.values():
+            session.end_private_operations()
+
+
+class Application:
+    """One process between C_Initialize and C_Finalize. Thread-safe."""
+
+    def __init__(self, module: Module) -> None:
+        self.module: Final = module
+        self.closed: Final = threading.Event()
+        self._lock = threading.Lock()
+        self._slots: dict[int, Slot] = {}
+        self._sessions: dict[int, Session] = {}
+        self._handle_numbers = itertools.count(1)
+        self.seen: dict[int, int | None] = {
+            reader.slot_id: reader.generation if reader.present else None
+            for reader in module.readers()
+        }
+        """Insertions that C_WaitForSlotEvent has told of; None for an empty reader."""
+
+    def call(self, name: str, *args: object) -> object:
+        """Run the function of that name; raises Pkcs11Error."""
+        if self.closed.is_set():
+            raise Pkcs11Error(ck.CKR_CRYPTOKI_NOT_INITIALIZED)
+        handler = HANDLERS.get(name)
+        if handler is None:
+            raise Pkcs11Error(ck.CKR_FUNCTION_NOT_SUPPORTED)
+        try:
+            return handler(self, *args)
+        except StatusWordError as error:
+            raise refusal(error) from error
+        except CardRemoved as error:
+            raise Pkcs11Error(ck.CKR_DEVICE_REMOVED) from error
+        except TransportError as error:
+            raise Pkcs11Error(ck.CKR_DEVICE_ERROR, str(error)) from error
+
+    def close(self) -> None:
+        """End every session and wake whoever waits; a second call does nothing."""
+        self.closed.set()
+        with self._lock:
+            slots = list(self._slots.values())
+            self._sessions.clear()
+        for slot in slots:
+            with slot.lock:
+                slot.drop()
+
+    def next_handle(self) -> int:
+        """A number that no session or object of this application has had."""
+        return next(self._handle_numbers)
+
+    def slot(self, slot_id: int) -> Slot:
+        """The slot of that number; raises Pkcs11Error (CKR_SLOT_ID_INVALID)."""
+        with self._lock:
+            slot = self._slots.get(slot_id)
+            if slot is None:
+                for reader in self.module.readers():
+                    if reader.slot_id not in self._slots:
+                        self._slots[reader.slot_id] = Slot(self, reader)
+                slot = self._slots.get(slot_id)
+        if slot is None:
+            raise Pkcs11Error(ck.CKR_SLOT_ID_INVALID)
+        return slot
+
+    def session(self, handle: int) -> Session:
+        """The open session of that handle.
+
+        Raises Pkcs11Error: CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED while the token that the
+        session was with is out.
+        """
+        session = self._sessions.get(handle)
+        if session is None:
+            raise Pkcs11Error(ck.CKR_SESSION_HANDLE_INVALID)
+        reader = session.slot.reader
+        if not reader.present or reader.generation != session.generation or session.removed:
+            self._end_removed(session)
+        return session
+
+    def _end_removed(self, session: Session) -> None:
+        slot = session.slot
+        with slot.lock:
+            if not session.removed:
+                slot.drop()
+            if not slot.reader.present:
+                raise Pkcs11Error(ck.CKR_DEVICE_REMOVED)
+        self.remove_session(session)
+        raise Pkcs11Error(ck.CKR_SESSION_HANDLE_INVALID)
+
+    def add_session(self, session: Session) -> None:
+        """Make a session known by its handle."""
+        with self._lock:
+            self._sessions[session.handle] = session
+
+    def remove_session(self, session: Session) -> None:
+        """Forget a session."""
+        with self._lock:
+            self._sessions.pop(session.handle, None)

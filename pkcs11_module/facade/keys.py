@@ -1,0 +1,244 @@
+"""Keys as attributes, as keys of `token_fw.crypto`, and as what a card imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from asn1crypto.keys import PrivateKeyInfo
+
+from apdu import tlv
+from apdu.tlv import TlvError
+from pkcs11_module import _constants as ck
+from pkcs11_module.cards import der
+from pkcs11_module.cards.card import KeyMaterial
+from pkcs11_module.cards.der import Fields
+from pkcs11_module.facade.attributes import number, ulong
+from pkcs11_module.types import Pkcs11Error
+from token_fw.crypto import (
+    CryptoError,
+    EcPublicKey,
+    EdwardsPublicKey,
+    KeyKind,
+    KeySpec,
+    PrivateKey,
+    PublicKey,
+    RsaPublicKey,
+    Unsupported,
+    curve_of,
+    ec_private,
+    ec_public,
+    edwards_private,
+    edwards_public,
+    load_public,
+    rsa_private,
+    rsa_public,
+)
+
+KEY_TYPES: Final[dict[KeyKind, int]] = {
+    KeyKind.RSA: ck.CKK_RSA,
+    KeyKind.EC: ck.CKK_EC,
+    KeyKind.ED25519: ck.CKK_EC_EDWARDS,
+    KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
+}
+GENERATION: Final[dict[int, int]] = {
+    ck.CKK_RSA: ck.CKM_RSA_PKCS_KEY_PAIR_GEN,
+    ck.CKK_EC: ck.CKM_EC_KEY_PAIR_GEN,
+    ck.CKK_EC_EDWARDS: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
+    ck.CKK_EC_MONTGOMERY: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+}
+"""Key type to the mechanism that makes such keys."""
+_CURVE_NAMES: Final = {b"edwards25519": KeySpec.ED25519, b"curve25519": KeySpec.X25519}
+_NUMBERS: Final = (ck.CKA_MODULUS, ck.CKA_PUBLIC_EXPONENT)
+PUBLIC_EXPONENT: Final = b"\x01\x00\x01"
+
+
+def curve_spec(parameters: bytes, key_type: int) -> KeySpec:
+    """The kind of key that CKA_EC_PARAMS names: an identifier or a PrintableString.
+
+    Raises Pkcs11Error: CKR_CURVE_NOT_SUPPORTED, or CKR_ATTRIBUTE_VALUE_INVALID for malformed ones.
+    """
+    try:
+        item, used = tlv.parse_one(parameters)
+        if used != len(parameters):
+            raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_PARAMS")
+        if item.tag == der.PRINTABLE_STRING:
+            spec = _CURVE_NAMES.get(item.value)
+        else:
+            spec = KeySpec.from_oid_der(parameters)
+    except TlvError:
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_PARAMS") from None
+    except Unsupported:
+        spec = None
+    if spec is None or KEY_TYPES[spec.kind] != key_type:
+        raise Pkcs11Error(ck.CKR_CURVE_NOT_SUPPORTED)
+    return spec
+
+
+def normalised(given: Mapping[int, bytes], key_type: int) -> dict[int, bytes]:
+    """A key's template with numbers, curve and point in the one form in which they are kept.
+
+    Numbers lose leading zeros, the curve becomes an identifier, the point an OCTET STRING.
+    Raises Pkcs11Error.
+    """
+    kept = dict(given)
+    for name in _NUMBERS:
+        if name in kept:
+            kept[name] = kept[name].lstrip(b"\0")
+    if ck.CKA_EC_PARAMS in kept and key_type != ck.CKK_RSA:
+        spec = curve_spec(kept[ck.CKA_EC_PARAMS], key_type)
+        kept[ck.CKA_EC_PARAMS] = spec.oid_der
+        if ck.CKA_EC_POINT in kept:
+            kept[ck.CKA_EC_POINT] = _wrapped_point(spec, kept[ck.CKA_EC_POINT])
+    return kept
+
+
+def _wrapped_point(spec: KeySpec, point: bytes) -> bytes:
+    size = 1 + 2 * curve_of(spec).size if spec.kind is KeyKind.EC else 32
+    if len(point) == size:
+        return tlv.encode(der.OCTET_STRING, point)
+    return point
+
+
+def is_sequence(value: bytes) -> bool:
+    """Whether the value is one DER SEQUENCE, as a Name is."""
+    try:
+        item, used = tlv.parse_one(value)
+    except TlvError:
+        return False
+    return item.tag == der.SEQUENCE and used == len(value)
+
+
+def public_attributes(key: PublicKey) -> dict[int, bytes]:
+    """What a public key itself says: CKA_MODULUS … or CKA_EC_PARAMS and CKA_EC_POINT, and the SPKI.
+
+    The point is a DER OCTET STRING for every curve: PKCS#11 3.1 has Edwards points raw, but
+    pkcs11-tool (OpenSC 0.23) reads only the wrapped form.
+    """
+    common = {ck.CKA_PUBLIC_KEY_INFO: key.to_spki()}
+    if isinstance(key, RsaPublicKey):
+        return common | {
+            ck.CKA_MODULUS: key.modulus,
+            ck.CKA_MODULUS_BITS: ulong(key.spec.bits),
+            ck.CKA_PUBLIC_EXPONENT: key.exponent,
+        }
+    assert isinstance(key, EcPublicKey | EdwardsPublicKey)
+    return common | {
+        ck.CKA_EC_PARAMS: key.spec.oid_der,
+        ck.CKA_EC_POINT: tlv.encode(der.OCTET_STRING, key.point),
+    }
+
+
+def public_key(full: Mapping[int, bytes]) -> PublicKey:
+    """The key in the attributes of a public key; raises Pkcs11Error where they make none."""
+    key_type = number(full[ck.CKA_KEY_TYPE])
+    try:
+        if key_type == ck.CKK_RSA:
+            return rsa_public(full[ck.CKA_MODULUS], full[ck.CKA_PUBLIC_EXPONENT])
+        spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
+        item, used = tlv.parse_one(full[ck.CKA_EC_POINT])
+        if item.tag != der.OCTET_STRING or used != len(full[ck.CKA_EC_POINT]):
+            raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT")
+        if spec.kind is KeyKind.EC:
+            return ec_public(spec.curve, item.value)
+        return edwards_public(spec.kind, item.value)
+    except (CryptoError, TlvError):
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "not a public key") from None
+
+
+def private_key(full: Mapping[int, bytes]) -> PrivateKey:
+    """The key in the attributes of a private key; raises Pkcs11Error where they make none."""
+    key_type = number(full[ck.CKA_KEY_TYPE])
+    try:
+        if key_type == ck.CKK_RSA:
+            p, q, dp, dq, qinv = _crt(full)
+            return rsa_private(p, q, dp, dq, qinv, e=full.get(ck.CKA_PUBLIC_EXPONENT))
+        spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
+        if spec.kind is KeyKind.EC:
+            return ec_private(spec.curve, full[ck.CKA_VALUE])
+        return edwards_private(spec.kind, full[ck.CKA_VALUE])
+    except CryptoError:
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "not a private key") from None
+
+
+def key_material(full: Mapping[int, bytes]) -> KeyMaterial:
+    """The same as what a card imports; the card checks that it is a key. Raises Pkcs11Error."""
+    key_type = number(full[ck.CKA_KEY_TYPE])
+    if key_type != ck.CKK_RSA:
+        spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
+        return KeyMaterial(spec, {0x88: full[ck.CKA_VALUE]})
+    bits = int.from_bytes(full[ck.CKA_MODULUS], "big").bit_length()
+    _check_exponent(full)
+    objects = dict(zip((0x92, 0x93, 0x95, 0x96, 0x94), _crt(full), strict=True))
+    if full.get(ck.CKA_PUBLIC_EXPONENT):
+        objects[0x91] = full[ck.CKA_PUBLIC_EXPONENT]
+    return KeyMaterial(KeySpec.rsa(bits), objects)
+
+
+def _check_exponent(full: Mapping[int, bytes]) -> None:
+    """Keys of the token have the public exponent 65537; raises Pkcs11Error."""
+    d = int.from_bytes(full[ck.CKA_PRIVATE_EXPONENT], "big")
+    given = full.get(ck.CKA_PUBLIC_EXPONENT, PUBLIC_EXPONENT)
+    p, q = (int.from_bytes(full[name], "big") for name in (ck.CKA_PRIME_1, ck.CKA_PRIME_2))
+    product = d * int.from_bytes(PUBLIC_EXPONENT, "big")
+    if given != PUBLIC_EXPONENT or product % (p - 1 or 1) != 1 or product % (q - 1 or 1) != 1:
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "the public exponent is not 65537")
+
+
+def _crt(full: Mapping[int, bytes]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """p, q, the two exponents and the coefficient; the last three follow where they are absent."""
+    p, q = (int.from_bytes(full[name], "big") for name in (ck.CKA_PRIME_1, ck.CKA_PRIME_2))
+    d = int.from_bytes(full[ck.CKA_PRIVATE_EXPONENT], "big")
+    if p < 3 or q < 3 or p == q or p * q != int.from_bytes(full[ck.CKA_MODULUS], "big"):
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "the modulus is not the primes' product")
+    try:
+        derived = (d % (p - 1), d % (q - 1), pow(q, -1, p))
+    except ValueError:
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "the primes share a factor") from None
+    names = (ck.CKA_EXPONENT_1, ck.CKA_EXPONENT_2, ck.CKA_COEFFICIENT)
+    dp, dq, qinv = (
+        full.get(name) or _bytes(value) for name, value in zip(names, derived, strict=True)
+    )
+    return _bytes(p), _bytes(q), dp, dq, qinv
+
+
+def _bytes(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def secret_attributes(key: PrivateKey) -> dict[int, bytes]:
+    """The secret attributes of a session key that was generated."""
+    info = PrivateKeyInfo.load(key.to_pkcs8())
+    parsed = info["private_key"].parsed
+    if key.spec.kind is KeyKind.RSA:
+        names = {
+            ck.CKA_PRIVATE_EXPONENT: "private_exponent",
+            ck.CKA_PRIME_1: "prime1",
+            ck.CKA_PRIME_2: "prime2",
+            ck.CKA_EXPONENT_1: "exponent1",
+            ck.CKA_EXPONENT_2: "exponent2",
+            ck.CKA_COEFFICIENT: "coefficient",
+        }
+        return {name: _bytes(parsed[field].native) for name, field in names.items()}
+    if key.spec.kind is KeyKind.EC:
+        size = curve_of(key.spec).size
+        return {ck.CKA_VALUE: parsed["private_key"].native.to_bytes(size, "big")}
+    return {ck.CKA_VALUE: bytes(parsed.native)}
+
+
+def read_public_key(content: bytes, spec: KeySpec | None) -> PublicKey:
+    """The key in a file: an SPKI, an RSAPublicKey, or a bare point where the curve is known.
+
+    Whatever follows it in the file is fill. Raises CryptoError or ValueError for anything else.
+    """
+    item, used = tlv.parse_one(content)
+    if item.tag == der.SEQUENCE:
+        fields = Fields(item.value)
+        if fields.peek() == der.INTEGER:
+            return rsa_public(fields.need(der.INTEGER).lstrip(b"\0"), fields.need(der.INTEGER))
+        return load_public(content[:used])
+    if spec is None or item.tag != der.OCTET_STRING:
+        raise ValueError("not a public key")
+    if spec.kind is KeyKind.EC:
+        return ec_public(spec.curve, item.value)
+    return edwards_public(spec.kind, item.value)

@@ -1,0 +1,38 @@
+"""What the facade needs of the places where a token can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from apdu.transport import Transport
+
+
+class Reader(Protocol):
+    """A reader with or without a token; its attributes are read often and must be cheap."""
+
+    @property
+    def slot_id(self) -> int:
+        """A small number that stays the reader's for ever."""
+
+    @property
+    def description(self) -> str:
+        """The reader's name, up to 64 bytes of UTF-8."""
+
+    @property
+    def generation(self) -> int:
+        """Differs at every insertion."""
+
+    @property
+    def present(self) -> bool:
+        """Whether a token is inserted."""
+
+    def connect(self) -> Transport:
+        """A transport of its own to the token; raises TransportError when there is none."""
+
+
+class Readers(Protocol):
+    """Every reader there is; the list only grows."""
+
+    def readers(self) -> Sequence[Reader]:
+        """The readers in a stable order."""
