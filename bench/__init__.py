@@ -1,0 +1,1 @@
+"""Benchmarks of Klyuch beside its peers: everything in one run, told as ratios."""

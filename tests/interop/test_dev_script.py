@@ -1,0 +1,192 @@
+"""`./dev` on machines that lack something: the real script, with a PATH of chosen tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SYSTEM_TOOLS = (
+    *("sh", "dirname", "cat", "cksum", "head", "awk", "grep", "ls", "mkdir", "env"),
+    *("find", "sort", "chmod"),
+)
+
+GOOD = "exit 0"
+BAD = "exit 1"
+ORDINARY_USER = {"id": "echo 1000", "sudo": BAD}
+COMPILER = {"cc": "case $1 in -print*) echo /lib/libasan.so;; esac"}
+# `-m venv` makes an environment whose programs note in `calls` how they were started.
+PYTHON = {
+    "python3": """
+case "$*" in
+*venv*.venv)
+    mkdir -p .venv/bin
+    for name in python uv pytest klyuch; do
+        printf '#!/bin/sh\\necho %s "$@" >>calls\\n' $name >.venv/bin/$name
+        chmod +x .venv/bin/$name
+    done
+    echo 'case $1 in sync) : >pkcs11_module/libklyuch-pkcs11.so;; esac' >>.venv/bin/uv ;;
+esac"""
+}
+APT_GET = {"apt-get": 'echo apt-get "$@" >>calls'}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run of `./dev` ended."""
+
+    code: int
+    output: str
+    calls: list[str]
+
+
+class Machine:
+    """A copy of what `./dev` reads, on a machine that has just the given tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout = folder / "checkout"
+        self.tools = folder / "bin"
+        self.home = folder / "home"
+        for path in (self.checkout / "pkcs11_module" / "native", self.tools, self.home):
+            path.mkdir(parents=True)
+        for name in ("dev", "uv.lock", "pyproject.toml", "hatch_build.py"):
+            shutil.copy2(REPOSITORY / name, self.checkout / name)
+        (self.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int shim;\n")
+        for name in SYSTEM_TOOLS:
+            found = shutil.which(name)
+            assert found is not None, name
+            (self.tools / name).symlink_to(found)
+
+    def has(self, *tools: Mapping[str, str]) -> None:
+        for name, script in (item for group in tools for item in group.items()):
+            tool = self.tools / name
+            tool.write_text(f"#!/bin/sh\n{script}\n")
+            tool.chmod(0o755)
+
+    def dev(self, *arguments: str) -> Result:
+        calls = self.checkout / "calls"
+        calls.unlink(missing_ok=True)
+        done = subprocess.run(
+            [self.checkout / "dev", *arguments],
+            env={"PATH": str(self.tools), "HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        noted = calls.read_text().splitlines() if calls.exists() else []
+        return Result(done.returncode, done.stdout + done.stderr, noted)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_all_that_is_missing_is_named_where_there_is_no_apt(machine: Machine) -> None:
+    machine.has(ORDINARY_USER)
+    result = machine.dev("test")
+    assert result.code == 1
+    for what in ("Python 3.11", "C compiler", "openssl", "pkcs11-tool", "strace"):
+        assert what in result.output
+    assert "no apt-get here" in result.output
+
+
+def test_an_ordinary_user_gets_the_command_for_root(machine: Machine) -> None:
+    machine.has(ORDINARY_USER, PYTHON, APT_GET)
+    result = machine.dev("demo")
+    assert result.code == 1
+    assert "apt-get install --no-install-recommends gcc libc6-dev openssl" in result.output
+    assert result.calls == []
+
+
+def test_a_compiler_without_headers_is_no_compiler(machine: Machine) -> None:
+    machine.has(ORDINARY_USER, PYTHON, {"cc": BAD, "openssl": GOOD})
+    result = machine.dev("demo")
+    assert result.code == 1
+    assert "C compiler and the headers" in result.output
+    assert "openssl" not in result.output
+
+
+def test_a_python_that_is_too_old_or_has_no_venv_is_named(machine: Machine) -> None:
+    machine.has(ORDINARY_USER, COMPILER, {"python3": BAD, "openssl": GOOD})
+    result = machine.dev("demo")
+    assert result.code == 1
+    assert "Python 3.11 or later with venv and pip" in result.output
+    assert "python3-venv" in result.output
+
+
+def test_root_installs_what_is_missing_and_no_more(machine: Machine) -> None:
+    installs_openssl = 'tool="${0%/*}/openssl"; : >"$tool"; chmod +x "$tool"'
+    machine.has(PYTHON, COMPILER, {"id": "echo 0"})
+    machine.has({"apt-get": "\n".join((APT_GET["apt-get"], installs_openssl))})
+    result = machine.dev("demo")
+    assert result.code == 0, result.output
+    assert result.calls[:2] == [
+        "apt-get update -q",
+        "apt-get install -q -y --no-install-recommends openssl",
+    ]
+    assert result.calls[-1] == "klyuch demo"
+
+
+def test_sudo_is_used_where_it_asks_for_no_password(machine: Machine) -> None:
+    machine.has(PYTHON, COMPILER, APT_GET, {"id": "echo 1000"})
+    machine.has({"sudo": 'shift\necho sudo >>calls\nexec "$@"', "true": GOOD})
+    result = machine.dev("demo")
+    assert "sudo" in result.calls
+    assert "apt-get install -q -y --no-install-recommends openssl" in result.calls
+
+
+def test_what_apt_could_not_bring_is_named(machine: Machine) -> None:
+    machine.has(PYTHON, COMPILER, APT_GET, {"id": "echo 0"})
+    result = machine.dev("demo")
+    assert result.code == 1
+    assert "still missing" in result.output
+    assert result.output.rstrip().endswith("openssl")
+
+
+def test_a_failing_apt_stops_the_job(machine: Machine) -> None:
+    machine.has(PYTHON, COMPILER, {"id": "echo 0", "apt-get": BAD})
+    result = machine.dev("demo")
+    assert result.code == 1
+    assert "apt-get failed" in result.output
+
+
+def test_the_second_run_sets_nothing_up(machine: Machine) -> None:
+    machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
+    first = machine.dev("demo")
+    assert first.code == 0, first.output
+    assert "uv sync --quiet --locked --reinstall-package klyuch" in first.calls
+    second = machine.dev("demo", "--json")
+    assert [call for call in second.calls if not call.startswith("python -c")] == [
+        "klyuch demo --json"
+    ]
+
+
+def test_a_changed_source_of_the_library_is_compiled_again(machine: Machine) -> None:
+    machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
+    machine.dev("demo")
+    (machine.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int other;\n")
+    result = machine.dev("demo")
+    assert "uv sync --quiet --locked --reinstall-package klyuch" in result.calls
+    assert not any("pip" in call for call in result.calls)
+
+
+def test_a_moved_checkout_gets_an_environment_of_its_own(machine: Machine, tmp_path: Path) -> None:
+    machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
+    machine.dev("demo")
+    machine.checkout = machine.checkout.rename(tmp_path / "moved")
+    result = machine.dev("demo")
+    assert any(call.startswith("python -m pip install") for call in result.calls)
+
+
+def test_an_unknown_job_is_refused_with_the_list_of_jobs(machine: Machine) -> None:
+    result = machine.dev("tset")
+    assert result.code == 2
+    assert "no job named tset" in result.output
+    assert "nightly" in result.output
