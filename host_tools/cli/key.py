@@ -1,0 +1,240 @@
+"""``klyuch key``: keys on the token."""
+
+from pathlib import Path
+
+import click
+
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import json_option, print_json, print_table, working
+from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
+from host_tools.cli.session import opened, token_option, usable
+from host_tools.control import Json
+
+_TYPES = ("rsa:2048", "rsa:3072", "rsa:4096", "P-256", "P-384", "P-521", "Ed25519", "X25519")
+_USAGES = click.Choice(("sign", "decrypt", "derive"))
+
+
+def _id_bytes(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
+    try:
+        return bytes.fromhex(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter("An id is written in hexadecimal digits.") from error
+
+
+id_option = click.option(
+    "--id", "ident", callback=_id_bytes, help="The CKA_ID in hexadecimal; the next free one."
+)
+
+
+@click.group()
+def key() -> None:
+    """Make, list, import and delete keys."""
+
+
+@key.command(
+    epilog="""\b
+Examples:
+  klyuch key generate rsa:2048 --label mail
+  klyuch key generate P-256 --label login --always-authenticate
+"""
+)
+@click.argument("kind", metavar="TYPE", type=click.Choice(_TYPES, case_sensitive=False))
+@click.option("--label", help="The key's label; its type where none is given.")
+@id_option
+@click.option("--usage", multiple=True, type=_USAGES, help="What it may do; can be repeated.")
+@click.option("--always-authenticate", is_flag=True, help="Ask for the PIN at every use.")
+@token_option
+@secret_options(USER_PIN)
+@json_option
+def generate(
+    *,
+    kind: str,
+    label: str | None,
+    ident: bytes | None,
+    usage: tuple[str, ...],
+    always_authenticate: bool,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a key pair on the token.
+
+    TYPE is rsa:2048, rsa:3072, rsa:4096, P-256, P-384, P-521, Ed25519 or X25519.
+    """
+    from host_tools import objects
+
+    token = usable(token_name)
+    user_pin = USER_PIN.read(pin, pin_file)
+    with opened(token, user_pin) as session:
+        ident = ident or objects.new_id(session)
+        with working(f"Making a key of type {kind}"):
+            objects.generate(
+                session,
+                objects.SPECS[kind],
+                label or kind,
+                ident,
+                usage=usage or None,
+                always_authenticate=always_authenticate,
+            )
+    _tell({"token": token.label, "label": label or kind, "id": ident.hex(), "type": kind}, as_json)
+
+
+@key.command("list", epilog="\b\nExample:\n  klyuch key list --token Work --json\n")
+@token_option
+@secret_options(USER_PIN)
+@json_option
+def list_keys(
+    *, token_name: str | None, pin: str | None, pin_file: Path | None, as_json: bool
+) -> None:
+    """List the keys; without the PIN only what the token shows before login."""
+    from host_tools import objects
+
+    token = usable(token_name)
+    with opened(token, USER_PIN.given(pin, pin_file)) as session:
+        keys = [
+            {
+                "label": one.label,
+                "id": one.id.hex(),
+                "type": str(one.spec),
+                "private": bool(one.private),
+                "public": bool(one.public),
+                "usage": list(one.usage),
+                "always_authenticate": one.always_authenticate,
+            }
+            for one in objects.find_keys(session)
+        ]
+    if as_json:
+        print_json(keys)
+    elif not keys:
+        click.echo("No keys to be seen. Make one: klyuch key generate P-256")
+    else:
+        print_table(("Label", "Id", "Type", "Usage", "Halves"), [_row(one) for one in keys])
+
+
+def _row(one: Json) -> tuple[str, ...]:
+    usage = one["usage"]
+    assert isinstance(usage, list)
+    halves = [name for name in ("private", "public") if one[name]]
+    words = [*usage, *(["PIN at every use"] if one["always_authenticate"] else [])]
+    return (
+        str(one["label"]),
+        str(one["id"]),
+        str(one["type"]),
+        ", ".join(words),
+        " and ".join(halves),
+    )
+
+
+@key.command(
+    "import",
+    epilog="""\b
+Examples:
+  klyuch key import mail.pem --label mail
+  klyuch key import backup.p8 --passphrase-file secret.txt
+""",
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--label", help="The key's label; the file's name where none is given.")
+@id_option
+@click.option("--usage", multiple=True, type=_USAGES, help="What it may do; can be repeated.")
+@click.option("--always-authenticate", is_flag=True, help="Ask for the PIN at every use.")
+@click.option("--passphrase", "ask_passphrase", is_flag=True, help="Ask for the file's passphrase.")
+@click.option(
+    "--passphrase-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read the file's passphrase from the first line of another file.",
+)
+@token_option
+@secret_options(USER_PIN)
+@json_option
+def import_key(
+    *,
+    file: Path,
+    label: str | None,
+    ident: bytes | None,
+    usage: tuple[str, ...],
+    always_authenticate: bool,
+    ask_passphrase: bool,
+    passphrase_file: Path | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Put the private key of a FILE (PEM or DER) on the token.
+
+    It cannot be read back, and the file stays as it is: keep it safe or delete it.
+    """
+    from host_tools import objects
+    from host_tools.key_files import UnreadableFile, load_key
+
+    passphrase = None
+    if ask_passphrase or passphrase_file:
+        passphrase = PASSPHRASE.read(None, passphrase_file).encode()
+    try:
+        parts = load_key(file.read_bytes(), passphrase)
+    except UnreadableFile as error:
+        raise Failure(Exit.GENERAL, f"{file}: {error}", "See: klyuch key import --help") from error
+    token = usable(token_name)
+    with opened(token, USER_PIN.read(pin, pin_file)) as session:
+        ident = ident or objects.new_id(session)
+        objects.import_key(
+            session,
+            parts,
+            label or file.stem,
+            ident,
+            usage=usage or None,
+            always_authenticate=always_authenticate,
+        )
+    _tell(
+        {
+            "token": token.label,
+            "label": label or file.stem,
+            "id": ident.hex(),
+            "type": str(parts.spec),
+        },
+        as_json,
+    )
+
+
+@key.command(epilog="\b\nExample:\n  klyuch key delete mail --yes\n")
+@click.argument("name", metavar="KEY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@token_option
+@secret_options(USER_PIN)
+@json_option
+def delete(
+    *,
+    name: str,
+    yes: bool,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Delete both halves of a key, named by its label or id, for good."""
+    from host_tools import objects
+
+    token = usable(token_name)
+    with opened(token, USER_PIN.read(pin, pin_file)) as session:
+        found = objects.find_key(session, name)
+        if not yes:
+            click.confirm(f"Delete the key {found.label} ({found.id.hex()})?", abort=True, err=True)
+        for handle in filter(None, (found.private, found.public)):
+            session.destroy(handle)
+    document = {"token": token.label, "label": found.label, "id": found.id.hex(), "deleted": True}
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(f"The key {found.label} is deleted.")
+
+
+def _tell(document: Json, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(
+            f"Key {document['label']} ({document['type']}, id {document['id']}) "
+            f"is on {document['token']}."
+        )

@@ -1,0 +1,80 @@
+"""Where PINs and passphrases come from: a file, the environment or a prompt without echo."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from host_tools.cli.failures import Exit, Failure
+
+_F = TypeVar("_F", bound=Callable[..., object])
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One kind of secret: what to call it, its option and its environment variable."""
+
+    title: str
+    option: str
+    variable: str
+
+    def given(self, value: str | None, file: Path | None) -> str | None:
+        """The secret where it can be had without asking: option, file, environment."""
+        if value is not None:
+            return value
+        if file is not None:
+            return first_line(file)
+        return os.environ.get(self.variable) or None
+
+    def read(self, value: str | None, file: Path | None, *, confirm: bool = False) -> str:
+        """The secret, asked for where it was not given. Raises Failure with no terminal to ask."""
+        secret = self.given(value, file)
+        return self.ask(confirm=confirm) if secret is None else secret
+
+    def ask(self, *, confirm: bool = False) -> str:
+        if not sys.stdin.isatty():
+            raise Failure(
+                Exit.USAGE,
+                f"The {self.title} is needed, and there is no terminal to ask for it.",
+                f"Give it by --{self.option}-file FILE or in {self.variable}.",
+            )
+        answer: str = click.prompt(
+            self.title, hide_input=True, confirmation_prompt=confirm, err=True
+        )
+        return answer
+
+
+USER_PIN = Secret("user PIN", "pin", "KLYUCH_PIN")
+SO_PIN = Secret("SO PIN", "so-pin", "KLYUCH_SO_PIN")
+NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
+PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
+
+
+def first_line(file: Path) -> str:
+    """The first line of a file, without its end."""
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error}.") from error
+
+
+def secret_options(secret: Secret) -> Callable[[_F], _F]:
+    """The two options of a secret: arguments ``<name>`` and ``<name>_file``."""
+
+    def add(command: _F) -> _F:
+        command = click.option(
+            f"--{secret.option}",
+            help=f"The {secret.title}; for tests only, other users of this machine can see it.",
+        )(command)
+        return click.option(
+            f"--{secret.option}-file",
+            type=_FILE,
+            help=f"Read the {secret.title} from the first line of a file.",
+        )(command)
+
+    return add

@@ -1,0 +1,153 @@
+"""``klyuch serve``, ``stop`` and ``module``."""
+
+import math
+import os
+import time
+
+import click
+
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import json_option, print_json
+from host_tools.control import ControlClient, ControlError, is_daemon, start_daemon
+from host_tools.home import current
+
+_STOP_PATIENCE = 10.0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  klyuch serve
+  klyuch serve --detached
+"""
+)
+@click.option("--detached", is_flag=True, help="Run in the background.")
+@click.option("--ready-fd", type=click.IntRange(0), hidden=True)
+@click.option(
+    "--idle", type=click.FloatRange(0.1), help="Leave after so many seconds without clients."
+)
+def serve(detached: bool, ready_fd: int | None, idle: float | None) -> None:
+    """Run the daemon that holds the tokens of this home.
+
+    The PKCS#11 library and the other commands start one themselves where none runs; such a
+    daemon leaves when nobody used it for KLYUCH_IDLE seconds. This one stays.
+    """
+    if ready_fd is not None:
+        _serve_in_background(ready_fd, idle)
+    elif detached:
+        _start_in_background(idle)
+    else:
+        _serve_in_foreground(idle)
+
+
+def _serve_in_foreground(idle: float | None) -> None:
+    from host_tools.daemon import AlreadyRunning, Daemon
+
+    home = current()
+
+    def listening() -> None:
+        click.echo(f"Serving the tokens in {home.path}; Ctrl+C ends.")
+
+    try:
+        Daemon(home, idle=idle).run(listening)
+    except AlreadyRunning as error:
+        raise Failure(
+            Exit.DAEMON,
+            f"A daemon serves this home already (process {home.daemon_pid()}).",
+            "Stop it: klyuch stop",
+        ) from error
+
+
+def _start_in_background(idle: float | None) -> None:
+    started = start_daemon(current(), "--idle", "inf" if idle is None else str(idle))
+    with ControlClient(current(), start=False) as client:
+        pid = client.call("status")["pid"]
+    if not started:
+        raise Failure(
+            Exit.DAEMON,
+            f"A daemon serves this home already (process {pid}).",
+            "Stop it: klyuch stop",
+        )
+    click.echo(f"The daemon runs (process {pid}).")
+
+
+def _serve_in_background(ready_fd: int, idle: float | None) -> None:
+    """Leave the caller's process group and terminal, then tell it by a byte when we listen."""
+    from host_tools.daemon import AlreadyRunning, Daemon, idle_seconds
+
+    home = current()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+    os.set_inheritable(ready_fd, False)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+
+    def listening() -> None:
+        os.write(ready_fd, b"\n")
+        os.close(ready_fd)
+
+    try:
+        Daemon(home, idle=_finite(idle_seconds() if idle is None else idle)).run(listening)
+    except AlreadyRunning:
+        return
+
+
+def _finite(seconds: float) -> float | None:
+    return None if math.isinf(seconds) else seconds
+
+
+@click.command(epilog="\b\nExample:\n  klyuch stop\n")
+@json_option
+def stop(as_json: bool) -> None:
+    """Stop the daemon; nothing acknowledged is lost."""
+    home = current()
+    try:
+        with ControlClient(home, start=False) as client:
+            pid = int(str(client.call("stop")["pid"]))
+    except ControlError:
+        if is_daemon(home.daemon_pid() or 0):
+            raise
+        pid = 0
+    if pid:
+        _wait(pid)
+    if as_json:
+        print_json({"stopped": bool(pid), "pid": pid or None})
+    else:
+        click.echo(f"The daemon (process {pid}) has ended." if pid else "No daemon ran.")
+
+
+def _wait(pid: int) -> None:
+    deadline = time.monotonic() + _STOP_PATIENCE
+    while is_daemon(pid):
+        if time.monotonic() > deadline:
+            raise Failure(
+                Exit.DAEMON, f"The daemon (process {pid}) does not end.", f"End it: kill -9 {pid}"
+            )
+        time.sleep(0.01)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkcs11-tool --module "$(klyuch module)" -L
+  ssh-add -s "$(klyuch module)"
+"""
+)
+@json_option
+def module(as_json: bool) -> None:
+    """Print the path of the PKCS#11 library, to be given to applications."""
+    from host_tools.cryptoki import LIBRARY
+
+    if not LIBRARY.exists():
+        raise Failure(
+            Exit.GENERAL,
+            f"The PKCS#11 library {LIBRARY} is not built.",
+            "Install gcc and libc6-dev, then set the project up again: ./dev test",
+        )
+    if as_json:
+        print_json({"module": str(LIBRARY)})
+    else:
+        click.echo(LIBRARY)

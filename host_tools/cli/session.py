@@ -1,0 +1,103 @@
+"""The token a command works on, and a PKCS#11 session with it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from host_tools.cli.failures import Exit, Failure
+from host_tools.control import ControlClient, ControlError, ErrorCode, Json
+from host_tools.home import current
+
+if TYPE_CHECKING:
+    from host_tools.cryptoki import Session
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def token_option(command: _F) -> _F:
+    """The option ``--token``: which token to use where there are several."""
+    return click.option(
+        "--token",
+        "-t",
+        "token_name",
+        envvar="KLYUCH_TOKEN",
+        help="The token's label, serial or slot number; not needed where there is but one.",
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A usable token, as the daemon describes it."""
+
+    label: str
+    serial: str
+    slot: int
+    details: Json
+
+
+def control() -> ControlClient:
+    """The daemon of this home, started where none runs."""
+    return ControlClient(current())
+
+
+def resolve(name: str | None) -> Json:
+    """The daemon's details of the named token, or of the only one. Raises ControlError."""
+    with control() as client:
+        if name is None:
+            name = _only(client)
+        return client.call("token.show", token=name)
+
+
+def _only(client: ControlClient) -> str:
+    tokens = client.call("token.list")["tokens"]
+    assert isinstance(tokens, list)
+    inserted = [token for token in tokens if token["state"] == "inserted"] or tokens
+    if len(inserted) == 1:
+        return str(inserted[0]["serial"])
+    if not tokens:
+        raise ControlError(
+            ErrorCode.NOT_FOUND, "There is no token yet.", "Make one: klyuch token create LABEL"
+        )
+    labels = ", ".join(token["label"] or token["serial"] for token in inserted)
+    raise ControlError(
+        ErrorCode.AMBIGUOUS, f"There are several tokens: {labels}.", "Name one by --token."
+    )
+
+
+def usable(name: str | None) -> Token:
+    """The named token, or the only one, ready for use. Raises Failure with what it lacks."""
+    details = resolve(name)
+    label, serial = str(details["label"]), str(details["serial"])
+    shown = label or serial
+    remedies = {
+        "removed": f"Insert it: klyuch token insert {shown}",
+        "locked": f"Unlock it: klyuch token unlock {shown}",
+        "corrupt": "See: klyuch doctor",
+    }
+    state = str(details["state"])
+    if state in remedies:
+        raise Failure(Exit.TOKEN_STATE, f"The token {shown} is {state}.", remedies[state])
+    if not details.get("initialised"):
+        raise Failure(
+            Exit.TOKEN_STATE,
+            f"The token {shown} is blank.",
+            f"Initialise it: klyuch token reset {shown} --label LABEL",
+        )
+    return Token(label, serial, int(str(details["slot"])), details)
+
+
+@contextmanager
+def opened(token: Token, user: str | None = None, so_pin: str | None = None) -> "Iterator[Session]":
+    """A read-write session with the token, logged in with the PIN that is given."""
+    from host_tools.cryptoki import Cryptoki
+    from pkcs11_module import _constants as ck
+
+    with Cryptoki() as library, library.open_session(token.slot, rw=True) as session:
+        if so_pin is not None:
+            session.login(ck.CKU_SO, so_pin.encode())
+        elif user is not None:
+            session.login(ck.CKU_USER, user.encode())
+        yield session

@@ -1,0 +1,249 @@
+"""The control door: requests as lines of JSON on a Unix socket, and the client's side of it.
+
+A request is ``{"do": NAME, ...}``, its answer ``{"ok": true, "result": {...}}`` or
+``{"ok": false, "code": CODE, "message": TEXT, "hint": TEXT}``. One line is at most 1 MiB. After
+``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from host_tools.home import Home, socket_address
+
+SOCKET = "control.sock"
+LINE_LIMIT = 1 << 20
+SECRET_VARIABLES = frozenset(("KLYUCH_PIN", "KLYUCH_SO_PIN", "KLYUCH_NEW_PIN", "KLYUCH_PASSPHRASE"))
+_START_PATIENCE = 15.0
+# Another daemon may win the lock, or leave for being idle, between our start and our connection.
+_START_ATTEMPTS = 3
+
+Json: TypeAlias = dict[str, object]
+
+
+class ErrorCode(StrEnum):
+    """Why a request was refused; the command line turns each into an exit code."""
+
+    GENERAL = "general"
+    BAD_REQUEST = "bad-request"
+    NOT_FOUND = "not-found"
+    AMBIGUOUS = "ambiguous"
+    EXISTS = "exists"
+    PIN_WRONG = "pin-wrong"
+    PIN_LOCKED = "pin-locked"
+    PIN_UNACCEPTABLE = "pin-unacceptable"
+    TOKEN_STATE = "token-state"
+    DAEMON = "daemon"
+
+
+class ControlError(Exception):
+    """A refused request: ``code``, what happened, and in ``hint`` what to do next."""
+
+    def __init__(self, code: ErrorCode, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """One message as one line."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+class LineBuffer:
+    """Bytes in, JSON objects out; the same on both sides."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def receive(self, data: bytes) -> Iterator[Json]:
+        """The messages that ``data`` completes. Raises ControlError for anything else."""
+        self._pending += data
+        while (end := self._pending.find(b"\n")) >= 0:
+            line = bytes(self._pending[:end])
+            del self._pending[: end + 1]
+            yield _decode(line)
+        if len(self._pending) > LINE_LIMIT:
+            raise ControlError(ErrorCode.BAD_REQUEST, "The request is longer than 1 MiB.")
+
+
+def _decode(line: bytes) -> Json:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(ErrorCode.BAD_REQUEST, "The request is not JSON.") from error
+    if not isinstance(message, dict):
+        raise ControlError(ErrorCode.BAD_REQUEST, "The request is not a JSON object.")
+    return message
+
+
+class ControlClient:
+    """A connection to the daemon of ``home``; with ``start`` one is started where none runs.
+
+    ``timeout`` bounds the wait for each answer, in seconds; the connection is void after it.
+    """
+
+    def __init__(self, home: Home, *, start: bool = True, timeout: float | None = None) -> None:
+        self._lines = LineBuffer()
+        self._ready: list[Json] = []
+        attempts = _START_ATTEMPTS
+        while True:
+            self._socket = _connect(home, start=start)
+            self._socket.settimeout(timeout)
+            try:
+                # A daemon that is just dying takes connections without ever answering.
+                self.call("hello")
+            except ControlError:
+                self._socket.close()
+                attempts -= 1
+                if not attempts:
+                    raise
+            else:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def call(self, do: str, **arguments: object) -> Json:
+        """The result of one request. Raises ControlError as the daemon answered."""
+        try:
+            self._socket.sendall(encode({"do": do, **arguments}))
+        except OSError as error:
+            raise _lost() from error
+        answer = self._next()
+        if answer.get("ok") is True and isinstance(result := answer.get("result"), dict):
+            return result
+        raise ControlError(
+            ErrorCode(str(answer.get("code", ErrorCode.GENERAL))),
+            str(answer.get("message", "The daemon gave no reason.")),
+            str(answer.get("hint", "")),
+        )
+
+    def trace(self, token: str | None = None) -> Iterator[str]:
+        """The decoded APDUs of ``token`` (of all tokens for None), a line each, as they pass.
+
+        Watching begins before this returns; no other request can follow on the connection.
+        """
+        self.call("trace", token=token)
+        return self._trace_lines()
+
+    def _trace_lines(self) -> Iterator[str]:
+        while True:
+            yield str(self._next()["line"])
+
+    def _next(self) -> Json:
+        while not self._ready:
+            try:
+                data = self._socket.recv(65536)
+            except OSError as error:
+                raise _lost() from error
+            if not data:
+                raise _lost()
+            self._ready.extend(self._lines.receive(data))
+        return self._ready.pop(0)
+
+
+def _lost() -> ControlError:
+    return ControlError(
+        ErrorCode.DAEMON, "The daemon closed the connection.", "See daemon.log in the home folder."
+    )
+
+
+def connect_socket(home: Home, name: str) -> socket.socket | None:
+    """A connected socket, or None where nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with socket_address(home.run, name) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(home: Home, *, start: bool) -> socket.socket:
+    attempts = _START_ATTEMPTS if start else 0
+    while (connection := connect_socket(home, SOCKET)) is None:
+        if not start:
+            raise ControlError(
+                ErrorCode.DAEMON, "No daemon runs for this home.", "Start one with: klyuch serve"
+            )
+        if not attempts:
+            raise ControlError(ErrorCode.DAEMON, "The daemon does not start.", f"See {home.log}")
+        attempts -= 1
+        start_daemon(home)
+    return connection
+
+
+def daemon_command() -> list[str]:
+    """The command that runs this very installation's ``klyuch``."""
+    return [sys.executable, "-P", "-m", "host_tools.cli"]
+
+
+def start_daemon(home: Home, *extra: str) -> bool:
+    """Start a daemon in the background; True once it listens, False where it left again.
+
+    It leaves when another daemon of this home won the lock, and when it cannot start.
+    """
+    home.make()
+    listening, ready = os.pipe()
+    with os.fdopen(listening, "rb", buffering=0) as news:
+        with os.fdopen(ready, "wb", buffering=0):
+            command = [*daemon_command(), "serve", "--detached", "--ready-fd", str(ready), *extra]
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_daemon_environment(home),
+                pass_fds=(ready,),
+            )
+        # The process started here leaves at once: the daemon is its child, in a session of its own.
+        started.wait(_START_PATIENCE)
+        readable, _, _ = select.select([news], [], [], _START_PATIENCE)
+        return bool(readable and news.read(1))
+
+
+def _daemon_environment(home: Home) -> dict[str, str]:
+    """This process's environment without the secrets that were meant for one command."""
+    kept = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return {**kept, "KLYUCH_HOME": str(home.path)}
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether ``pid`` is a daemon that runs or is just ending, not an unrelated later process.
+
+    What is killed keeps its sockets until the last of its threads is gone, when its memory, and
+    with it the command line, went long ago.
+    """
+    process = Path(f"/proc/{pid}")
+    try:
+        threads = [path.read_bytes() for path in process.glob("task/*/stat")]
+        command = (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+    alive = any(thread.rpartition(b") ")[2][:1] not in {b"Z", b"X"} for thread in threads)
+    return alive and (not command or b"serve" in command)

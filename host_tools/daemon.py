@@ -1,0 +1,327 @@
+"""The daemon: one process a home, holding its tokens and opening the doors onto them.
+
+It listens before it loads the card, so that a client that waits for it loses no time: requests
+queue until the tokens are ready. An idle daemon leaves only after it has turned its sockets away
+and found nobody waiting at them; a client that comes a moment later finds nobody listening and
+starts the next daemon, which waits for this one's lock.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import selectors
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING
+
+from host_tools import control
+from host_tools.home import Home, socket_address
+
+if TYPE_CHECKING:
+    from host_tools.doors import Doors
+
+PKCS11_SOCKET = "pkcs11.sock"
+DEFAULT_IDLE = 300.0
+_LEAST_IDLE = 0.1
+_BACKLOG = 128
+_LOCK_PATIENCE = 10.0
+_FAREWELL = 2.0
+_STACK = 512 * 1024
+_RECEIVE = 64 * 1024
+_LOG_BYTES = 1 << 20
+
+_log = logging.getLogger("klyuch.daemon")
+
+
+class AlreadyRunning(Exception):
+    """Another daemon of this home listens."""
+
+
+def idle_seconds() -> float:
+    """How long a daemon that a client started stays without clients: ``$KLYUCH_IDLE``."""
+    try:
+        return max(_LEAST_IDLE, float(os.environ["KLYUCH_IDLE"]))
+    except (KeyError, ValueError):
+        return DEFAULT_IDLE
+
+
+class Daemon:
+    """The process shell: lock, sockets, a thread per connection, signals."""
+
+    def __init__(self, home: Home, *, idle: float | None = None) -> None:
+        self._home = home
+        self._idle = idle
+        self._stopping = threading.Event()
+        self._listeners: dict[str, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._alarm, self._wake = socket.socketpair()
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._connections_lock = threading.Lock()
+        self._quiet_since = time.monotonic()
+        self._doors: Doors | None = None
+
+    def run(self, listening: Callable[[], None]) -> None:
+        """Serve until told to stop; ``listening`` is called once clients can connect.
+
+        Raises HomeError for an unusable home and AlreadyRunning where another daemon serves it.
+        """
+        os.umask(0o077)
+        self._home.make()
+        with _Lock(self._home):
+            self._start_log()
+            self._catch_signals()
+            try:
+                for name in (PKCS11_SOCKET, control.SOCKET):
+                    self._listen(name)
+                listening()
+                self._load()
+                self._loop()
+            except Exception:
+                _log.exception("the daemon ends")
+                raise
+            finally:
+                self._close()
+
+    def stop(self) -> None:
+        """Ask the daemon to end; safe from any thread and from signal handlers."""
+        self._stopping.set()
+        self._ring()
+
+    def _start_log(self) -> None:
+        handler = RotatingFileHandler(
+            self._home.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
+        )
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+        logging.getLogger("klyuch").setLevel(logging.INFO)
+        _log.info("started, process %d", os.getpid())
+
+    def _catch_signals(self) -> None:
+        for end in (self._alarm, self._wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.stop())
+        self._selector.register(self._alarm, selectors.EVENT_READ)
+
+    def _listen(self, name: str) -> None:
+        """Bind beside the name and move into place: a client never meets a half-made socket."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setblocking(False)
+        fresh = f"{name}.new"
+        (self._home.run / fresh).unlink(missing_ok=True)
+        with socket_address(self._home.run, fresh) as address:
+            listener.bind(address)
+        (self._home.run / fresh).chmod(0o600)
+        listener.listen(_BACKLOG)
+        (self._home.run / fresh).rename(self._home.run / name)
+        self._listeners[name] = listener
+        self._selector.register(listener, selectors.EVENT_READ, name)
+
+    def _load(self) -> None:
+        from host_tools.doors import Doors  # noqa: PLC0415  heavy: the sockets listen already
+
+        _prepare_threads()
+        _raise_file_limit()
+        self._doors = Doors(self._home, self.stop)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            for key, _ in self._selector.select(self._patience()):
+                if key.fileobj is self._alarm:
+                    _drain(self._alarm)
+                else:
+                    self._accept(key.data)
+            if self._patience() == 0.0:
+                self._leave()
+
+    def _patience(self) -> float | None:
+        """Seconds until the daemon has been idle for long enough; None while it is not idle."""
+        if self._idle is None or self._connections:
+            return None
+        return max(0.0, self._quiet_since + self._idle - time.monotonic())
+
+    def _leave(self) -> None:
+        """End for being idle, unless somebody connected before the sockets turned away."""
+        for name, listener in list(self._listeners.items()):
+            listener.shutdown(socket.SHUT_RDWR)
+            while self._accept(name):
+                continue
+        if not self._connections:
+            _log.info("idle")
+            self.stop()
+            return
+        for name, listener in list(self._listeners.items()):
+            self._selector.unregister(listener)
+            listener.close()
+            self._listen(name)
+
+    def _accept(self, name: str) -> bool:
+        try:
+            connection, _ = self._listeners[name].accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                # Out of descriptors, say: the client waits in the queue; the loop must not spin.
+                _log.warning("cannot accept: %s", error.strerror)
+                time.sleep(0.05)
+            return False
+        if not _same_user(connection):
+            _log.warning("turned away a connection of another user")
+            connection.close()
+            return True
+        connection.setblocking(True)
+        thread = threading.Thread(
+            target=self._serve, args=(name, connection), name=name, daemon=True
+        )
+        with self._connections_lock:
+            self._connections[connection] = thread
+        thread.start()
+        return True
+
+    def _serve(self, name: str, connection: socket.socket) -> None:
+        doors = self._doors
+        assert doors is not None
+        peer = doors.pkcs11() if name == PKCS11_SOCKET else doors.control()
+        buffer = bytearray(_RECEIVE)
+        view = memoryview(buffer)
+        try:
+            while count := connection.recv_into(buffer):
+                for answer in peer.receive(bytes(view[:count])):
+                    if answer:
+                        connection.sendall(answer)
+                    elif _has_left(connection):
+                        return
+        except OSError:
+            _log.debug("a client went away")
+        except doors.protocol_errors as error:
+            _log.warning("closed a connection: %s", type(error).__name__)
+        except Exception:  # noqa: BLE001  one client's trouble is not the others'
+            _log.exception("a connection failed")
+        finally:
+            peer.closed()
+            with self._connections_lock:
+                del self._connections[connection]
+                self._quiet_since = time.monotonic()
+            connection.close()
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._wake.send(b"\0")
+        except OSError:
+            # The alarm is full, hence ringing, or the daemon has closed it at its end.
+            return
+
+    def _close(self) -> None:
+        for name, listener in self._listeners.items():
+            (self._home.run / name).unlink(missing_ok=True)
+            listener.close()
+        with self._connections_lock:
+            open_now = dict(self._connections)
+        deadline = time.monotonic() + _FAREWELL
+        for connection in open_now:
+            _hang_up(connection)
+        for thread in open_now.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._doors is not None:
+            self._doors.close()
+        _log.info("ended")
+
+
+class _Lock:
+    """The home's lock file, with the holder's process id in it."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while not self._try():
+            # A daemon that holds the lock and does not listen yet, or no longer, is worth the wait.
+            if _answers(self._home) or time.monotonic() > deadline:
+                raise AlreadyRunning
+            time.sleep(0.01)
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+
+    def _try(self) -> bool:
+        descriptor = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody may have deleted the file between its opening and its locking.
+            if os.path.samestat(os.fstat(descriptor), self._home.lock.stat()):
+                self._descriptor = descriptor
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(descriptor)
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def _answers(home: Home) -> bool:
+    """Whether a daemon listens and lives: one that dies takes connections until its very end."""
+    connection = control.connect_socket(home, control.SOCKET)
+    if connection is None:
+        return False
+    with connection:
+        connection.settimeout(_LOCK_PATIENCE)
+        try:
+            connection.sendall(control.encode({"do": "hello"}))
+            return bool(connection.recv(1))
+        except OSError:
+            return False
+
+
+def _same_user(connection: socket.socket) -> bool:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.getuid())
+
+
+def _has_left(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+
+
+def _drain(alarm: socket.socket) -> None:
+    try:
+        while alarm.recv(4096):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # The client was faster.
+        return
+
+
+def _prepare_threads() -> None:
+    """Small stacks: a browser may hold many connections, and no call nests deeply."""
+    threading.stack_size(_STACK)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each open token holds three."""
+    import resource  # noqa: PLC0415  not needed before the sockets listen
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,171 @@
+"""The checks of ``klyuch doctor``: each says what it found and, where wrong, what mends it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from host_tools.control import ControlClient, ControlError, Json
+from host_tools.cryptoki import LIBRARY, Cryptoki, CryptokiError
+from host_tools.home import Home, HomeError
+from host_tools.version import version
+
+_LOWEST_PYTHON = (3, 11)
+_PACKAGES = ("cryptography", "asn1crypto", "construct", "click", "rich")
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; ``mend`` is the command that helps where it is not ``ok``."""
+
+    what: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def examine(home: Home) -> Iterator[Finding]:
+    """All checks, in an order in which the first that fails explains the later ones."""
+    for check in (_python, _packages, _compiler, _home):
+        yield check(home)
+    yield from _daemon(home)
+    yield _library(home)
+    yield _openssl(home)
+    yield _pkcs11_tool(home)
+
+
+def _python(_home: Home) -> Finding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding(
+        "Python",
+        sys.version_info >= _LOWEST_PYTHON,
+        f"{found} in {sys.executable}",
+        "Install Python 3.11 or later: apt-get install python3",
+    )
+
+
+def _packages(_home: Home) -> Finding:
+    versions, missing = [], []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding(
+            "packages", False, f"missing: {', '.join(missing)}", "Set the project up: ./dev test"
+        )
+    return Finding("packages", True, ", ".join([f"klyuch {version()}", *versions]))
+
+
+def _compiler(_home: Home) -> Finding:
+    """A compiler matters only as long as the library is not built."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is not None:
+        return Finding("compiler", True, compiler)
+    return Finding(
+        "compiler",
+        LIBRARY.exists(),
+        "none, and none is needed: the library is built" if LIBRARY.exists() else "none",
+        "apt-get install gcc libc6-dev",
+    )
+
+
+def _home(home: Home) -> Finding:
+    problems: list[HomeError] = home.problems()
+    if not problems:
+        state = "is private" if home.path.exists() else "will be made when it is needed"
+        return Finding("home", True, f"{home.path} {state}")
+    return Finding("home", False, " ".join(map(str, problems)), problems[0].hint)
+
+
+def _daemon(home: Home) -> Iterator[Finding]:
+    try:
+        with ControlClient(home) as client:
+            yield _daemon_state(client.call("status"))
+            report = client.call("check")
+    except (ControlError, HomeError) as error:
+        yield Finding("daemon", False, str(error), error.hint)
+        return
+    tokens, strays = report["tokens"], report["strays"]
+    assert isinstance(tokens, list)
+    assert isinstance(strays, list)
+    yield from map(_token, tokens)
+    if not tokens:
+        yield Finding("tokens", True, "none yet; make one: klyuch token create LABEL")
+    for path in strays:
+        yield Finding("files", False, f"{path} belongs to no token", f"If so, delete it: rm {path}")
+    if home.damaged_registry.exists():
+        yield Finding(
+            "registry",
+            False,
+            f"was damaged: slots were numbered anew, what it held is in {home.damaged_registry}",
+            f"Once you have seen to it: rm {home.damaged_registry}",
+        )
+
+
+def _daemon_state(status: Json) -> Finding:
+    theirs, ours = status["version"], version()
+    found = f"process {status['pid']}, version {theirs}, {status['applications']} applications"
+    if theirs == ours:
+        return Finding("daemon", True, found)
+    return Finding("daemon", False, f"{found}; this is {ours}", "Run the same one: klyuch stop")
+
+
+def _token(token: Json) -> Finding:
+    name = f"token {token['label'] or token['serial']}"
+    slot = f"slot {token['slot']}, {token['state']}"
+    if token["fault"]:
+        mend = f"Put a copy of its files back, or: klyuch token reset {token['serial']} --force"
+        return Finding(name, False, f"{slot}: {token['fault']}", mend)
+    pins = token.get("pins", [])
+    assert isinstance(pins, list)
+    tries = ", ".join(_tries(pin) for pin in pins)
+    locked = [pin["name"] for pin in pins if pin["initialised"] and not pin["tries_left"]]
+    found = f"{slot}; {tries}" if tries else slot
+    if locked == ["user"]:
+        return Finding(name, False, found, f"klyuch pin unblock --token {token['serial']}")
+    if locked:
+        return Finding(name, False, found, f"klyuch token reset {token['serial']} --force")
+    return Finding(name, True, found)
+
+
+def _tries(pin: Json) -> str:
+    title = "user PIN" if pin["name"] == "user" else "SO PIN"
+    if not pin["initialised"]:
+        return f"{title} not set"
+    return f"{title} {pin['tries_left']} of {pin['tries']} tries left"
+
+
+def _library(home: Home) -> Finding:
+    del home
+    mend = "Set the project up again: ./dev test"
+    if not LIBRARY.exists():
+        return Finding("PKCS#11", False, f"{LIBRARY} is not built", mend)
+    try:
+        with Cryptoki() as library:
+            info, slots = library.info(), library.slots(present=False)
+    except (OSError, CryptokiError) as error:
+        return Finding("PKCS#11", False, f"{LIBRARY}: {error}", mend)
+    found = f"{LIBRARY} answers: {info.description}, {len(slots)} slots"
+    return Finding("PKCS#11", True, found)
+
+
+def _openssl(_home: Home) -> Finding:
+    path = shutil.which("openssl")
+    if path is None:
+        mend = "The demo needs it: apt-get install openssl"
+        return Finding("openssl", False, "not installed", mend)
+    done = subprocess.run(
+        [path, "version"], capture_output=True, text=True, check=False, timeout=_PATIENCE
+    )
+    return Finding("openssl", done.returncode == 0, f"{path}, {done.stdout.strip()}")
+
+
+def _pkcs11_tool(_home: Home) -> Finding:
+    path = shutil.which("pkcs11-tool")
+    found = path or "not installed; only the tests need it: apt-get install opensc"
+    return Finding("pkcs11-tool", True, found)

@@ -1,0 +1,136 @@
+"""The home folder of the tokens: where their files, sockets and log live.
+
+``$KLYUCH_HOME``, else ``~/.local/share/klyuch``::
+
+    tokens/registry.json      slot numbers, labels and what is inserted
+    tokens/<serial>.sqlite    one token's storage, encrypted record by record
+    tokens/<serial>.key       the storage key, raw or under a passphrase
+    run/pkcs11.sock           the PKCS#11 library's door
+    run/control.sock          the command line's door
+    run/daemon.lock           held by the one daemon of this home; its process id
+    daemon.log                what the daemon met, without secrets
+
+Every folder below the home is 0700 and every file 0600.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# sizeof(sockaddr_un.sun_path) on Linux, the closing NUL included.
+_SUN_PATH = 108
+
+
+class HomeError(Exception):
+    """The home folder cannot be used; ``hint`` is the command that mends it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one home folder; nothing is made before :meth:`make`."""
+
+    path: Path
+
+    @property
+    def tokens(self) -> Path:
+        return self.path / "tokens"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def registry(self) -> Path:
+        return self.tokens / "registry.json"
+
+    @property
+    def damaged_registry(self) -> Path:
+        """Where a registry that cannot be read is put aside."""
+        return self.tokens / "registry.json.damaged"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "daemon.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "daemon.log"
+
+    def store(self, serial: str) -> Path:
+        return self.tokens / f"{serial}.sqlite"
+
+    def key(self, serial: str) -> Path:
+        return self.tokens / f"{serial}.key"
+
+    def make(self) -> None:
+        """Make the folders where they are missing and check who may enter them.
+
+        Raises HomeError where a folder belongs to somebody else, can be changed by others, or
+        cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.tokens, self.run):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise HomeError(
+                f"The home folder {self.path} cannot be made: {error.strerror}.",
+                "Point KLYUCH_HOME at a folder you may write to.",
+            ) from error
+        for problem in self.problems():
+            raise problem
+
+    def problems(self) -> list[HomeError]:
+        """What is wrong with the owners and permissions of the folders that exist."""
+        found = []
+        for folder, forbidden in ((self.path, 0o022), (self.tokens, 0o077), (self.run, 0o077)):
+            try:
+                status = folder.stat()
+            except FileNotFoundError:
+                continue
+            if status.st_uid != os.getuid():
+                found.append(
+                    HomeError(
+                        f"{folder} belongs to another user (uid {status.st_uid}).",
+                        "Point KLYUCH_HOME at a folder of your own.",
+                    )
+                )
+            elif stat.S_IMODE(status.st_mode) & forbidden:
+                found.append(
+                    HomeError(f"{folder} is open to other users.", f"Run: chmod 700 '{folder}'")
+                )
+        return found
+
+    def daemon_pid(self) -> int | None:
+        """The process id of the daemon that holds the lock, or that was killed while it did."""
+        try:
+            return int(self.lock.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+
+def current() -> Home:
+    """The home of this process's environment."""
+    named = os.environ.get("KLYUCH_HOME")
+    return Home(Path(named).absolute() if named else Path.home() / ".local/share/klyuch")
+
+
+@contextmanager
+def socket_address(folder: Path, name: str) -> Iterator[str]:
+    """An address for bind() or connect(), also where the path is too long for ``sun_path``."""
+    address = str(folder / name)
+    if len(os.fsencode(address)) < _SUN_PATH:
+        yield address
+        return
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)

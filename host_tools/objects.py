@@ -1,0 +1,339 @@
+"""Keys and certificates on a token, through a PKCS#11 session: what the command line works with."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from host_tools.control import ControlError, ErrorCode
+from host_tools.cryptoki import CryptokiError, Session, Template, ulong
+from host_tools.key_files import KeyParts
+from pkcs11_module import _constants as ck
+from token_fw.crypto import (
+    CryptoError,
+    KeyKind,
+    KeySpec,
+    PublicKey,
+    ec_public,
+    edwards_public,
+    rsa_public,
+)
+
+_T = TypeVar("_T")
+_PUBLIC_EXPONENT = b"\x01\x00\x01"
+
+SPECS: Final = {
+    "rsa:2048": KeySpec.rsa(2048),
+    "rsa:3072": KeySpec.rsa(3072),
+    "rsa:4096": KeySpec.rsa(4096),
+    "P-256": KeySpec.ec("P-256"),
+    "P-384": KeySpec.ec("P-384"),
+    "P-521": KeySpec.ec("P-521"),
+    "Ed25519": KeySpec.ED25519,
+    "X25519": KeySpec.X25519,
+}
+_GENERATORS: Final = {
+    KeyKind.RSA: ck.CKM_RSA_PKCS_KEY_PAIR_GEN,
+    KeyKind.EC: ck.CKM_EC_KEY_PAIR_GEN,
+    KeyKind.ED25519: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
+    KeyKind.X25519: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+}
+_KEY_TYPES: Final = {
+    KeyKind.RSA: ck.CKK_RSA,
+    KeyKind.EC: ck.CKK_EC,
+    KeyKind.ED25519: ck.CKK_EC_EDWARDS,
+    KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
+}
+USAGES: Final = {
+    KeyKind.RSA: ("sign", "decrypt"),
+    KeyKind.EC: ("sign",),
+    KeyKind.ED25519: ("sign",),
+    KeyKind.X25519: ("derive",),
+}
+_PRIVATE_USAGE: Final = {
+    "sign": ck.CKA_SIGN,
+    "decrypt": ck.CKA_DECRYPT,
+    "derive": ck.CKA_DERIVE,
+}
+_PUBLIC_USAGE: Final = {"sign": ck.CKA_VERIFY, "decrypt": ck.CKA_ENCRYPT}
+_CURVE_HASHES: Final = {"P-256": "sha256", "P-384": "sha384", "P-521": "sha512"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOnToken:
+    """A key pair, or what there is of it; handles are 0 where an object is missing."""
+
+    label: str
+    id: bytes
+    spec: KeySpec
+    private: int
+    public: int
+    usage: tuple[str, ...]
+    always_authenticate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateOnToken:
+    """A certificate object; ``value`` is its DER."""
+
+    label: str
+    id: bytes
+    handle: int
+    value: bytes
+
+
+def new_id(session: Session) -> bytes:
+    """A CKA_ID that no object of the token has: the lowest free number, in one byte or more."""
+    taken = {session.attributes(handle, ck.CKA_ID)[ck.CKA_ID] for handle in session.find()}
+    number = 1
+    while (ident := number.to_bytes((number.bit_length() + 7) // 8, "big")) in taken:
+        number += 1
+    return ident
+
+
+def generate(
+    session: Session,
+    spec: KeySpec,
+    label: str,
+    ident: bytes,
+    *,
+    usage: tuple[str, ...] | None = None,
+    always_authenticate: bool = False,
+) -> tuple[int, int]:
+    """Make a key pair on the token; the handles of the public and of the private key."""
+    usage = USAGES[spec.kind] if usage is None else usage
+    common: Template = {ck.CKA_TOKEN: True, ck.CKA_LABEL: label, ck.CKA_ID: ident}
+    public = {**common, ck.CKA_PRIVATE: False, **_flags(_PUBLIC_USAGE, usage)}
+    if spec.kind is KeyKind.RSA:
+        public |= {ck.CKA_MODULUS_BITS: spec.bits, ck.CKA_PUBLIC_EXPONENT: _PUBLIC_EXPONENT}
+    else:
+        public |= {ck.CKA_EC_PARAMS: spec.oid_der}
+    private = {**common, **_private_flags(usage, always_authenticate)}
+    return session.generate_key_pair(_GENERATORS[spec.kind], public, private)
+
+
+def _flags(table: dict[str, int], usage: tuple[str, ...]) -> dict[int, bool]:
+    return {attribute: name in usage for name, attribute in table.items()}
+
+
+def _private_flags(usage: tuple[str, ...], always_authenticate: bool) -> dict[int, bool]:
+    return {
+        ck.CKA_PRIVATE: True,
+        ck.CKA_SENSITIVE: True,
+        ck.CKA_EXTRACTABLE: False,
+        **({ck.CKA_ALWAYS_AUTHENTICATE: True} if always_authenticate else {}),
+        **_flags(_PRIVATE_USAGE, usage),
+    }
+
+
+def import_key(
+    session: Session,
+    key: KeyParts,
+    label: str,
+    ident: bytes,
+    *,
+    usage: tuple[str, ...] | None = None,
+    always_authenticate: bool = False,
+) -> tuple[int, int]:
+    """Put a key pair on the token; the handles of the public and of the private key."""
+    usage = USAGES[key.spec.kind] if usage is None else usage
+    common: Template = {
+        ck.CKA_TOKEN: True,
+        ck.CKA_LABEL: label,
+        ck.CKA_ID: ident,
+        ck.CKA_KEY_TYPE: _KEY_TYPES[key.spec.kind],
+    }
+    private = session.create(
+        {
+            ck.CKA_CLASS: ck.CKO_PRIVATE_KEY,
+            **common,
+            **_private_flags(usage, always_authenticate),
+            **key.private,
+        }
+    )
+    try:
+        public = session.create(
+            {
+                ck.CKA_CLASS: ck.CKO_PUBLIC_KEY,
+                **common,
+                ck.CKA_PRIVATE: False,
+                **_flags(_PUBLIC_USAGE, usage),
+                **key.public,
+            }
+        )
+    except CryptokiError:
+        session.destroy(private)
+        raise
+    return public, private
+
+
+def find_keys(session: Session) -> list[KeyOnToken]:
+    """The keys the session sees, private and public halves matched by CKA_ID."""
+    publics = {
+        _text(session, handle)[1]: handle
+        for handle in session.find({ck.CKA_CLASS: ck.CKO_PUBLIC_KEY, ck.CKA_TOKEN: True})
+    }
+    keys = []
+    for handle in session.find({ck.CKA_CLASS: ck.CKO_PRIVATE_KEY, ck.CKA_TOKEN: True}):
+        label, ident = _text(session, handle)
+        public = publics.pop(ident, 0)
+        keys.append(_key(session, label, ident, handle, public))
+    for ident, handle in publics.items():
+        keys.append(_key(session, _text(session, handle)[0], ident, 0, handle))
+    return keys
+
+
+def find_key(session: Session, name: str) -> KeyOnToken:
+    """The key of that label or of that CKA_ID in hexadecimal. Raises ControlError."""
+    return _one(find_keys(session), name, "key", lambda key: (key.label, key.id))
+
+
+def find_certificates(session: Session) -> list[CertificateOnToken]:
+    """All certificates of the token."""
+    found = []
+    for handle in session.find({ck.CKA_CLASS: ck.CKO_CERTIFICATE, ck.CKA_TOKEN: True}):
+        label, ident = _text(session, handle)
+        value = session.attributes(handle, ck.CKA_VALUE)[ck.CKA_VALUE] or b""
+        found.append(CertificateOnToken(label, ident, handle, value))
+    return found
+
+
+def find_certificate(session: Session, name: str) -> CertificateOnToken:
+    """The certificate of that label or of that CKA_ID in hexadecimal. Raises ControlError."""
+    return _one(find_certificates(session), name, "certificate", lambda one: (one.label, one.id))
+
+
+def public_key(session: Session, handle: int) -> PublicKey:
+    """The public key that an object shows: RSA by numbers, the others by their point.
+
+    Raises ControlError where it shows none that makes sense.
+    """
+    try:
+        return _public_key(session, handle)
+    except (CryptoError, ValueError) as error:
+        label, ident = _text(session, handle)
+        raise ControlError(
+            ErrorCode.GENERAL, f"The key {label!r} ({ident.hex()}) shows no usable public key."
+        ) from error
+
+
+def _public_key(session: Session, handle: int) -> PublicKey:
+    wanted = (
+        ck.CKA_KEY_TYPE,
+        ck.CKA_MODULUS,
+        ck.CKA_PUBLIC_EXPONENT,
+        ck.CKA_EC_PARAMS,
+        ck.CKA_EC_POINT,
+    )
+    values = {kind: value or b"" for kind, value in session.attributes(handle, *wanted).items()}
+    if ulong(values[ck.CKA_KEY_TYPE]) == ck.CKK_RSA:
+        return rsa_public(values[ck.CKA_MODULUS], values[ck.CKA_PUBLIC_EXPONENT])
+    spec = KeySpec.from_oid_der(values[ck.CKA_EC_PARAMS])
+    point = values[ck.CKA_EC_POINT]
+    if spec.kind is KeyKind.EC:
+        return ec_public(spec.curve, _unwrapped(point))
+    return edwards_public(spec.kind, point if len(point) == 32 else _unwrapped(point))
+
+
+def signature_algorithm(key: KeyOnToken) -> str:
+    """What :func:`sign` uses for a key, by asn1crypto's name. Raises ControlError (no signing)."""
+    if key.spec.kind is KeyKind.RSA:
+        return "sha256_rsa"
+    if key.spec.kind is KeyKind.EC:
+        return f"{_CURVE_HASHES[key.spec.curve]}_ecdsa"
+    if key.spec.kind is KeyKind.ED25519:
+        return "ed25519"
+    raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
+
+
+def sign(session: Session, key: KeyOnToken, message: bytes) -> bytes:
+    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or Ed25519."""
+    hash_name, _, scheme = signature_algorithm(key).partition("_")
+    if scheme == "rsa":
+        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message)
+    if scheme == "ecdsa":
+        digest = hashlib.new(hash_name, message).digest()
+        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest))
+    return session.sign(ck.CKM_EDDSA, key.private, message)
+
+
+def ecdsa_der(raw: bytes) -> bytes:
+    """A signature r ‖ s as the SEQUENCE of RFC 3279 2.2.3."""
+    from asn1crypto.algos import DSASignature  # noqa: PLC0415  slow to load
+
+    return bytes(DSASignature.from_p1363(raw).dump())
+
+
+def _unwrapped(point: bytes) -> bytes:
+    from asn1crypto.core import OctetString  # noqa: PLC0415  slow to load
+
+    return bytes(OctetString.load(point).native)
+
+
+def _text(session: Session, handle: int) -> tuple[str, bytes]:
+    values = session.attributes(handle, ck.CKA_LABEL, ck.CKA_ID)
+    return (values[ck.CKA_LABEL] or b"").decode(errors="replace"), values[ck.CKA_ID] or b""
+
+
+def _key(session: Session, label: str, ident: bytes, private: int, public: int) -> KeyOnToken:
+    flags = session.attributes(
+        private or public, *_PRIVATE_USAGE.values(), ck.CKA_VERIFY, ck.CKA_ALWAYS_AUTHENTICATE
+    )
+    usage = tuple(name for name, kind in _PRIVATE_USAGE.items() if flags[kind] == b"\1")
+    return KeyOnToken(
+        label=label,
+        id=ident,
+        spec=public_key(session, public or private).spec,
+        private=private,
+        public=public,
+        usage=usage or (("verify",) if flags[ck.CKA_VERIFY] == b"\1" else ()),
+        always_authenticate=flags[ck.CKA_ALWAYS_AUTHENTICATE] == b"\1",
+    )
+
+
+def _one(found: list[_T], name: str, what: str, names: Callable[[_T], tuple[str, bytes]]) -> _T:
+    matching = [one for one in found if names(one)[0] == name]
+    matching = matching or [one for one in found if names(one)[1].hex() == name.lower()]
+    if not matching:
+        raise ControlError(
+            ErrorCode.NOT_FOUND,
+            f"There is no {what} {name!r} on the token.",
+            f"See: klyuch {'key' if what == 'key' else 'cert'} list",
+        )
+    if len(matching) > 1:
+        idents = ", ".join(names(one)[1].hex() for one in matching)
+        raise ControlError(
+            ErrorCode.AMBIGUOUS,
+            f"{len(matching)} of them are called {name!r}.",
+            f"Name one by its id: {idents}",
+        )
+    return matching[0]
+
+
+def store_certificate(session: Session, label: str, ident: bytes, value: bytes) -> int:
+    """Put a certificate (DER) on the token; its handle."""
+    from asn1crypto.x509 import Certificate  # noqa: PLC0415  slow to load
+
+    body = Certificate.load(value)["tbs_certificate"]
+    return session.create(
+        {
+            ck.CKA_CLASS: ck.CKO_CERTIFICATE,
+            ck.CKA_CERTIFICATE_TYPE: ck.CKC_X_509,
+            ck.CKA_TOKEN: True,
+            ck.CKA_PRIVATE: False,
+            ck.CKA_LABEL: label,
+            ck.CKA_ID: ident,
+            ck.CKA_SUBJECT: body["subject"].dump(),
+            ck.CKA_ISSUER: body["issuer"].dump(),
+            ck.CKA_SERIAL_NUMBER: body["serial_number"].dump(),
+            ck.CKA_VALUE: value,
+        }
+    )
+
+
+def key_of_certificate(session: Session, spki: bytes) -> KeyOnToken | None:
+    """The key of the token whose public half that SubjectPublicKeyInfo (DER) is."""
+    for key in find_keys(session):
+        if public_key(session, key.public or key.private).to_spki() == spki:
+            return key
+    return None

@@ -1,0 +1,424 @@
+"""The tokens of a home as readers with cards in them: what every door of the daemon opens onto.
+
+A token is opened when it is first talked to and stays open. One that cannot be opened leaves its
+slot empty and the others alone; :attr:`TokenReader.fault` says why.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from apdu.transport import CardRemoved, TransportError
+from host_tools.control import ControlError, ErrorCode
+from host_tools.home import Home
+from host_tools.inspection import TokenFacts, inspect
+from host_tools.registry import Record, Registry
+from host_tools.tracing import Tracer
+from token_fw.card import Card, Interface, Profile, personalise
+from token_fw.env import Env
+from token_fw.storage import keyfile
+from token_fw.storage.base import StorageCorrupt, StorageError, WrongKey
+from token_fw.storage.sqlite import SqliteStore
+
+_log = logging.getLogger("klyuch.tokens")
+
+SERIAL_BYTES = 8
+
+
+class TokenState(StrEnum):
+    """What is in a token's slot."""
+
+    INSERTED = "inserted"
+    REMOVED = "removed"
+    LOCKED = "locked"  # under a passphrase that was not given
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenCard:
+    """A card with the store under it."""
+
+    store: SqliteStore
+    card: Card
+
+    def close(self) -> None:
+        """Every interface ends; a command that runs is finished first."""
+        self.card.close()
+        self.store.close()
+
+
+class Door:
+    """One application's way to a card: an interface of its own, traced while somebody watches.
+
+    Its transceive() raises CardRemoved from the moment the token is removed.
+    """
+
+    def __init__(self, interface: Interface, tracer: Tracer, serial: str) -> None:
+        self._interface = interface
+        self._tracer = tracer
+        self._watched = tracer.around(interface, serial)
+
+    def transceive(self, command: bytes) -> bytes:
+        if self._tracer.watched:
+            return self._watched.transceive(command)
+        return self._interface.transceive(command)
+
+    def close(self) -> None:
+        self._interface.close()
+
+
+class TokenReader:
+    """The slot of one token, as the PKCS#11 side and the control door see it. Thread-safe."""
+
+    def __init__(self, home: Home, record: Record, tracer: Tracer) -> None:
+        self._home = home
+        self._tracer = tracer
+        self._lock = threading.RLock()
+        self._opened: _OpenCard | None = None
+        self._storage_key: bytes | None = None
+        self._changes: int | None = None
+        self.record = record
+        self.generation = 1
+        self.fault = ""
+        self.deleted = False
+
+    @property
+    def slot_id(self) -> int:
+        return self.record.slot
+
+    @property
+    def serial(self) -> str:
+        return self.record.serial
+
+    @property
+    def description(self) -> str:
+        return f"Klyuch slot {self.record.slot}"
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a token to talk to: inserted, unlocked and not known to be damaged."""
+        return self.state is TokenState.INSERTED
+
+    @property
+    def state(self) -> TokenState:
+        with self._lock:
+            if self.deleted or not self.record.inserted:
+                return TokenState.REMOVED
+            unlocked = not self.fault and self._unlocked()
+            if self.fault:
+                return TokenState.CORRUPT
+            return TokenState.INSERTED if unlocked else TokenState.LOCKED
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is not None
+
+    def changed(self) -> bool:
+        """Whether the open token's content changed since this was asked last."""
+        opened = self._opened
+        if opened is None or opened.card.changes == self._changes:
+            return False
+        self._changes = opened.card.changes
+        return True
+
+    def connect(self) -> Door:
+        """A new interface to the token. Raises TransportError where there is none to talk to."""
+        with self._lock:
+            if not self.present:
+                raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
+            return Door(self._open().card.connect(), self._tracer, self.serial)
+
+    def storage_key(self) -> bytes | None:
+        """The storage key where it is there and open."""
+        with self._lock:
+            return self._storage_key if self._unlocked() else None
+
+    def unlock(self, passphrase: bytes) -> None:
+        """Open the storage key with its passphrase. Raises WrongKey."""
+        key = keyfile.load(self._home.key(self.serial), passphrase)
+        with self._lock:
+            self._storage_key = key
+            self.generation += 1
+
+    def insert(self, record: Record) -> None:
+        """Take the token in; a damaged one is tried again."""
+        with self._lock:
+            self.fault = ""
+            if not self.record.inserted:
+                self.generation += 1
+            self.record = record
+
+    def eject(self, record: Record) -> None:
+        """Take the token out; a command that runs is finished first, later ones find no card."""
+        with self._lock:
+            self.record = record
+            self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _unlocked(self) -> bool:
+        if self._storage_key is None:
+            try:
+                self._storage_key = _storage_key(self._home.key(self.serial))
+            except StorageError as error:
+                self._note(error, lasting=True)
+                return False
+        return self._storage_key is not None
+
+    def _open(self) -> _OpenCard:
+        if self._opened is None:
+            assert self._storage_key is not None
+            path = self._home.store(self.serial)
+            try:
+                self._opened = _open_card(path, self._storage_key)
+            except StorageError as error:
+                # Want of disk space passes; damage stays until the token is put in anew.
+                lasting = isinstance(error, StorageCorrupt | WrongKey) or not path.exists()
+                self._note(error, lasting=lasting)
+                raise TransportError(f"The token cannot be opened: {error}.") from error
+            self._changes = None
+        return self._opened
+
+    def _note(self, error: StorageError, *, lasting: bool) -> None:
+        _log.error("token %s: %s: %s", self.serial, type(error).__name__, error)
+        if lasting:
+            self.fault = str(error)
+
+
+def _open_card(path: Path, storage_key: bytes) -> _OpenCard:
+    store = SqliteStore(path, storage_key, create=False)
+    try:
+        return _OpenCard(store, Card(Env(store)))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _storage_key(path: Path) -> bytes | None:
+    """The storage key: at once where it is raw, by ``$KLYUCH_PASSPHRASE_FILE`` where it is not.
+
+    None where a passphrase is still to be given.
+    """
+    if not keyfile.is_protected(path):
+        return keyfile.load(path)
+    named = os.environ.get("KLYUCH_PASSPHRASE_FILE")
+    if not named:
+        return None
+    try:
+        return keyfile.load(path, read_passphrase(Path(named)))
+    except (WrongKey, OSError) as error:
+        _log.warning("KLYUCH_PASSPHRASE_FILE does not open %s: %s", path.name, error)
+        return None
+
+
+def read_passphrase(path: Path) -> bytes:
+    """The first line of the file."""
+    return path.read_bytes().partition(b"\n")[0].rstrip(b"\r")
+
+
+def look(reader: TokenReader) -> TokenFacts:
+    """A token's account of itself. Raises TransportError where there is none to ask."""
+    door = reader.connect()
+    try:
+        return inspect(door)
+    finally:
+        door.close()
+
+
+def _stamp(path: Path) -> int:
+    """When the storage last changed, in nanoseconds; -1 while it is in use or missing."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return -1
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return -1
+
+
+class Rack:
+    """All slots of a home. Thread-safe."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._lock = threading.RLock()
+        self.tracer = Tracer()
+        self._registry = Registry(home)
+        self._readers = tuple(
+            TokenReader(home, record, self.tracer)
+            for record in sorted(self._registry.records.values(), key=lambda one: one.slot)
+        )
+
+    def readers(self) -> Sequence[TokenReader]:
+        """Every slot, in the order of the numbers; a deleted token's stays, empty, till the end."""
+        return self._readers
+
+    def tokens(self) -> list[TokenReader]:
+        """The slots whose token was not deleted."""
+        return [reader for reader in self._readers if not reader.deleted]
+
+    def find(self, name: str) -> TokenReader:
+        """The token of that label, serial number or slot number.
+
+        Raises ControlError (NOT_FOUND, AMBIGUOUS).
+        """
+        tokens = self.tokens()
+        by_label = [reader for reader in tokens if reader.record.label == name]
+        if len(by_label) > 1:
+            serials = ", ".join(reader.serial for reader in by_label)
+            raise ControlError(
+                ErrorCode.AMBIGUOUS,
+                f"{len(by_label)} tokens have the label {name!r}.",
+                f"Name one by its serial number: {serials}",
+            )
+        for reader in by_label or tokens:
+            if by_label or reader.serial == name.lower() or str(reader.slot_id) == name:
+                return reader
+        raise ControlError(
+            ErrorCode.NOT_FOUND, f"There is no token {name!r}.", "See: klyuch token list"
+        )
+
+    def create(self, profile: Profile, passphrase: bytes | None) -> TokenReader:
+        """Make a blank token in a slot of its own; it is kept only after :meth:`keep`."""
+        serial = profile.serial.hex()
+        self._manufacture(profile, self._home.store(serial), passphrase)
+        with self._lock:
+            record = Record(serial, self._registry.allot_slot())
+            reader = TokenReader(self._home, record, self.tracer)
+            if passphrase is not None:
+                reader.unlock(passphrase)
+            self._readers = (*self._readers, reader)
+        return reader
+
+    def keep(self, reader: TokenReader, label: str) -> None:
+        """Write a created token, or a token's new label, into the registry."""
+        with self._lock:
+            stamp = 0 if reader.is_open else _stamp(self._home.store(reader.serial))
+            reader.record = replace(reader.record, label=label, stamp=max(stamp, 0))
+            self._registry.put(reader.record)
+
+    def insert(self, reader: TokenReader) -> None:
+        with self._lock:
+            record = replace(reader.record, inserted=True)
+            self._registry.put(record)
+            reader.insert(record)
+
+    def remove(self, reader: TokenReader) -> None:
+        with self._lock:
+            record = replace(reader.record, inserted=False)
+            self._registry.put(record)
+            reader.eject(record)
+
+    def wipe(self, reader: TokenReader, profile: Profile) -> None:
+        """Put a factory-new token of the same serial number in the place of this one.
+
+        The storage key stays, and with it its passphrase; one that cannot be read is made anew.
+        """
+        path = self._home.store(reader.serial)
+        fresh = path.with_name(f"{path.name}.new")
+        with self._lock:
+            key = reader.storage_key() or self._new_key(reader)
+            _remove_store(fresh)
+            _make_store(fresh, key, profile)
+            reader.eject(replace(reader.record, inserted=False))
+            _remove_store(path, main=False)
+            fresh.rename(path)
+            record = replace(reader.record, inserted=True, label="", stamp=0)
+            self._registry.put(record)
+            reader.insert(record)
+
+    def refresh(self) -> None:
+        """Bring the noted labels of tokens that were used since up to date."""
+        with self._lock:
+            self._note([reader for reader in self.tokens() if reader.present])
+
+    def _note(self, readers: list[TokenReader]) -> None:
+        fresh = [self._look(reader) for reader in readers if self._stale(reader)]
+        records = [record for record in fresh if record is not None]
+        if records:
+            self._registry.put(*records)
+
+    def strays(self) -> list[Path]:
+        """Storage files of no token that is known here."""
+        return self._registry.strays()
+
+    def _stale(self, reader: TokenReader) -> bool:
+        if reader.is_open:
+            return reader.changed()
+        return reader.record.stamp != _stamp(self._home.store(reader.serial))
+
+    def _look(self, reader: TokenReader) -> Record | None:
+        stamp = _stamp(self._home.store(reader.serial))
+        try:
+            label = look(reader).label
+        except TransportError:
+            return None
+        record = replace(reader.record, label=label, stamp=max(stamp, 0))
+        if record == reader.record:
+            return None
+        reader.record = record
+        return record
+
+    def _new_key(self, reader: TokenReader) -> bytes:
+        if reader.state is TokenState.LOCKED:
+            raise ControlError(
+                ErrorCode.TOKEN_STATE,
+                "The token is locked by its passphrase.",
+                f"Unlock it first: klyuch token unlock {reader.serial}",
+            )
+        path = self._home.key(reader.serial)
+        path.unlink(missing_ok=True)
+        return keyfile.create(path, None)
+
+    def delete(self, reader: TokenReader) -> None:
+        """Delete a token for good: first its storage key, so that no remains can be read."""
+        with self._lock:
+            reader.eject(replace(reader.record, inserted=False))
+            reader.deleted = True
+            self._home.key(reader.serial).unlink(missing_ok=True)
+            _remove_store(self._home.store(reader.serial))
+            if reader.serial in self._registry.records:
+                self._registry.delete(reader.serial)
+
+    def close(self) -> None:
+        """Close every token and note what has become of those that were used."""
+        with self._lock:
+            used = [reader for reader in self.tokens() if reader.is_open]
+            self._note(used)
+            for reader in self._readers:
+                reader.close()
+            # Closing empties the write-ahead log: the stamps are the ones of the files at rest.
+            for reader in used:
+                stamp = _stamp(self._home.store(reader.serial))
+                reader.record = replace(reader.record, stamp=max(stamp, 0))
+            if any(self._registry.records[r.serial] != r.record for r in used):
+                self._registry.put(*(reader.record for reader in used))
+
+    def _manufacture(self, profile: Profile, path: Path, passphrase: bytes | None) -> None:
+        key_path = self._home.key(profile.serial.hex())
+        try:
+            _make_store(path, keyfile.create(key_path, passphrase), profile)
+        except BaseException:
+            key_path.unlink(missing_ok=True)
+            _remove_store(path)
+            raise
+
+
+def _make_store(path: Path, key: bytes, profile: Profile) -> None:
+    store = SqliteStore(path, key)
+    try:
+        personalise(store, profile)
+    finally:
+        store.close()
+
+
+def _remove_store(path: Path, *, main: bool = True) -> None:
+    for suffix in ("", "-wal", "-shm") if main else ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
