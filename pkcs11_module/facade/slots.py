@@ -69,7 +69,7 @@ def get_token_info(application: Application, slot_id: int) -> tuple[object, ...]
             _fit(label, _LABEL_SIZE),
             MANUFACTURER,
             _MODEL,
-            info.serial.hex().upper(),
+            info.serial.hex(),
             _token_flags(info),
             ck.CK_EFFECTIVELY_INFINITE,
             len(sessions),

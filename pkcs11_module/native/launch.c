@@ -22,11 +22,13 @@
 
 extern char **environ;
 
-/* The host's loader and interpreter settings are its own: the daemon must not inherit them. */
+/* The host's loader and interpreter settings and its secrets are its own: the daemon, which lives
+ * longer, must not inherit them. */
 static bool is_private(const char *variable)
 {
-    static const char *const names[] = {"LD_PRELOAD=", "LD_LIBRARY_PATH=", "PYTHONHOME=",
-                                        "PYTHONPATH="};
+    static const char *const names[] = {"LD_PRELOAD=",      "LD_LIBRARY_PATH=", "PYTHONHOME=",
+                                        "PYTHONPATH=",      "KLYUCH_PIN=",      "KLYUCH_SO_PIN=",
+                                        "KLYUCH_NEW_PIN=",  "KLYUCH_PASSPHRASE="};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)

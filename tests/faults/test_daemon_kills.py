@@ -14,10 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from host_tools import objects
 from host_tools.control import ControlClient, ControlError, is_daemon, start_daemon
@@ -43,14 +49,15 @@ _HASHED = digest.compute(digest.Hash.SHA256, b"signed between two kills")
 class Journal:
     """What the token must hold; where the last request was not answered, what it may hold.
 
-    ``keys`` and ``data`` map labels to True where the object must be there, None where it may.
+    ``keys`` and ``certificates`` map labels to True where the object must be there, None where it
+    may be.
     """
 
     pins: list[bytes]
     user_tries: set[int] = field(default_factory=lambda: {_USER_TRIES})
     so_tries: set[int] = field(default_factory=lambda: {_SO_TRIES})
     keys: dict[str, bool | None] = field(default_factory=dict)
-    data: dict[str, bool | None] = field(default_factory=dict)
+    certificates: dict[str, bool | None] = field(default_factory=dict)
     acknowledged: int = 0
     counter: int = 0
 
@@ -96,10 +103,10 @@ class Client:
             possible += [self.make_key] * 3
         else:
             possible += [self.delete_key] * 2
-        if len(self.journal.data) < _MOST_OBJECTS:
-            possible += [self.write_data] * 3
+        if len(self.journal.certificates) < _MOST_OBJECTS:
+            possible += [self.write_certificate] * 3
         else:
-            possible += [self.delete_data] * 2
+            possible += [self.delete_certificate] * 2
         return possible
 
     def make_key(self, session: Session) -> None:
@@ -115,26 +122,26 @@ class Client:
             session.destroy(handle)
         del self.journal.keys[label]
 
-    def write_data(self, session: Session) -> None:
-        label = self.journal.fresh("data")
-        self.journal.data[label] = None
+    def write_certificate(self, session: Session) -> None:
+        label = self.journal.fresh("certificate")
+        self.journal.certificates[label] = None
         session.create(
             {
-                ck.CKA_CLASS: ck.CKO_DATA,
+                ck.CKA_CLASS: ck.CKO_CERTIFICATE,
+                ck.CKA_CERTIFICATE_TYPE: ck.CKC_X_509,
                 ck.CKA_TOKEN: True,
-                ck.CKA_PRIVATE: False,
                 ck.CKA_LABEL: label,
-                ck.CKA_VALUE: _content(label),
+                ck.CKA_VALUE: _certificate(label),
             }
         )
-        self.journal.data[label] = True
+        self.journal.certificates[label] = True
 
-    def delete_data(self, session: Session) -> None:
-        label = self.chance.choice(list(self.journal.data))
-        self.journal.data[label] = None
+    def delete_certificate(self, session: Session) -> None:
+        label = self.chance.choice(list(self.journal.certificates))
+        self.journal.certificates[label] = None
         for handle in session.find({ck.CKA_LABEL: label}):
             session.destroy(handle)
-        del self.journal.data[label]
+        del self.journal.certificates[label]
 
     def sign(self, session: Session) -> None:
         labels = [label for label, there in self.journal.keys.items() if there]
@@ -222,7 +229,7 @@ class Client:
             session.logout()
         self._settle_pin(session)
         self._settle_objects(session, journal.keys, ck.CKO_PRIVATE_KEY, check_key)
-        self._settle_objects(session, journal.data, ck.CKO_DATA, check_data)
+        self._settle_objects(session, journal.certificates, ck.CKO_CERTIFICATE, check_certificate)
         session.logout()
 
     def _tries(self, name: str) -> int:
@@ -283,8 +290,21 @@ def _login_succeeds(session: Session, pin: bytes) -> bool:
     return True
 
 
-def _content(label: str) -> bytes:
-    return label.encode() * 50
+@cache
+def _certificate(label: str) -> bytes:
+    """A self-signed certificate, of one year."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, label)])
+    today = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        subject_name=name,
+        issuer_name=name,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=today,
+        not_valid_after=today + timedelta(days=365),
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def check_key(session: Session, label: str) -> None:
@@ -294,9 +314,9 @@ def check_key(session: Session, label: str) -> None:
     objects.public_key(session, key.public).verify(Ecdsa(), _HASHED, signature)
 
 
-def check_data(session: Session, label: str) -> None:
+def check_certificate(session: Session, label: str) -> None:
     (handle,) = session.find({ck.CKA_LABEL: label})
-    assert session.attributes(handle, ck.CKA_VALUE)[ck.CKA_VALUE] == _content(label)
+    assert session.attributes(handle, ck.CKA_VALUE)[ck.CKA_VALUE] == _certificate(label)
 
 
 def expect_refusal(call: Callable[[], None]) -> str:

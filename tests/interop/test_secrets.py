@@ -1,10 +1,12 @@
 """A private key's bytes and a PIN appear in no answer, no trace, no log and no file."""
 
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -198,10 +200,27 @@ def _until_lost(lines: Iterator[str]) -> Iterator[str]:
         yield from lines
 
 
-def test_a_daemon_is_not_started_with_the_pins_of_a_command(home: Scratch, klyuch: Run) -> None:
-    """A daemon stays for long, and its command line can be read by everybody."""
-    pins = dict.fromkeys(SECRET_VARIABLES, _PIN)
+def _by_command(home: Scratch, klyuch: Run, pins: dict[str, str]) -> None:
     klyuch("token", "create", "Vault", **pins)
+
+
+def _by_library(home: Scratch, klyuch: Run, pins: dict[str, str]) -> None:
+    told = subprocess.run(
+        ["pkcs11-tool", "--module", str(home.library), "-I"],
+        env={**os.environ, **pins},
+        check=False,  # it fails where there is no token to tell of
+        capture_output=True,
+        timeout=60,
+    )
+    assert b"Klyuch PKCS#11" in told.stdout
+
+
+@pytest.mark.parametrize("start", [_by_command, _by_library])
+def test_a_daemon_is_not_started_with_the_pins_of_whoever_starts_it(
+    home: Scratch, klyuch: Run, start: Callable[[Scratch, Run, dict[str, str]], None]
+) -> None:
+    """A daemon stays for long, and its command line can be read by everybody."""
+    start(home, klyuch, dict.fromkeys(SECRET_VARIABLES, _PIN))
     process = Path(f"/proc/{home.home.daemon_pid()}")
     assert _PIN.encode() not in (process / "cmdline").read_bytes()
     assert _PIN.encode() not in (process / "environ").read_bytes()

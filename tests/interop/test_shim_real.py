@@ -130,7 +130,7 @@ START: Final = """
 import sys
 from host_tools.cryptoki import Cryptoki
 with Cryptoki() as library:
-    print(library.info().manufacturer)
+    print(library.info().manufacturer, flush=True)
     sys.stdin.read()
 """
 
