@@ -129,11 +129,12 @@ class ApplicationSpec:
 class TagSpec:
     """How a trace shows a data object: by its name and its `members`, if it is a template.
 
-    A `text` value is shown as text, a `secret` one not at all.
+    A `text` value is shown as text, a `secret` one not at all, one of `values` by its name.
     """
 
     tag: int
     name: str
     members: tuple[TagSpec, ...] = ()
+    values: tuple[tuple[bytes, str], ...] = ()
     text: bool = False
     secret: bool = False

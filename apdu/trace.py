@@ -164,9 +164,10 @@ def _object(item: tlv.Tlv, spec: TagSpec | None) -> str:
         return f"{spec.name} {{{text}}}"
     if spec.secret or len(item.value) > _LONGEST_VALUE:
         return f"{spec.name} {_size(item.value)}"
-    if spec.text and item.value.isascii():
-        return f"{spec.name} {item.value.decode('ascii')!r}"
-    return f"{spec.name} {_value(item.value)}"
+    meaning = dict(spec.values).get(item.value)
+    if meaning is None and spec.text and item.value.isascii():
+        meaning = repr(item.value.decode("ascii"))
+    return f"{spec.name} {meaning or _value(item.value)}"
 
 
 def _value(data: bytes) -> str:

@@ -64,8 +64,8 @@ bool link_tag(uint64_t handle, uint64_t born, CK_SESSION_HANDLE *session)
     return handle >> SESSION_BITS == 0;
 }
 
-/* A connection with a socket, busy and not connected; here and below the lock is held. It is listed before anything can happen to
- * it, so that a fork at any moment finds the socket to close. */
+/* A connection with a socket, busy and not connected; here and below the lock is held. It is
+ * listed before anything can happen to it, so that a fork at any moment finds the socket to close. */
 static struct connection *list_connection(bool anchor)
 {
     struct connection *fresh = calloc(1, sizeof *fresh);

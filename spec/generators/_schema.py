@@ -55,6 +55,17 @@ def distinct(check: Check) -> Check:
     return check_list
 
 
+def names_of_values(value: Any) -> bool:
+    """A table of texts by values in hexadecimal, in capitals."""
+    return isinstance(value, dict) and all(
+        _is_hex(key) and text(meaning) for key, meaning in value.items()
+    )
+
+
+def _is_hex(key: str) -> bool:
+    return len(key) % 2 == 0 and bool(key) and set(key) <= set("0123456789ABCDEF")
+
+
 def tables(value: Any) -> bool:
     """A list of tables."""
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)

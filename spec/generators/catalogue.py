@@ -15,6 +15,7 @@ from generators._schema import (
     entries,
     flag,
     name,
+    names_of_values,
     number,
     one_of,
     only,
@@ -82,6 +83,7 @@ OBJECT: Schema = {
     "name": (text, True),
     "text": (flag, False),
     "secret": (flag, False),
+    "values": (names_of_values, False),
     "members": (tables, False),
 }
 FIELD: Schema = {
@@ -294,6 +296,11 @@ def _tag(item: Table) -> Group:
     }
     if item.get("members"):
         arguments["members"] = sequence(_tag(member) for member in item["members"])
+    if item.get("values"):
+        arguments["values"] = sequence(
+            sequence((f"bytes.fromhex({string(value)})", string(meaning)))
+            for value, meaning in item["values"].items()
+        )
     for key in ("text", "secret"):
         if item.get(key):
             arguments[key] = "True"

@@ -64,7 +64,7 @@ def test_data_objects_are_named() -> None:
     data = tlv.encode(0x80, b"\x12") + tlv.encode(0x84, b"\x01\x05") + tlv.encode(0xC3, b"\x00\x20")
     line = traced(Card(Response(0x9000)), Command(0x00, 0x22, 0x41, 0xB6, data))[0]
     assert line.endswith(
-        "MSE SET  11 bytes · algorithm 12 · key reference 01 05 · salt length 00 20"
+        "MSE SET  11 bytes · algorithm RSA PSS · key reference 01 05 · salt length 00 20"
     )
 
 
