@@ -15,6 +15,8 @@ from typing import Final
 import pytest
 
 from hatch_build import NATIVE, compile_library, compiler
+from host_tools.testing import ScratchToken
+from tests.conftest import program
 from tests.interop.fake_daemon import write_program
 
 SANITIZERS: Final = (
@@ -119,6 +121,42 @@ def test_hostile_host_finds_no_error_of_memory(
 def test_daemon_killed_in_the_middle_of_calls(built: Built, daemon: tuple[Path, int]) -> None:
     home, pid = daemon
     exercise(built, home, "daemon_dies", str(pid))
+
+
+def test_a_real_program_with_a_real_daemon_finds_no_error_of_memory(
+    built: Built, token: ScratchToken, tmp_path: Path
+) -> None:
+    """pkcs11-tool is not instrumented, so the sanitizers' library is loaded before everything."""
+    found = subprocess.run(
+        [*compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    )
+    environment = os.environ | {
+        "LD_PRELOAD": found.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0",  # the program's own
+    }
+    message, signature = tmp_path / "message", tmp_path / "signature"
+    message.write_bytes(b"under the sanitizers" * 10_000)
+    user = ("--login", "--pin", token.pin)
+    for arguments in (
+        ("-L",),
+        ("-M",),
+        (*user, "--keypairgen", "--key-type", "rsa:2048", "--id", "01"),
+        (*user, "--sign", "-m", "SHA256-RSA-PKCS", "--id", "01", "-i", message, "-o", signature),
+        (*user, "-O"),
+        (*user, "--test"),
+        (*user, "--test-fork"),
+    ):
+        done = subprocess.run(
+            [program("pkcs11-tool", "opensc"), "--module", built.library, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, "ERROR: AddressSanitizer" in done.stderr) == (0, False), done
+        assert "runtime error" not in done.stderr
+    assert signature.stat().st_size == 256
 
 
 def test_the_sanitizers_see_an_error_where_there_is_one(tmp_path: Path) -> None:
