@@ -44,8 +44,8 @@ def _time(moment: datetime) -> x509.Time:
     return x509.Time(name=name, value=moment)
 
 
-def request(session: Session, key: KeyOnToken, subject: x509.Name) -> bytes:
-    """A PKCS #10 certification request (RFC 2986) in DER."""
+def request(session: Session, key: KeyOnToken, subject: x509.Name, pin: str = "") -> bytes:
+    """A PKCS #10 certification request (RFC 2986) in DER; the PIN as for :func:`sign`."""
     info = csr.CertificationRequestInfo(
         {"version": "v1", "subject": subject, "subject_pk_info": _key_info(session, key)}
     )
@@ -54,13 +54,15 @@ def request(session: Session, key: KeyOnToken, subject: x509.Name) -> bytes:
         {
             "certification_request_info": info,
             "signature_algorithm": _algorithm(signature_algorithm(key)),
-            "signature": sign(session, key, info.dump()),
+            "signature": sign(session, key, info.dump(), pin),
         }
     )
     return bytes(whole.dump())
 
 
-def self_signed(session: Session, key: KeyOnToken, subject: x509.Name, days: int) -> bytes:
+def self_signed(
+    session: Session, key: KeyOnToken, subject: x509.Name, days: int, pin: str = ""
+) -> bytes:
     """A version 3 certificate for the key by the key itself, valid from now on, in DER."""
     algorithm = _algorithm(signature_algorithm(key))
     start = datetime.now(UTC).replace(microsecond=0)
@@ -82,7 +84,7 @@ def self_signed(session: Session, key: KeyOnToken, subject: x509.Name, days: int
         {
             "tbs_certificate": certificate,
             "signature_algorithm": algorithm,
-            "signature_value": sign(session, key, certificate.dump()),
+            "signature_value": sign(session, key, certificate.dump(), pin),
         }
     )
     return bytes(whole.dump())

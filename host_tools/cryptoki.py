@@ -39,6 +39,7 @@ from pkcs11_module._constants import (
     CKR_OK,
     CKR_SIGNATURE_INVALID,
     CKR_SIGNATURE_LEN_RANGE,
+    CKU_CONTEXT_SPECIFIC,
     CKZ_DATA_SPECIFIED,
 )
 from pkcs11_module._functions import FUNCTIONS, STRUCTS
@@ -334,8 +335,11 @@ class Session:
         self.call(name, *args, buffer, byref(size))
         return buffer.raw[: size.value]
 
-    def sign(self, mechanism: Mechanism, key: int, data: bytes) -> bytes:
+    def sign(self, mechanism: Mechanism, key: int, data: bytes, pin: bytes | None = None) -> bytes:
+        """C_SignInit, C_Sign; between them a login with the PIN, for CKA_ALWAYS_AUTHENTICATE."""
         self.call("C_SignInit", byref(_mechanism(mechanism)), key)
+        if pin is not None:
+            self.login(CKU_CONTEXT_SPECIFIC, pin)
         return self.output("C_Sign", data, len(data))
 
     def sign_parts(self, mechanism: Mechanism, key: int, parts: Sequence[bytes]) -> bytes:

@@ -23,7 +23,7 @@ from pkcs11_module import _constants as ck
 from token_fw.crypto import KeyKind
 
 _TOKEN = "Demo"
-_KEYS = ("rsa:2048", "P-256", "Ed25519")
+_KEYS = ("RSA-2048", "P-256", "Ed25519")
 _TEXT = b"Signed by a key that never leaves its token.\n"
 _TRACE_PATIENCE = 5.0
 _SIGNATURE = "COMPUTE DIGITAL SIGNATURE"

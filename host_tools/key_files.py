@@ -19,6 +19,10 @@ class UnreadableFile(Exception):
     """The file holds nothing that can be used; the text says why, without its content."""
 
 
+class EncryptedFile(UnreadableFile):
+    """The file opens with a passphrase, and none was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyParts:
     """A key as CKA_ attributes; the private ones are not shown."""
@@ -39,8 +43,9 @@ def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
     try:
         key = load(content, passphrase)
     except TypeError as error:
-        need = "needs a passphrase" if passphrase is None else "is not encrypted"
-        raise UnreadableFile(f"The key {need}.") from error
+        if passphrase is None:
+            raise EncryptedFile("The key needs a passphrase.") from error
+        raise UnreadableFile("The key is not encrypted.") from error
     except Exception as error:
         # ValueError, UnsupportedAlgorithm and the library's own: none is told apart by its type.
         raise UnreadableFile("The file is no private key, or the passphrase is wrong.") from error
@@ -82,7 +87,7 @@ def _split_rsa(key: rsa.RSAPrivateKey) -> KeyParts:
 
 def _split_ec(key: ec.EllipticCurvePrivateKey) -> KeyParts:
     if key.curve.name not in _CURVES:
-        raise UnreadableFile(f"The curve {key.curve.name} does not fit on the token.")
+        raise UnreadableFile(f"Keys on the curve {key.curve.name} do not fit on the token.")
     point = key.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )

@@ -23,14 +23,13 @@ _T = TypeVar("_T")
 _PUBLIC_EXPONENT = b"\x01\x00\x01"
 
 SPECS: Final = {
-    "rsa:2048": KeySpec.rsa(2048),
-    "rsa:3072": KeySpec.rsa(3072),
-    "rsa:4096": KeySpec.rsa(4096),
-    "P-256": KeySpec.ec("P-256"),
-    "P-384": KeySpec.ec("P-384"),
-    "P-521": KeySpec.ec("P-521"),
-    "Ed25519": KeySpec.ED25519,
-    "X25519": KeySpec.X25519,
+    str(spec): spec
+    for spec in (
+        *map(KeySpec.rsa, (2048, 3072, 4096)),
+        *map(KeySpec.ec, ("P-256", "P-384", "P-521")),
+        KeySpec.ED25519,
+        KeySpec.X25519,
+    )
 }
 _GENERATORS: Final = {
     KeyKind.RSA: ck.CKM_RSA_PKCS_KEY_PAIR_GEN,
@@ -50,6 +49,7 @@ USAGES: Final = {
     KeyKind.ED25519: ("sign",),
     KeyKind.X25519: ("derive",),
 }
+_POSSIBLE_USAGES: Final = {**USAGES, KeyKind.EC: ("sign", "derive")}
 _PRIVATE_USAGE: Final = {
     "sign": ck.CKA_SIGN,
     "decrypt": ck.CKA_DECRYPT,
@@ -89,6 +89,17 @@ def new_id(session: Session) -> bytes:
     while (ident := number.to_bytes((number.bit_length() + 7) // 8, "big")) in taken:
         number += 1
     return ident
+
+
+def check_usage(spec: KeySpec, usage: tuple[str, ...]) -> None:
+    """Raises ControlError for a usage that such a key cannot have."""
+    possible = _POSSIBLE_USAGES[spec.kind]
+    if not set(usage) <= set(possible):
+        raise ControlError(
+            ErrorCode.BAD_REQUEST,
+            f"A key of type {spec} cannot {' and '.join(sorted({*usage} - {*possible}))}.",
+            f"It can {' and '.join(possible)}: --usage {' --usage '.join(possible)}",
+        )
 
 
 def generate(
@@ -246,15 +257,19 @@ def signature_algorithm(key: KeyOnToken) -> str:
     raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
 
 
-def sign(session: Session, key: KeyOnToken, message: bytes) -> bytes:
-    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or Ed25519."""
+def sign(session: Session, key: KeyOnToken, message: bytes, pin: str = "") -> bytes:
+    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or Ed25519.
+
+    The user PIN is for a key that wants it at every use.
+    """
     hash_name, _, scheme = signature_algorithm(key).partition("_")
+    asked = pin.encode() if key.always_authenticate else None
     if scheme == "rsa":
-        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message)
+        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message, asked)
     if scheme == "ecdsa":
         digest = hashlib.new(hash_name, message).digest()
-        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest))
-    return session.sign(ck.CKM_EDDSA, key.private, message)
+        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest, asked))
+    return session.sign(ck.CKM_EDDSA, key.private, message, asked)
 
 
 def ecdsa_der(raw: bytes) -> bytes:

@@ -1,10 +1,12 @@
 """``klyuch cert``: certificates on the token, and requests for them."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.key import id_option
 from host_tools.cli.output import json_option, print_json, print_table
@@ -14,10 +16,18 @@ from host_tools.cli.session import opened, token_option, usable
 if TYPE_CHECKING:
     from asn1crypto.x509 import Name
 
+
+def _new_file(_ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and not value.exists() and not os.access(value.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"There is no folder {value.parent} that can be written to.")
+    return value
+
+
 _OUT = click.option(
     "--out",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_new_file,
     help="Write to a file rather than to the standard output.",
 )
 _DER = click.option("--der", is_flag=True, help="DER rather than PEM.")
@@ -65,15 +75,22 @@ def request(
 
     name = _name(subject)
     token = usable(token_name)
-    with opened(token, USER_PIN.read(pin, pin_file)) as session:
+    user_pin = USER_PIN.read(pin, pin_file)
+    with opened(token, user_pin) as session:
         found = objects.find_key(session, key)
         if not found.private:
             raise Failure(Exit.NOT_FOUND, f"The private half of {key} is not on the token.")
+        if "sign" not in found.usage:
+            raise Failure(
+                Exit.GENERAL,
+                f"The key {key} may not sign; its usage is: {', '.join(found.usage) or 'none'}.",
+                "Take a key that may: klyuch key list",
+            )
         if self_signed:
-            content = certificates.self_signed(session, found, name, days)
+            content = certificates.self_signed(session, found, name, days, user_pin)
             objects.store_certificate(session, found.label, found.id, content)
         else:
-            content = certificates.request(session, found, name)
+            content = certificates.request(session, found, name, user_pin)
     _write(content, "CERTIFICATE" if self_signed else "CERTIFICATE REQUEST", out, der, as_json)
 
 
@@ -196,7 +213,7 @@ def export(
 
 @cert.command(epilog="\b\nExample:\n  klyuch cert delete mail --yes\n")
 @click.argument("name", metavar="CERTIFICATE")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @token_option
 @secret_options(USER_PIN)
 @json_option
@@ -215,10 +232,7 @@ def delete(
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
         found = objects.find_certificate(session, name)
-        if not yes:
-            click.confirm(
-                f"Delete the certificate {found.label} ({found.id.hex()})?", abort=True, err=True
-            )
+        confirm(f"Delete the certificate {found.label} ({found.id.hex()})?", yes)
         session.destroy(found.handle)
     document = {"token": token.label, "label": found.label, "id": found.id.hex(), "deleted": True}
     if as_json:

@@ -4,14 +4,28 @@ from pathlib import Path
 
 import click
 
+from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table, working
 from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
 from host_tools.control import Json
 
-_TYPES = ("rsa:2048", "rsa:3072", "rsa:4096", "P-256", "P-384", "P-521", "Ed25519", "X25519")
+_TYPES = ("RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521", "Ed25519", "X25519")
+_TAKEN = f"The token takes PEM or DER of: {', '.join(_TYPES)}"
 _USAGES = click.Choice(("sign", "decrypt", "derive"))
+
+
+class _KeyType(click.Choice[str]):
+    """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256)."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        shown = {_letters(name): name for name in _TYPES}
+        return super().convert(shown.get(_letters(value), value), param, ctx)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def _id_bytes(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> bytes | None:
@@ -34,11 +48,11 @@ def key() -> None:
 @key.command(
     epilog="""\b
 Examples:
-  klyuch key generate rsa:2048 --label mail
+  klyuch key generate RSA-2048 --label mail
   klyuch key generate P-256 --label login --always-authenticate
 """
 )
-@click.argument("kind", metavar="TYPE", type=click.Choice(_TYPES, case_sensitive=False))
+@click.argument("kind", metavar="TYPE", type=_KeyType(_TYPES))
 @click.option("--label", help="The key's label; its type where none is given.")
 @id_option
 @click.option("--usage", multiple=True, type=_USAGES, help="What it may do; can be repeated.")
@@ -60,10 +74,11 @@ def generate(
 ) -> None:
     """Make a key pair on the token.
 
-    TYPE is rsa:2048, rsa:3072, rsa:4096, P-256, P-384, P-521, Ed25519 or X25519.
+    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519 or X25519.
     """
     from host_tools import objects
 
+    objects.check_usage(objects.SPECS[kind], usage)
     token = usable(token_name)
     user_pin = USER_PIN.read(pin, pin_file)
     with opened(token, user_pin) as session:
@@ -167,15 +182,21 @@ def import_key(
     It cannot be read back, and the file stays as it is: keep it safe or delete it.
     """
     from host_tools import objects
-    from host_tools.key_files import UnreadableFile, load_key
+    from host_tools.key_files import EncryptedFile, UnreadableFile, load_key
 
     passphrase = None
     if ask_passphrase or passphrase_file:
         passphrase = PASSPHRASE.read(None, passphrase_file).encode()
     try:
         parts = load_key(file.read_bytes(), passphrase)
+    except EncryptedFile as error:
+        hint = "Give it by --passphrase-file FILE, or be asked for it with --passphrase."
+        raise Failure(Exit.GENERAL, f"{file}: {error}", hint) from error
     except UnreadableFile as error:
-        raise Failure(Exit.GENERAL, f"{file}: {error}", "See: klyuch key import --help") from error
+        raise Failure(Exit.GENERAL, f"{file}: {error}", _TAKEN) from error
+    if str(parts.spec) not in _TYPES:
+        raise Failure(Exit.GENERAL, f"{file}: {parts.spec} keys do not fit on the token.", _TAKEN)
+    objects.check_usage(parts.spec, usage)
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
         ident = ident or objects.new_id(session)
@@ -200,7 +221,7 @@ def import_key(
 
 @key.command(epilog="\b\nExample:\n  klyuch key delete mail --yes\n")
 @click.argument("name", metavar="KEY")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @token_option
 @secret_options(USER_PIN)
 @json_option
@@ -219,8 +240,7 @@ def delete(
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
         found = objects.find_key(session, name)
-        if not yes:
-            click.confirm(f"Delete the key {found.label} ({found.id.hex()})?", abort=True, err=True)
+        confirm(f"Delete the key {found.label} ({found.id.hex()})?", yes)
         for handle in filter(None, (found.private, found.public)):
             session.destroy(handle)
     document = {"token": token.label, "label": found.label, "id": found.id.hex(), "deleted": True}

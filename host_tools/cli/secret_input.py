@@ -59,8 +59,12 @@ def first_line(file: Path) -> str:
     """The first line of a file, without its end."""
     try:
         return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(Exit.USAGE, f"{file} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise Failure(
+            Exit.USAGE, f"{file} is no text in UTF-8.", "Write the secret to it as UTF-8 text."
+        ) from error
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}.") from error
 
 
 def secret_options(secret: Secret) -> Callable[[_F], _F]:

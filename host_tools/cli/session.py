@@ -1,5 +1,6 @@
 """The token a command works on, and a PKCS#11 session with it."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,13 +90,59 @@ def usable(name: str | None) -> Token:
     return Token(label, serial, int(str(details["slot"])), details)
 
 
+_REFUSALS = (ErrorCode.PIN_WRONG, ErrorCode.PIN_LOCKED)
+_TITLES = {"user": "user PIN", "so": "SO PIN"}
+_UNLOCKING = {
+    "user": "Unblock it with the SO PIN: klyuch pin unblock --token {0}",
+    "so": "Nothing opens it but a reset, which erases the token: klyuch token reset {0} --force",
+}
+
+
+@contextmanager
+def pin_named(serial: str, which: str) -> Iterator[None]:
+    """Let the refusal of a PIN say which it is, ``user`` or ``so``, and the tries it has left."""
+    from host_tools.cryptoki import CryptokiError
+    from host_tools.messages import explain
+
+    try:
+        yield
+    except (ControlError, CryptokiError) as error:
+        refusal = explain(error.rv) if isinstance(error, CryptokiError) else error
+        details = resolve(serial) if refusal.code in _REFUSALS else {}
+        if "pins" not in details:  # another failure, or the token was pulled out just now
+            raise
+        raise _refusal(details, which) from error
+
+
+def _refusal(details: Json, which: str) -> ControlError:
+    pins = details["pins"]
+    assert isinstance(pins, list)
+    (pin,) = (one for one in pins if one["name"] == which)
+    token, title = details["label"] or details["serial"], _TITLES[which]
+    if pin["tries_left"]:
+        return ControlError(
+            ErrorCode.PIN_WRONG,
+            f"The {title} of {token} is wrong; {pin['tries_left']} of {pin['tries']} tries left.",
+            "See both PINs: klyuch pin status",
+        )
+    return ControlError(
+        ErrorCode.PIN_LOCKED,
+        f"The {title} of {token} is locked: its tries are used up.",
+        _UNLOCKING[which].format(shlex.quote(str(token))),
+    )
+
+
 @contextmanager
 def opened(token: Token, user: str | None = None, so_pin: str | None = None) -> "Iterator[Session]":
-    """A read-write session with the token, logged in with the PIN that is given."""
+    """A read-write session with the token, logged in with the PIN that is given.
+
+    A PIN refused in it is the SO PIN where that was given, else the user PIN.
+    """
     from host_tools.cryptoki import Cryptoki
     from pkcs11_module import _constants as ck
 
-    with Cryptoki() as library, library.open_session(token.slot, rw=True) as session:
+    named = pin_named(token.serial, "user" if so_pin is None else "so")
+    with named, Cryptoki() as library, library.open_session(token.slot, rw=True) as session:
         if so_pin is not None:
             session.login(ck.CKU_SO, so_pin.encode())
         elif user is not None:

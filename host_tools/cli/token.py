@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.output import json_option, print_facts, print_json, print_table
 from host_tools.cli.secret_input import (
     PASSPHRASE,
@@ -12,7 +13,7 @@ from host_tools.cli.secret_input import (
     first_line,
     secret_options,
 )
-from host_tools.cli.session import control
+from host_tools.cli.session import control, pin_named
 from host_tools.control import Json
 
 _PASSPHRASE_FILE = click.option(
@@ -179,7 +180,7 @@ Examples:
 @click.argument("name", metavar="TOKEN")
 @click.option("--force", is_flag=True, help="Without the SO PIN: back to the blank factory state.")
 @click.option("--label", help="A new label.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @secret_options(SO_PIN)
 @json_option
 def reset(
@@ -201,8 +202,7 @@ def reset(
     request: Json = {"token": name}
     with control() as client:
         details = client.call("token.show", token=name)
-        if not yes:
-            click.confirm(f"Erase all keys and objects on {_name(details)}?", abort=True, err=True)
+        confirm(f"Erase all keys and objects on {_name(details)}?", yes)
         if force:
             pins = details.get("pins", [])
             request |= {"force": True, **_factory_settings(pins)}
@@ -210,7 +210,8 @@ def reset(
             request["so_pin"] = SO_PIN.read(so_pin, so_pin_file)
             if label is not None:
                 request["label"] = label
-        details = client.call("token.reset", **request)
+        with pin_named(str(details["serial"]), "so"):
+            details = client.call("token.reset", **request)
     _tell(details, as_json, f"Token {_name(details)} is erased.")
 
 
@@ -230,14 +231,13 @@ def _factory_settings(pins: object) -> Json:
 
 @token.command(epilog="\b\nExample:\n  klyuch token delete Work --yes\n")
 @click.argument("name", metavar="TOKEN")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a token and its files for good; its slot number is not used again."""
     with control() as client:
         details = client.call("token.show", token=name)
-        if not yes:
-            click.confirm(f"Delete {_name(details)} and all its keys?", abort=True, err=True)
+        confirm(f"Delete {_name(details)} and all its keys?", yes)
         details = client.call("token.delete", token=str(details["serial"]))
     _tell(details, as_json, f"Token {_name(details)} is deleted.")
 

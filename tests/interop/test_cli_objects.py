@@ -5,27 +5,47 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.testing import Command, Run, ScratchToken
+from host_tools.testing import Command, Run, Scratch, ScratchToken
 
 PIN = {"KLYUCH_PIN": "481516"}
-SIGNING = ["rsa:2048", "P-256", "P-384", "P-521", "Ed25519"]
+SIGNING = ["RSA-2048", "P-256", "P-384", "P-521", "Ed25519"]
 
 
 def test_wrong_pins_lock_and_the_so_unblocks(command: Command, token: ScratchToken) -> None:
     for left, code in ((2, 3), (1, 3), (0, 4), (0, 4)):
         refused = command("key", "generate", "P-256", code=code, KLYUCH_PIN="000000")
         assert "Next: " in refused.stderr
+        said = f"user PIN of Work is wrong; {left} of 3" if left else "user PIN of Work is locked"
+        assert said in refused.stderr
         user, so = json.loads(command("pin", "status", "--json").stdout)
         assert (user["tries_left"], so["tries_left"]) == (left, 10)
     locked = command("key", "generate", "P-256", code=4, **PIN)
     assert "klyuch pin unblock" in locked.stderr
     assert "LOCKED" in command("pin", "status").stdout
-    command("pin", "unblock", code=3, KLYUCH_SO_PIN="wrong-one", KLYUCH_NEW_PIN="271828")
+    refused = command("pin", "unblock", code=3, KLYUCH_SO_PIN="wrong-one", KLYUCH_NEW_PIN="271828")
+    assert "SO PIN of Work is wrong; 9 of 10 tries left" in refused.stderr
     _, so = json.loads(command("pin", "status", "--json").stdout)
     assert so["tries_left"] == 9
     command("pin", "unblock", KLYUCH_SO_PIN=token.so_pin, KLYUCH_NEW_PIN="271828")
     command("key", "generate", "P-256", code=3, **PIN)
     command("key", "generate", "P-256", KLYUCH_PIN="271828")
+
+
+def test_a_locked_so_pin_leaves_but_a_reset(command: Command, home: Scratch) -> None:
+    pins = {"KLYUCH_SO_PIN": "23423108", "KLYUCH_NEW_PIN": "271828"}
+    command("token", "create", "My key", "--so-tries", "2", KLYUCH_SO_PIN="23423108", **PIN)
+    assert home.home.daemon_pid() is not None
+    wrong = {**pins, "KLYUCH_SO_PIN": "wrong-one"}
+    told = command("token", "reset", "My key", "--yes", code=3, **wrong).stderr
+    assert "SO PIN of My key is wrong; 1 of 2 tries left" in told
+    command("pin", "change", "--so", code=4, **wrong)
+    for refused in (
+        command("pin", "unblock", code=4, **pins),
+        command("token", "reset", "My key", "--yes", code=4, **pins),
+    ):
+        assert "The SO PIN of My key is locked" in refused.stderr
+        assert "erases the token: klyuch token reset 'My key' --force" in refused.stderr
+    command("token", "reset", "My key", "--force", "--yes")
 
 
 def test_pins_are_changed(command: Command, token: ScratchToken) -> None:
@@ -56,12 +76,12 @@ def test_keys_are_made_listed_and_deleted(command: Command, token: ScratchToken)
         "type": "P-256",
     }
     command("key", "generate", "X25519", "--id", "beef", **PIN)
-    command("key", "generate", "rsa:2048", "--usage", "decrypt", "--always-authenticate", **PIN)
+    command("key", "generate", "RSA-2048", "--usage", "decrypt", "--always-authenticate", **PIN)
     keys = {key["label"]: key for key in json.loads(command("key", "list", "--json", **PIN).stdout)}
     assert keys["login"]["usage"] == ["sign"]
     assert keys["X25519"]["id"] == "beef"
-    assert keys["rsa:2048"]["usage"] == ["decrypt"]
-    assert keys["rsa:2048"]["always_authenticate"]
+    assert keys["RSA-2048"]["usage"] == ["decrypt"]
+    assert keys["RSA-2048"]["always_authenticate"]
     assert all(key["private"] and key["public"] for key in keys.values())
     assert "PIN at every use" in command("key", "list", **PIN).stdout
     unlocked = json.loads(command("key", "list", "--json").stdout)
@@ -70,9 +90,50 @@ def test_keys_are_made_listed_and_deleted(command: Command, token: ScratchToken)
     command("key", "delete", "beef", "--yes", **PIN)
     command("key", "delete", "login", "--yes", **PIN)
     assert [key["label"] for key in json.loads(command("key", "list", "--json").stdout)] == [
-        "rsa:2048"
+        "RSA-2048"
     ]
     assert "klyuch key list" in command("key", "delete", "login", "--yes", code=5, **PIN).stderr
+
+
+@pytest.mark.parametrize("kind", ["rsa:2048", "RSA-2048", "Rsa2048"])
+def test_a_key_type_is_shown_in_one_spelling(
+    command: Command, token: ScratchToken, kind: str
+) -> None:
+    assert token.label
+    made = json.loads(command("key", "generate", kind, "--json", **PIN).stdout)
+    assert (made["label"], made["type"]) == ("RSA-2048", "RSA-2048")
+    made = json.loads(command("key", "generate", "p256", "--json", **PIN).stdout)
+    assert (made["label"], made["type"]) == ("P-256", "P-256")
+    assert "RSA-2048" in command("key", "generate", "rsa:1024", code=2, **PIN).stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "usages", "possible"),
+    [
+        ("X25519", ("sign",), "--usage derive"),
+        ("Ed25519", ("derive",), "--usage sign"),
+        ("Ed25519", ("sign", "decrypt"), "--usage sign"),
+        ("P-256", ("decrypt",), "--usage sign --usage derive"),
+        ("RSA-2048", ("derive",), "--usage sign --usage decrypt"),
+    ],
+)
+def test_a_usage_the_type_cannot_have_is_refused(
+    *,
+    command: Command,
+    token: ScratchToken,
+    kind: str,
+    usages: tuple[str, ...],
+    possible: str,
+) -> None:
+    assert token.label
+    options = [option for usage in usages for option in ("--usage", usage)]
+    refused = command("key", "generate", kind, *options, code=2, **PIN)
+    assert f"A key of type {kind} cannot {usages[-1]}." in refused.stderr
+    assert refused.stderr.endswith(f"{possible}\n")
+    possible_options = possible.split()
+    command("key", "generate", kind, *possible_options, **PIN)
+    (made,) = json.loads(command("key", "list", "--json", **PIN).stdout)
+    assert made["usage"] == possible_options[1::2]
 
 
 def test_a_name_of_two_keys_names_neither(command: Command, token: ScratchToken) -> None:
@@ -105,6 +166,44 @@ def test_a_key_requests_and_holds_its_certificate(
     assert again == openssl("x509", "-in", certificate, "-noout", "-fingerprint").stdout
     command("cert", "delete", "mail", "--yes", **PIN)
     assert json.loads(command("cert", "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("kind", ["P-256", "RSA-2048", "Ed25519"])
+def test_a_key_with_the_pin_at_every_use_certifies_itself(
+    *, command: Command, openssl: Run, token: ScratchToken, tmp_path: Path, kind: str
+) -> None:
+    assert token.label
+    request, certificate = tmp_path / "login.csr", tmp_path / "login.pem"
+    command("key", "generate", kind, "--label", "login", "--always-authenticate", **PIN)
+    asked = ("cert", "request", "login", "--subject", "CN=Ann")
+    command(*asked, "--out", request, **PIN)
+    assert "verify OK" in openssl("req", "-in", request, "-noout", "-verify").stderr
+    command(*asked, "--self-signed", "--days", "30", "--out", certificate, **PIN)
+    openssl("verify", "-check_ss_sig", "-CAfile", certificate, certificate)
+
+
+def test_a_place_that_cannot_be_written_to_stops_before_the_token_changes(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    assert token.label
+    command("key", "generate", "P-256", "--label", "mail", **PIN)
+    asked = ("cert", "request", "mail", "--subject", "CN=Ann", "--self-signed")
+    for out in (tmp_path / "missing" / "x", tmp_path):
+        assert "--out" in command(*asked, "--out", out, code=2, **PIN).stderr
+    assert json.loads(command("cert", "list", "--json").stdout) == []
+    command(*asked, **PIN)
+    missing = tmp_path / "missing" / "x"
+    assert str(missing.parent) in command("cert", "export", "mail", "-o", missing, code=2).stderr
+
+
+@pytest.mark.parametrize(("kind", "usage"), [("X25519", "derive"), ("RSA-2048", "decrypt")])
+def test_a_key_that_may_not_sign_requests_no_certificate(
+    command: Command, token: ScratchToken, kind: str, usage: str
+) -> None:
+    assert token.label
+    command("key", "generate", kind, "--label", "mail", "--usage", usage, **PIN)
+    refused = command("cert", "request", "mail", "--subject", "CN=Ann", code=1, **PIN)
+    assert f"The key mail may not sign; its usage is: {usage}." in refused.stderr
 
 
 def test_an_imported_certificate_takes_its_keys_name_and_id(
@@ -169,11 +268,38 @@ def test_an_encrypted_key_file_wants_its_passphrase(
     assert token.label
     file, secret = tmp_path / "key.pem", tmp_path / "secret"
     openssl("genpkey", "-algorithm", "ED25519", "-aes256", "-pass", "pass:sesame", "-out", file)
-    assert "needs a passphrase" in command("key", "import", file, code=1, **PIN).stderr
+    refused = command("key", "import", file, code=1, **PIN).stderr
+    assert "needs a passphrase" in refused
+    assert "--passphrase-file FILE" in refused
     secret.write_text("barley\n")
     command("key", "import", file, "--passphrase-file", secret, code=1, **PIN)
     secret.write_text("sesame\n")
     command("key", "import", file, "--passphrase-file", secret, **PIN)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [("genrsa", "1024"), ("ecparam", "-name", "secp256k1", "-genkey", "-noout")],
+)
+def test_a_key_that_does_not_fit_is_answered_with_those_that_do(
+    command: Command, openssl: Run, token: ScratchToken, tmp_path: Path, make: tuple[str, ...]
+) -> None:
+    assert token.label
+    file = tmp_path / "key.pem"
+    file.write_text(openssl(*make).stdout)
+    refused = command("key", "import", file, code=1, **PIN).stderr
+    assert "not fit on the token" in refused
+    assert "RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519" in refused
+
+
+def test_an_imported_key_has_no_usage_its_type_cannot_have(
+    command: Command, openssl: Run, token: ScratchToken, tmp_path: Path
+) -> None:
+    assert token.label
+    file = tmp_path / "key.pem"
+    openssl("genpkey", "-algorithm", "X25519", "-out", file)
+    refused = command("key", "import", file, "--usage", "sign", code=2, **PIN)
+    assert "A key of type X25519 cannot sign.\nNext: It can derive" in refused.stderr
 
 
 @pytest.mark.parametrize("what", ["key", "cert"])

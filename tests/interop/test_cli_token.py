@@ -42,6 +42,13 @@ def test_pins_come_from_files(command: Command, tmp_path: Path) -> None:
     command("key", "generate", "P-256", code=3, KLYUCH_PIN="481516\r")
 
 
+def test_a_pin_file_that_is_no_text_is_told_in_words(command: Command, tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    pin.write_bytes(b"\xff\xfe1\x002\x00")
+    refused = command("token", "create", "Work", "--pin-file", pin, code=2, **PINS)
+    assert refused.stderr.startswith(f"Error: {pin} is no text in UTF-8.\nNext: ")
+
+
 def test_tries_and_policy_are_the_ones_asked_for(command: Command) -> None:
     options = ("--pin-policy", "strict6", "--tries", "5", "--so-tries", "2")
     shown = command("token", "create", "Work", *options, "--json", **PINS)
@@ -105,6 +112,8 @@ def test_what_destroys_asks_first(
 ) -> None:
     command("token", *arguments, stdin="n\n", code=1)
     assert json.loads(command("token", "show", token.label, "--json").stdout)["initialised"]
+    unanswered = command("token", *arguments, stdin="", code=2)
+    assert "Next: Give --yes" in unanswered.stderr
     command("token", *arguments, stdin="y\n")
 
 

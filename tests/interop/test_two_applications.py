@@ -66,7 +66,7 @@ def test_one_dying_in_the_middle_of_work_does_not_disturb_the_other(
     for application in (first, second):
         application.call("login", token.pin)
     second.call("generate", "P-256", "survivor")
-    first.send("generate", "rsa:2048", "orphan")
+    first.send("generate", "RSA-2048", "orphan")
     first.process.kill()
     first.process.wait()
     for _ in range(5):
