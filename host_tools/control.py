@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from host_tools.home import Home, socket_address
+from host_tools.home import Home, socket_address, unusable
 
 SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
@@ -55,8 +55,9 @@ class ControlError(Exception):
 
 
 def encode(message: Mapping[str, object]) -> bytes:
-    """One message as one line."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One message as one line; what is not UTF-8, such as a path's odd byte, is escaped."""
+    line = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return line.encode(errors="backslashreplace") + b"\n"
 
 
 class LineBuffer:
@@ -170,7 +171,7 @@ def _lost() -> ControlError:
 
 
 def connect_socket(home: Home, name: str) -> socket.socket | None:
-    """A connected socket, or None where nobody listens."""
+    """A connected socket, or None where nobody listens. Raises HomeError where none can be."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket_address(home.run, name) as address:
@@ -178,9 +179,9 @@ def connect_socket(home: Home, name: str) -> socket.socket | None:
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
-    except OSError:
+    except OSError as error:
         connection.close()
-        raise
+        raise next(iter(home.problems()), unusable(home.run / name, error)) from error
     return connection
 
 

@@ -45,10 +45,15 @@ class AlreadyRunning(Exception):
 
 def idle_seconds() -> float:
     """How long a daemon that a client started stays without clients: ``$KLYUCH_IDLE``."""
+    named = _named_idle()
+    return DEFAULT_IDLE if named is None else max(_LEAST_IDLE, named)
+
+
+def _named_idle() -> float | None:
     try:
-        return max(_LEAST_IDLE, float(os.environ["KLYUCH_IDLE"]))
+        return float(os.environ["KLYUCH_IDLE"])
     except (KeyError, ValueError):
-        return DEFAULT_IDLE
+        return None
 
 
 class Daemon:
@@ -95,12 +100,18 @@ class Daemon:
 
     def _start_log(self) -> None:
         handler = RotatingFileHandler(
-            self._home.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
+            self._home.log,
+            maxBytes=_LOG_BYTES,
+            backupCount=1,
+            encoding="utf-8",
+            errors="backslashreplace",
         )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
         logging.getLogger("klyuch").setLevel(logging.INFO)
         _log.info("started, process %d", os.getpid())
+        if "KLYUCH_IDLE" in os.environ and _named_idle() is None:
+            _log.warning("KLYUCH_IDLE is not a number of seconds; %g are taken", DEFAULT_IDLE)
 
     def _catch_signals(self) -> None:
         for end in (self._alarm, self._wake):
@@ -202,7 +213,7 @@ class Daemon:
         except OSError:
             _log.debug("a client went away")
         except doors.protocol_errors as error:
-            _log.warning("closed a connection: %s", type(error).__name__)
+            _log.warning("closed a connection: %s: %s", type(error).__name__, error)
         except Exception:  # noqa: BLE001  one client's trouble is not the others'
             _log.exception("a connection failed")
         finally:

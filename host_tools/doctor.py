@@ -76,10 +76,15 @@ def _compiler(_home: Home) -> Finding:
 
 def _home(home: Home) -> Finding:
     problems: list[HomeError] = home.problems()
-    if not problems:
-        state = "is private" if home.path.exists() else "will be made when it is needed"
-        return Finding("home", True, f"{home.path} {state}")
-    return Finding("home", False, " ".join(map(str, problems)), problems[0].hint)
+    if problems:
+        return Finding("home", False, " ".join(map(str, problems)), problems[0].hint)
+    if not home.path.exists():
+        state = "will be made when it is needed"
+    elif home.path.stat().st_mode & 0o077:
+        state = f"can be looked into by others, not its tokens; to end it: chmod 700 '{home.path}'"
+    else:
+        state = "is private"
+    return Finding("home", True, f"{home.path} {state}")
 
 
 def _daemon(home: Home) -> Iterator[Finding]:
@@ -89,6 +94,9 @@ def _daemon(home: Home) -> Iterator[Finding]:
             report = client.call("check")
     except (ControlError, HomeError) as error:
         yield Finding("daemon", False, str(error), error.hint)
+        return
+    except OSError as error:
+        yield Finding("daemon", False, str(error))
         return
     tokens, strays = report["tokens"], report["strays"]
     assert isinstance(tokens, list)
@@ -148,7 +156,10 @@ def _library(home: Home) -> Finding:
     try:
         with Cryptoki() as library:
             info, slots = library.info(), library.slots(present=False)
-    except (OSError, CryptokiError) as error:
+    except OSError as error:
+        return Finding("PKCS#11", False, f"{LIBRARY}: {error}", mend)
+    except CryptokiError as error:
+        mend = "Mend what is wrong above; if nothing is: KLYUCH_DEBUG=1 klyuch doctor"
         return Finding("PKCS#11", False, f"{LIBRARY}: {error}", mend)
     found = f"{LIBRARY} answers: {info.description}, {len(slots)} slots"
     return Finding("PKCS#11", True, found)

@@ -73,7 +73,7 @@ class ControlPeer:
 
     def _answer(self, request: Json) -> Json:
         try:
-            handler = _HANDLERS.get(str(request.get("do")))
+            handler = _HANDLERS.get(Request(request).text("do"))
             if handler is None:
                 raise ControlError(ErrorCode.BAD_REQUEST, "There is no such request.")
             return {"ok": True, "result": handler(self, self._doors, Request(request))}
@@ -82,7 +82,9 @@ class ControlPeer:
         except TransportError as error:
             return _refusal(ControlError(ErrorCode.TOKEN_STATE, str(error), _SEE_LIST))
         except (StorageError, OSError) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
+            text = str(error)
+            if isinstance(error, OSError) and error.filename:
+                text = f"{error.filename}: {error.strerror}"
             return _refusal(ControlError(ErrorCode.GENERAL, f"The storage failed: {text}."))
 
     def _trace(self, request: Json) -> Iterator[bytes]:
@@ -128,6 +130,11 @@ class Request:
             return default
         if not isinstance(value, str):
             raise ControlError(ErrorCode.BAD_REQUEST, f"{name!r} must be a text.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            message = f"The {name.replace('_', ' ')} is not valid UTF-8."
+            raise ControlError(ErrorCode.BAD_REQUEST, message) from error
         return value
 
     def secret(self, name: str) -> bytes | None:

@@ -32,6 +32,14 @@ class HomeError(Exception):
         self.hint = hint
 
 
+_ELSEWHERE = "Point KLYUCH_HOME at a folder of your own that you may write to."
+
+
+def unusable(path: Path, error: OSError) -> HomeError:
+    """What to tell of an error that ``path``, in a home, gave rise to."""
+    return HomeError(f"{path} cannot be used: {error.strerror}.", _ELSEWHERE)
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The paths of one home folder; nothing is made before :meth:`make`."""
@@ -81,32 +89,20 @@ class Home:
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise HomeError(
-                f"The home folder {self.path} cannot be made: {error.strerror}.",
-                "Point KLYUCH_HOME at a folder you may write to.",
+                f"The home folder {self.path} cannot be made or written to: {error.strerror}.",
+                _ELSEWHERE,
             ) from error
         for problem in self.problems():
             raise problem
 
     def problems(self) -> list[HomeError]:
-        """What is wrong with the owners and permissions of the folders that exist."""
-        found = []
-        for folder, forbidden in ((self.path, 0o022), (self.tokens, 0o077), (self.run, 0o077)):
-            try:
-                status = folder.stat()
-            except FileNotFoundError:
-                continue
-            if status.st_uid != os.getuid():
-                found.append(
-                    HomeError(
-                        f"{folder} belongs to another user (uid {status.st_uid}).",
-                        "Point KLYUCH_HOME at a folder of your own.",
-                    )
-                )
-            elif stat.S_IMODE(status.st_mode) & forbidden:
-                found.append(
-                    HomeError(f"{folder} is open to other users.", f"Run: chmod 700 '{folder}'")
-                )
-        return found
+        """What is wrong with the home, or else with those folders in it that exist."""
+        found = _problem(self.path, 0o022)
+        if found is not None:
+            return [found]
+        return [
+            problem for folder in (self.tokens, self.run) if (problem := _problem(folder, 0o077))
+        ]
 
     def daemon_pid(self) -> int | None:
         """The process id of the daemon that holds the lock, or that was killed while it did."""
@@ -114,6 +110,24 @@ class Home:
             return int(self.lock.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
+
+
+def _problem(folder: Path, forbidden: int) -> HomeError | None:
+    """What is wrong with a folder's kind, owner and permissions; nothing where it is missing."""
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return unusable(folder, error)
+    if not stat.S_ISDIR(status.st_mode):
+        return HomeError(f"{folder} is not a folder.", _ELSEWHERE)
+    if status.st_uid != os.getuid():
+        return HomeError(f"{folder} belongs to another user (uid {status.st_uid}).", _ELSEWHERE)
+    if stat.S_IMODE(status.st_mode) & forbidden:
+        return HomeError(f"{folder} is open to other users.", f"Run: chmod 700 '{folder}'")
+    usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    return None if usable else HomeError(f"{folder} cannot be written to.", _ELSEWHERE)
 
 
 def current() -> Home:

@@ -87,6 +87,9 @@ def _status(error: Exception) -> int:
     for kind in type(error).__mro__:
         sw = _STATUS.get(kind)
         if sw is not None:
+            if isinstance(error, StorageError):
+                # It names a file and a reason, nothing that is kept in it.
+                _log.error("the storage failed: %s", error)
             if isinstance(error, errors.WrongPin | errors.PinNotVerified):
                 return sw | error.tries_left
             return sw

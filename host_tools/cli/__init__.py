@@ -62,6 +62,7 @@ Environment:
                           the user PIN, the SO PIN, and the new PIN of a change
   KLYUCH_PASSPHRASE_FILE  opens tokens made with a passphrase
   KLYUCH_IDLE             seconds before a daemon nobody uses leaves (300)
+  KLYUCH_DEBUG            if set, the PKCS#11 library says on stderr why it fails
 
 \b
 Exit codes:

@@ -1,11 +1,17 @@
 """``klyuch module`` and ``klyuch doctor`` on sound and on broken homes."""
 
+import errno
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from host_tools.testing import Command, Scratch, ScratchToken
+from host_tools.testing import Command, Run, Scratch, ScratchToken
+
+_NOBODY = 65534
 
 
 def _findings(command: Command, code: int = 0, **environment: str) -> dict[str, dict[str, object]]:
@@ -82,3 +88,77 @@ def test_missing_programs_are_named_with_their_package(command: Command, tmp_pat
     assert "apt-get install openssl" in str(findings["openssl"]["mend"])
     assert "apt-get install opensc" in str(findings["pkcs11-tool"]["found"])
     assert findings["compiler"]["ok"]
+
+
+@contextmanager
+def _unprivileged(*folders: Path) -> Iterator[None]:
+    """Own the folders and look at them as nobody where the tests run as root."""
+    if os.getuid():
+        yield
+        return
+    for folder in folders:
+        os.chown(folder, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, 0, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def _is_reported_with_the_rest(command: Command, what: str) -> None:
+    """The home is wrong, the PKCS#11 library gets no blame, and every other check is made."""
+    findings = _findings(command, code=1)
+    assert what in str(findings["home"]["found"])
+    assert "KLYUCH_HOME" in str(findings["home"]["mend"])
+    assert "./dev" not in str(findings["PKCS#11"]["mend"])
+    assert {"daemon", "openssl", "pkcs11-tool"} <= set(findings)
+
+
+def test_a_home_that_cannot_be_written_to_is_named(command: Command, home: Scratch) -> None:
+    home.home.make()
+    home.path.chmod(0o500)
+    with _unprivileged(home.path, home.home.tokens, home.home.run):
+        refused = command("token", "list", code=6)
+        assert f"{home.path} cannot be written to" in refused.stderr
+        assert "KLYUCH_HOME" in refused.stderr
+        _is_reported_with_the_rest(command, "cannot be written to")
+
+
+def test_a_home_that_is_a_file_is_named(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch(0o600)
+    monkeypatch.setenv("KLYUCH_HOME", str(file))
+    refused = command("token", "list", code=6)
+    assert f"{file} is not a folder" in refused.stderr
+    assert "KLYUCH_HOME" in refused.stderr
+    _is_reported_with_the_rest(command, f"{file} is not a folder")
+
+
+def test_a_home_that_cannot_be_entered_is_named(
+    home: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    (problem,) = home.home.problems()
+    assert str(problem) == f"{home.path} cannot be used: Permission denied."
+
+
+def test_a_home_that_others_can_look_into_is_not_called_private(
+    command: Command, home: Scratch
+) -> None:
+    assert "is private" in str(_findings(command)["home"]["found"])
+    home.path.chmod(0o755)
+    finding = _findings(command)["home"]
+    assert "private" not in str(finding["found"])
+    assert f"chmod 700 '{home.path}'" in str(finding["found"])
+
+
+def test_a_text_that_is_not_utf_8_is_a_usage_error(klyuch: Run) -> None:
+    pins = {"KLYUCH_PIN": "481516", "KLYUCH_SO_PIN": "23423108"}
+    for action in ("create", "show"):
+        refused = klyuch("token", action, "bad\udcff", code=2, **pins)
+        assert "not valid UTF-8" in refused.stderr

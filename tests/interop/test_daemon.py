@@ -1,6 +1,7 @@
 """The daemon as a process: one a home, private, replaced when killed, gone when idle."""
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tools import objects
 from host_tools.control import (
     SOCKET,
     ControlClient,
@@ -19,9 +21,10 @@ from host_tools.control import (
     is_daemon,
     start_daemon,
 )
-from host_tools.cryptoki import Cryptoki
+from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.daemon import PKCS11_SOCKET
 from host_tools.testing import Run, Scratch
+from pkcs11_module._constants import CKU_USER
 
 _PATIENCE = 20.0
 
@@ -205,6 +208,30 @@ def test_the_trace_shows_what_passes_with_secrets_masked(home: Scratch) -> None:
     assert "SELECT" in seen[0]
     assert "63C2" in seen[-1]
     assert not any("314159" in line or b"314159".hex() in line.lower() for line in seen)
+
+
+def test_a_full_disk_is_named_in_the_log(home: Scratch) -> None:
+    token = home.create_token("Work")
+    library = Cryptoki()
+    with home.control() as control, library:
+        pid = int(str(control.call("status")["pid"]))
+        with library.open_session(token.slot) as session:
+            session.login(CKU_USER, token.pin.encode())
+            # Enough for the log, and for no page of the storage.
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            with pytest.raises(CryptokiError):
+                objects.generate(session, objects.SPECS["P-256"], "mail", b"1")
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    store = home.home.store(token.serial)
+    assert f"the storage failed: {store} cannot be used" in home.home.log.read_text()
+
+
+def test_an_idle_time_that_is_no_number_is_logged(
+    home: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLYUCH_IDLE", "soon")
+    _pid(home)
+    assert "KLYUCH_IDLE is not a number" in home.home.log.read_text()
 
 
 def test_the_log_is_bounded(home: Scratch) -> None:

@@ -227,6 +227,15 @@ def test_a_failing_storage_answers_memory_failure_and_changes_nothing() -> None:
     client.log_in()
 
 
+def test_why_the_storage_failed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    store = FailingStore()
+    client = cards.operational(store=store).client()
+    store.failing = True
+    assert client.status(cards.verify(cards.USER, cards.USER_PIN)) == SW.MEMORY_FAILURE
+    assert "the medium cannot be written" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}
+
+
 def test_a_try_that_cannot_be_spent_is_not_compared() -> None:
     store = FailingStore()
     client = cards.operational(store=store).client()

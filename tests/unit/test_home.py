@@ -79,3 +79,12 @@ def test_a_lock_file_without_a_number_names_no_daemon(tmp_path: Path) -> None:
     assert home.daemon_pid() is None
     home.lock.write_text("4711\n")
     assert home.daemon_pid() == 4711
+
+
+def test_a_home_that_is_a_file_is_refused_by_its_path(tmp_path: Path) -> None:
+    home = Home(tmp_path / "file")
+    home.path.touch(0o600)
+    assert [str(problem) for problem in home.problems()] == [f"{home.path} is not a folder."]
+    below = Home(home.path / "home")
+    (problem,) = below.problems()
+    assert (str(below.path) in str(problem), "KLYUCH_HOME" in problem.hint) == (True, True)
