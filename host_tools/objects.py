@@ -71,6 +71,11 @@ class KeyOnToken:
     usage: tuple[str, ...]
     always_authenticate: bool
 
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """All that makes it up on the token, the private half first."""
+        return tuple(handle for handle in (self.private, self.public) if handle)
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateOnToken:
@@ -80,6 +85,11 @@ class CertificateOnToken:
     id: bytes
     handle: int
     value: bytes
+
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """All that makes it up on the token."""
+        return (self.handle,)
 
 
 def new_id(session: Session) -> bytes:

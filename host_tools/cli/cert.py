@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli.confirmation import confirm, yes_option
+from host_tools.cli.confirmation import yes_option
+from host_tools.cli.deletion import delete_found
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.key import id_option
 from host_tools.cli.output import json_option, print_json, print_table
@@ -229,16 +230,14 @@ def delete(
     """Delete a certificate, named by its label or id; its key stays."""
     from host_tools import objects
 
-    token = usable(token_name)
-    with opened(token, USER_PIN.read(pin, pin_file)) as session:
-        found = objects.find_certificate(session, name)
-        confirm(f"Delete the certificate {found.label} ({found.id.hex()})?", yes)
-        session.destroy(found.handle)
-    document = {"token": token.label, "label": found.label, "id": found.id.hex(), "deleted": True}
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(f"The certificate {found.label} is deleted.")
+    delete_found(
+        "certificate",
+        lambda session: objects.find_certificate(session, name),
+        usable(token_name),
+        USER_PIN.read(pin, pin_file),
+        yes=yes,
+        as_json=as_json,
+    )
 
 
 def _write(content: bytes, kind: str, out: Path | None, der: bool, as_json: bool) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli.confirmation import confirm, yes_option
+from host_tools.cli.confirmation import yes_option
+from host_tools.cli.deletion import delete_found
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table, working
 from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
@@ -237,17 +238,14 @@ def delete(
     """Delete both halves of a key, named by its label or id, for good."""
     from host_tools import objects
 
-    token = usable(token_name)
-    with opened(token, USER_PIN.read(pin, pin_file)) as session:
-        found = objects.find_key(session, name)
-        confirm(f"Delete the key {found.label} ({found.id.hex()})?", yes)
-        for handle in filter(None, (found.private, found.public)):
-            session.destroy(handle)
-    document = {"token": token.label, "label": found.label, "id": found.id.hex(), "deleted": True}
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(f"The key {found.label} is deleted.")
+    delete_found(
+        "key",
+        lambda session: objects.find_key(session, name),
+        usable(token_name),
+        USER_PIN.read(pin, pin_file),
+        yes=yes,
+        as_json=as_json,
+    )
 
 
 def _tell(document: Json, as_json: bool) -> None:

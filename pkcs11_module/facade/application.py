@@ -76,7 +76,7 @@ class Slot:
     @property
     def token(self) -> Token:
         """The inserted token; raises as `card`."""
-        self.card  # noqa: B018  connects
+        self._attach()
         assert self._token is not None
         return self._token
 
@@ -92,11 +92,14 @@ class Slot:
 
         Raises Pkcs11Error: CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED.
         """
+        self._attach()
+        assert self._card is not None
+        return self._card
+
+    def _attach(self) -> None:
         self.notice_removal()
         if self._card is None:
             self._connect()
-        assert self._card is not None
-        return self._card
 
     def _connect(self) -> None:
         generation = self.reader.generation

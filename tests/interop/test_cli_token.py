@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -15,8 +16,13 @@ from host_tools.testing import Command, Run, Scratch, ScratchToken
 PINS = {"KLYUCH_PIN": "481516", "KLYUCH_SO_PIN": "23423108"}
 
 
-def _json(result: object) -> object:
-    return json.loads(str(getattr(result, "stdout")))  # noqa: B009
+class _Result(Protocol):
+    @property
+    def stdout(self) -> str: ...
+
+
+def _json(result: _Result) -> object:
+    return json.loads(result.stdout)
 
 
 def test_a_token_is_made_listed_shown_and_deleted(command: Command) -> None:
