@@ -745,4 +745,57 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
         ),
         frozenset({0x1057}),
     ),
+    Parameter(
+        "CK_GCM_PARAMS",
+        "GcmParams",
+        (
+            (Kind.BYTES, "pIv"),
+            (Kind.ULONG, "ulIvBits"),
+            (Kind.BYTES, "pAAD"),
+            (Kind.ULONG, "ulTagBits"),
+        ),
+        frozenset({0x1087}),
+    ),
+    Parameter(
+        "CK_KEY_DERIVATION_STRING_DATA",
+        "KeyDerivationStringData",
+        ((Kind.BYTES, "pData"),),
+        frozenset({0x362, 0x363, 0x364, 0x1102, 0x1104}),
+    ),
+    Parameter(
+        "CK_HKDF_PARAMS",
+        "HkdfParams",
+        (
+            (Kind.BOOL, "bExtract"),
+            (Kind.BOOL, "bExpand"),
+            (Kind.ULONG, "prfHashMechanism"),
+            (Kind.ULONG, "ulSaltType"),
+            (Kind.BYTES, "pSalt"),
+            (Kind.ULONG, "hSaltKey"),
+            (Kind.BYTES, "pInfo"),
+        ),
+        frozenset({0x402A, 0x402B}),
+    ),
+    Parameter(
+        "CK_PKCS5_PBKD2_PARAMS2",
+        "Pkcs5Pbkd2Params2",
+        (
+            (Kind.ULONG, "saltSource"),
+            (Kind.BYTES, "pSaltSourceData"),
+            (Kind.ULONG, "iterations"),
+            (Kind.ULONG, "prf"),
+            (Kind.BYTES, "pPrfData"),
+            (Kind.BYTES, "pPassword"),
+        ),
+        frozenset({0x3B0}),
+    ),
+    Parameter(
+        "CK_SIGN_ADDITIONAL_CONTEXT",
+        "SignAdditionalContext",
+        (
+            (Kind.ULONG, "hedgeVariant"),
+            (Kind.BYTES, "pContext"),
+        ),
+        frozenset({0x1D}),
+    ),
 )

@@ -147,7 +147,118 @@ class EddsaParams:
     context: bytes | None
 
 
-MechanismParameter = RsaPkcsPssParams | RsaPkcsOaepParams | Ecdh1DeriveParams | EddsaParams
+@dataclass(frozen=True, slots=True)
+class GcmParams:
+    """CK_GCM_PARAMS: nonce, its length in bits (told twice), additional data, tag length in bits."""
+
+    iv: bytes | None
+    iv_bits: int
+    aad: bytes | None
+    tag_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class AesCtrParams:
+    """CK_AES_CTR_PARAMS: how many low bits of the 16-byte block count, and the first block."""
+
+    counter_bits: int
+    counter_block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDerivationStringData:
+    """CK_KEY_DERIVATION_STRING_DATA: what is put beside, over, or through the base key."""
+
+    data: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AesCbcEncryptDataParams:
+    """CK_AES_CBC_ENCRYPT_DATA_PARAMS: 16 bytes of initialisation vector, and the data."""
+
+    iv: bytes
+    data: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Des3CbcEncryptDataParams:
+    """CK_DES_CBC_ENCRYPT_DATA_PARAMS: 8 bytes of initialisation vector, and the data."""
+
+    iv: bytes
+    data: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HkdfParams:
+    """CK_HKDF_PARAMS (PKCS#11 3.0): which steps, the CKM_ hash, a CKF_HKDF_SALT_ kind, salt, info."""
+
+    extract: bool
+    expand: bool
+    prf_hash: int
+    salt_type: int
+    salt: bytes | None
+    salt_key: int
+    info: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs5Pbkd2Params2:
+    """CK_PKCS5_PBKD2_PARAMS2: CKZ_ source and salt, iterations, CKP_ function, password."""
+
+    salt_source: int
+    salt: bytes | None
+    iterations: int
+    prf: int
+    prf_data: bytes | None
+    password: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignAdditionalContext:
+    """CK_SIGN_ADDITIONAL_CONTEXT (PKCS#11 3.2): CKH_ hedge variant and the context of ML-DSA."""
+
+    hedge_variant: int
+    context: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class GcmMessageParams:
+    """CK_GCM_MESSAGE_PARAMS (PKCS#11 3.0), the parameter of one message.
+
+    `iv` is what the caller's buffer holds: the nonce, or its fixed bits where `iv_generator` (CKG_)
+    says that the token makes the rest. `tag` is the one to check when decrypting; when encrypting
+    it is the room for one.
+    """
+
+    iv: bytes | None
+    iv_fixed_bits: int
+    iv_generator: int
+    tag: bytes | None
+    tag_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOutput:
+    """What is written back into a message's parameter; None leaves the caller's bytes alone."""
+
+    iv: bytes | None = None
+    tag: bytes | None = None
+
+
+MechanismParameter = (
+    RsaPkcsPssParams
+    | RsaPkcsOaepParams
+    | Ecdh1DeriveParams
+    | EddsaParams
+    | GcmParams
+    | AesCtrParams
+    | KeyDerivationStringData
+    | AesCbcEncryptDataParams
+    | Des3CbcEncryptDataParams
+    | HkdfParams
+    | Pkcs5Pbkd2Params2
+    | SignAdditionalContext
+)
 
 
 @dataclass(frozen=True, slots=True)

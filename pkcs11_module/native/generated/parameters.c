@@ -27,6 +27,41 @@ static const struct field ck_eddsa_params[] = {
     {FIELD_BYTES, offsetof(CK_EDDSA_PARAMS, pContextData), offsetof(CK_EDDSA_PARAMS, ulContextDataLen)},
 };
 
+static const struct field ck_gcm_params[] = {
+    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pIv), offsetof(CK_GCM_PARAMS, ulIvLen)},
+    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulIvBits), 0},
+    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pAAD), offsetof(CK_GCM_PARAMS, ulAADLen)},
+    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulTagBits), 0},
+};
+
+static const struct field ck_key_derivation_string_data[] = {
+    {FIELD_BYTES, offsetof(CK_KEY_DERIVATION_STRING_DATA, pData), offsetof(CK_KEY_DERIVATION_STRING_DATA, ulLen)},
+};
+
+static const struct field ck_hkdf_params[] = {
+    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExtract), 0},
+    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExpand), 0},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, prfHashMechanism), 0},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, ulSaltType), 0},
+    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pSalt), offsetof(CK_HKDF_PARAMS, ulSaltLen)},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, hSaltKey), 0},
+    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pInfo), offsetof(CK_HKDF_PARAMS, ulInfoLen)},
+};
+
+static const struct field ck_pkcs5_pbkd2_params2[] = {
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, saltSource), 0},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulSaltSourceDataLen)},
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, iterations), 0},
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, prf), 0},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPrfData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPrfDataLen)},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPassword), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPasswordLen)},
+};
+
+static const struct field ck_sign_additional_context[] = {
+    {FIELD_ULONG, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, hedgeVariant), 0},
+    {FIELD_BYTES, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, pContext), offsetof(CK_SIGN_ADDITIONAL_CONTEXT, ulContextLen)},
+};
+
 static const struct parameter PARAMETERS[] = {
     {CKM_RSA_PKCS_PSS, sizeof(CK_RSA_PKCS_PSS_PARAMS), ck_rsa_pkcs_pss_params, 3},
     {CKM_SHA1_RSA_PKCS_PSS, sizeof(CK_RSA_PKCS_PSS_PARAMS), ck_rsa_pkcs_pss_params, 3},
@@ -42,6 +77,16 @@ static const struct parameter PARAMETERS[] = {
     {CKM_ECDH1_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), ck_ecdh1_derive_params, 3},
     {CKM_ECDH1_COFACTOR_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), ck_ecdh1_derive_params, 3},
     {CKM_EDDSA, sizeof(CK_EDDSA_PARAMS), ck_eddsa_params, 2},
+    {CKM_AES_GCM, sizeof(CK_GCM_PARAMS), ck_gcm_params, 4},
+    {CKM_CONCATENATE_BASE_AND_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
+    {CKM_CONCATENATE_DATA_AND_BASE, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
+    {CKM_XOR_BASE_AND_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
+    {CKM_DES3_ECB_ENCRYPT_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
+    {CKM_AES_ECB_ENCRYPT_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
+    {CKM_HKDF_DERIVE, sizeof(CK_HKDF_PARAMS), ck_hkdf_params, 7},
+    {CKM_HKDF_DATA, sizeof(CK_HKDF_PARAMS), ck_hkdf_params, 7},
+    {CKM_PKCS5_PBKD2, sizeof(CK_PKCS5_PBKD2_PARAMS2), ck_pkcs5_pbkd2_params2, 6},
+    {CKM_ML_DSA, sizeof(CK_SIGN_ADDITIONAL_CONTEXT), ck_sign_additional_context, 2},
 };
 
 const struct parameter *parameter_of(CK_ULONG mechanism)
