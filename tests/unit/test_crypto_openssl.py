@@ -17,6 +17,7 @@ from token_fw.crypto import (
     RsaOaep,
     RsaPkcs1,
     RsaPss,
+    RsaRaw,
     digest,
     digest_info,
     generate,
@@ -208,6 +209,12 @@ def test_pkcs1_encryption(bits: int, tmp_path: Path) -> None:
         RsaOaep(Hash.SHA512, Hash.SHA512),
         RsaOaep(Hash.SHA256, Hash.SHA1, b"mail"),
         RsaOaep(Hash.SHA1, Hash.SHA224),
+        *(
+            RsaOaep(each, each)
+            for each in (Hash.SHA3_224, Hash.SHA3_256, Hash.SHA3_384, Hash.SHA3_512)
+        ),
+        RsaOaep(Hash.SHA3_256, Hash.SHA1, b"mail"),
+        RsaOaep(Hash.SHA1, Hash.SHA3_512),
     ],
     ids=str,
 )
@@ -223,6 +230,20 @@ def test_oaep_encryption(scheme: RsaOaep, tmp_path: Path) -> None:
     assert key.decrypt(scheme, peer.with_public("-encrypt", MESSAGE, *options)) == MESSAGE
     cryptogram = key.public().encrypt(scheme, MESSAGE)
     assert peer.with_private("-decrypt", cryptogram, *options) == MESSAGE
+
+
+@pytest.mark.parametrize("bits", RSA_SIZES)
+def test_rsa_without_padding(bits: int, tmp_path: Path) -> None:
+    key = key_of(KeySpec.rsa(bits))
+    peer = OpenSsl(tmp_path, key)
+    data = MESSAGE.rjust(bits // 8, b"\0")
+    options = pkeyopts(rsa_padding_mode="none")
+    signature = key.sign(RsaRaw(), MESSAGE)
+    assert peer.with_private("-decrypt", data, *options) == signature
+    assert peer.with_public("-verifyrecover", signature, *options) == data
+    cryptogram = key.public().encrypt(RsaRaw(), data)
+    assert peer.with_public("-encrypt", data, *options) == cryptogram
+    assert peer.with_private("-decrypt", cryptogram, *options) == key.decrypt(RsaRaw(), cryptogram)
 
 
 @pytest.mark.parametrize("curve", CURVES)

@@ -295,15 +295,14 @@ def test_bad_pkcs1_padding_gives_the_same_random_looking_bytes_each_time() -> No
     assert first == second != b"secret"
 
 
-def test_what_the_library_lacks_is_unsupported() -> None:
+def test_schemes_of_other_kinds_of_key_are_unsupported() -> None:
     key = key_of()
-    sha3 = RsaOaep(Hash.SHA3_256, Hash.SHA3_256)
     unsupported: list[Callable[[], object]] = [
-        lambda: key.public().encrypt(sha3, b""),
-        lambda: key.decrypt(sha3, bytes(256)),
         lambda: key.sign(Ecdsa(), DIGEST),
         lambda: key.public().verify(Ecdsa(), DIGEST, bytes(256)),
         lambda: key.agree(bytes(65)),
+        lambda: key.decapsulate(bytes(1088)),
+        lambda: key.public().encapsulate(),
     ]
     for attempt in unsupported:
         with pytest.raises(Unsupported):

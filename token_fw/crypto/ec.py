@@ -11,15 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import utils
 
 from token_fw.crypto import keys
 from token_fw.crypto.errors import DataLength, InvalidKey, InvalidSignature, Unsupported
-from token_fw.crypto.keys import (
-    Algorithm,
-    Ecdsa,
-    KeyKind,
-    KeySpec,
-    PrivateKey,
-    PublicKey,
-    SignScheme,
-)
+from token_fw.crypto.keys import Algorithm, PrivateKey, PublicKey
+from token_fw.crypto.kinds import KeyKind, KeySpec
+from token_fw.crypto.schemes import Ecdsa, SignScheme
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
 from token_fw.crypto import keys
 from token_fw.crypto.errors import InvalidKey, InvalidSignature, Unsupported
-from token_fw.crypto.keys import (
-    EDWARDS_OIDS,
-    Algorithm,
-    EdDsa,
-    KeyKind,
-    KeySpec,
-    PrivateKey,
-    PublicKey,
-    SignScheme,
-)
+from token_fw.crypto.keys import Algorithm, PrivateKey, PublicKey
+from token_fw.crypto.kinds import KeyKind, KeySpec
+from token_fw.crypto.schemes import EdDsa, SignScheme
 
+_KINDS = frozenset({KeyKind.ED25519, KeyKind.X25519})
 KEY_SIZE = 32
 SIGNATURE_SIZE = 64
 _P = 2**255 - 19
@@ -127,7 +121,7 @@ def edwards_public(kind: KeyKind, raw: bytes) -> EdwardsPublicKey:
 
 
 def _check(kind: KeyKind, raw: bytes) -> None:
-    if kind not in EDWARDS_OIDS:
+    if kind not in _KINDS:
         raise Unsupported(f"{kind} is not an Edwards or Montgomery curve")
     if len(raw) != KEY_SIZE:
         raise InvalidKey(f"a key of {kind} has {KEY_SIZE} bytes, not {len(raw)}")

@@ -1,4 +1,4 @@
-"""RSA (RFC 8017): signatures and decryption with PKCS #1 v1.5, PSS and OAEP."""
+"""RSA (RFC 8017): signatures and decryption with PKCS #1 v1.5, PSS, OAEP and without padding."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.asymmetric import rsa as native
 
-from token_fw.crypto import keys
-from token_fw.crypto.digest import ALGORITHMS
+from token_fw.crypto import keys, oaep
+from token_fw.crypto.digest import ALGORITHMS, Hash
 from token_fw.crypto.errors import (
     DataLength,
     DecryptionFailed,
@@ -20,16 +20,16 @@ from token_fw.crypto.errors import (
     InvalidSignature,
     Unsupported,
 )
-from token_fw.crypto.keys import (
-    Algorithm,
+from token_fw.crypto.keys import Algorithm, PrivateKey, PublicKey
+from token_fw.crypto.kinds import KeyKind, KeySpec
+from token_fw.crypto.rsa_raw import CrtKey
+from token_fw.crypto.schemes import (
     CipherScheme,
-    KeyKind,
-    KeySpec,
-    PrivateKey,
-    PublicKey,
+    RecoverScheme,
     RsaOaep,
     RsaPkcs1,
     RsaPss,
+    RsaRaw,
     SignScheme,
 )
 
@@ -38,6 +38,7 @@ MIN_BITS, MAX_BITS = 1024, 8192
 _PUBLIC_EXPONENT = 65537
 _PKCS1_OVERHEAD = 11
 _PKCS1 = padding.PKCS1v15()
+_OAEP_HASHES = frozenset({Hash.SHA1, Hash.SHA224, Hash.SHA256, Hash.SHA384, Hash.SHA512})
 # The library takes this in verify as well as in sign; its types know only of sign.
 _AS_IS = cast("hashes.HashAlgorithm", utils.NoDigestInfo())
 
@@ -54,12 +55,9 @@ def _oaep(scheme: RsaOaep) -> padding.OAEP:
     return padding.OAEP(mgf, ALGORITHMS[scheme.hash], scheme.label or None)
 
 
-def _cipher_padding(key: _RsaKey, scheme: CipherScheme, doing: str) -> padding.AsymmetricPadding:
-    if isinstance(scheme, RsaPkcs1):
-        return _PKCS1
-    if isinstance(scheme, RsaOaep):
-        return _oaep(scheme)
-    raise key.cannot(doing, scheme)
+def _is_native(scheme: RsaOaep) -> bool:
+    """Whether the library has OAEP with these hash functions."""
+    return {scheme.hash, scheme.mgf_hash} <= _OAEP_HASHES
 
 
 def _check_pss_length(scheme: RsaPss, data: bytes, bits: int) -> None:
@@ -82,6 +80,17 @@ class _RsaKey(keys.Key):
     def _check_pkcs1_length(self, data: bytes) -> None:
         if len(data) > self.size - _PKCS1_OVERHEAD:
             raise DataLength(f"at most {self.size - _PKCS1_OVERHEAD} bytes fit the key")
+
+    def _check_oaep_length(self, scheme: RsaOaep, data: bytes) -> None:
+        if len(data) > self.size - 2 * scheme.hash.size - 2:
+            raise DataLength("the data is too long for OAEP with this key")
+
+    def _number(self, data: bytes, modulus: int) -> int:
+        """OS2IP of up to k bytes below the modulus (RFC 8017 4.2, 5)."""
+        number = int.from_bytes(data, "big")
+        if len(data) > self.size or number >= modulus:
+            raise DataLength("the number is not below the modulus")
+        return number
 
 
 class RsaPublicKey(_RsaKey, PublicKey):
@@ -121,6 +130,8 @@ class RsaPublicKey(_RsaKey, PublicKey):
                 _check_pss_length(scheme, data, self.spec.bits)
                 pss, prehashed = _pss(scheme)
                 self._native.verify(signature, data, pss, prehashed)
+            elif isinstance(scheme, RsaRaw):
+                self._verify_raw(data, signature)
             else:
                 raise self.cannot("verify", scheme)
         except (exceptions.InvalidSignature, ValueError):
@@ -128,25 +139,58 @@ class RsaPublicKey(_RsaKey, PublicKey):
         except exceptions.UnsupportedAlgorithm:
             raise Unsupported("the hash functions of the scheme are not supported") from None
 
+    def _verify_raw(self, data: bytes, signature: bytes) -> None:
+        expected = self._number(data, self._native.public_numbers().n)
+        try:
+            proven = len(signature) == self.size and self._power(signature) == expected
+        except DataLength:
+            proven = False
+        if not proven:
+            raise InvalidSignature("the RSA signature is not valid")
+
     def encrypt(self, scheme: CipherScheme, data: bytes) -> bytes:
-        chosen = _cipher_padding(self, scheme, "encrypt")
         if isinstance(scheme, RsaPkcs1):
             self._check_pkcs1_length(data)
-        elif len(data) > self.size - 2 * scheme.hash.size - 2:
-            raise DataLength("the data is too long for OAEP with this key")
+            return self._native.encrypt(data, _PKCS1)
+        if isinstance(scheme, RsaOaep):
+            self._check_oaep_length(scheme, data)
+            if _is_native(scheme):
+                return self._native.encrypt(data, _oaep(scheme))
+            return self._power(oaep.encode(scheme, data, self.size)).to_bytes(self.size, "big")
+        if isinstance(scheme, RsaRaw):
+            return self._power(data).to_bytes(self.size, "big")
+        raise self.cannot("encrypt", scheme)
+
+    def recover(self, scheme: RecoverScheme, signature: bytes) -> bytes:
+        if len(signature) != self.size:
+            raise DataLength(f"a signature of this key has {self.size} bytes")
         try:
-            return self._native.encrypt(data, chosen)
-        except exceptions.UnsupportedAlgorithm:
-            raise Unsupported("the hash functions of the scheme are not supported") from None
+            if isinstance(scheme, RsaPkcs1):
+                return self._native.recover_data_from_signature(signature, _PKCS1, None)
+            if isinstance(scheme, RsaRaw):
+                return self._power(signature).to_bytes(self.size, "big")
+        except (exceptions.InvalidSignature, ValueError, DataLength):
+            raise InvalidSignature("the RSA signature is not valid") from None
+        raise self.cannot("recover data", scheme)
+
+    def _power(self, data: bytes) -> int:
+        """RSAEP (RFC 8017 5.1.1). Raises DataLength."""
+        numbers = self._native.public_numbers()
+        return pow(self._number(data, numbers.n), numbers.e, numbers.n)
 
 
 class RsaPrivateKey(_RsaKey, PrivateKey):
-    """A private RSA key of 1024 to 8192 bits with two primes."""
+    """A private RSA key of 1024 to 8192 bits with two primes.
 
-    __slots__ = ("_native", "_spec")
+    RsaRaw, and OAEP with SHA-3 that is built on it (see `rsa_raw`), is some thirty times as slow
+    as the rest, holds up other threads meanwhile, and is not in constant time.
+    """
+
+    __slots__ = ("_crt", "_native", "_spec")
 
     def __init__(self, key: native.RSAPrivateKey) -> None:
         self._native = key
+        self._crt: CrtKey | None = None
         self._spec = _checked_spec(key.key_size)
 
     @property
@@ -170,19 +214,36 @@ class RsaPrivateKey(_RsaKey, PrivateKey):
                 return self._native.sign(data, pss, prehashed)
         except exceptions.UnsupportedAlgorithm:
             raise Unsupported("the hash functions of the scheme are not supported") from None
+        if isinstance(scheme, RsaRaw):
+            return self._power(data)
         raise self.cannot("sign", scheme)
 
     def decrypt(self, scheme: CipherScheme, data: bytes) -> bytes:
-        chosen = _cipher_padding(self, scheme, "decrypt")
+        if isinstance(scheme, RsaRaw):
+            return self._power(data)
+        if not isinstance(scheme, RsaPkcs1 | RsaOaep):
+            raise self.cannot("decrypt", scheme)
         if len(data) != self.size:
             raise DataLength(f"a cryptogram for this key has {self.size} bytes")
         try:
-            return self._native.decrypt(data, chosen)
-        except exceptions.UnsupportedAlgorithm:
-            raise Unsupported("the hash functions of the scheme are not supported") from None
-        except ValueError:
+            if isinstance(scheme, RsaPkcs1):
+                return self._native.decrypt(data, _PKCS1)
+            if _is_native(scheme):
+                return self._native.decrypt(data, _oaep(scheme))
+            return oaep.decode(scheme, self._power(data))
+        except (ValueError, DataLength):
             # Every cause reads alike: a difference would help whoever probes the padding.
             raise DecryptionFailed("the cryptogram could not be decrypted") from None
+
+    def _power(self, data: bytes) -> bytes:
+        """RSADP and RSASP1 (RFC 8017 5.1.2, 5.2.1). Raises DataLength."""
+        crt = self._crt
+        if crt is None:
+            numbers = self._native.private_numbers()
+            n, e = numbers.public_numbers.n, numbers.public_numbers.e
+            crt = CrtKey(n, e, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
+            self._crt = crt
+        return crt.power(self._number(data, crt.n)).to_bytes(self.size, "big")
 
 
 def rsa_private(

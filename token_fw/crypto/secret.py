@@ -1,0 +1,158 @@
+"""Secret keys: AES, triple DES and generic secrets."""
+
+from __future__ import annotations
+
+import os
+
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from token_fw.crypto import ciphers, digest
+from token_fw.crypto.ciphers import Running
+from token_fw.crypto.digest import Hash
+from token_fw.crypto.errors import DataLength, InvalidKey, Unsupported
+from token_fw.crypto.keys import Key
+from token_fw.crypto.kinds import SECRET_KINDS, KeyKind, KeySpec
+from token_fw.crypto.macs import RunningMac
+from token_fw.crypto.schemes import Cmac, Ecb, Hmac, MacScheme, SymmetricScheme, WrapScheme
+
+_CHECK_VALUE_SIZE = 3
+_BLOCK_SIZES = {KeyKind.AES: 16, KeyKind.DES3: 8}
+
+
+def block_size(spec: KeySpec) -> int:
+    """The length in bytes of the cipher's blocks; 0 for kinds of key that are not of a cipher."""
+    return _BLOCK_SIZES.get(spec.kind, 0)
+
+
+def _algorithm(spec: KeySpec, value: bytes) -> BlockCipherAlgorithm | None:
+    if spec.kind is KeyKind.AES:
+        return AES(value)
+    if spec.kind is KeyKind.DES3:
+        # Two keys are used as K1, K2, K1 (SP 800-67 3.1).
+        return TripleDES((value + value)[:24])
+    return None
+
+
+class SecretKey(Key):
+    """A secret key; what its kind cannot do raises Unsupported.
+
+    It does not change. Its cipher and the states of its codes are kept, so that each use after the
+    first is cheap.
+    """
+
+    __slots__ = ("_algorithm", "_macs", "_spec", "_value")
+
+    def __init__(self, spec: KeySpec, value: bytes) -> None:
+        self._spec = spec
+        self._value = value
+        self._algorithm = _algorithm(spec, value)
+        self._macs: dict[Hash | None, HMAC | CMAC] = {}
+
+    @property
+    def spec(self) -> KeySpec:
+        return self._spec
+
+    @property
+    def value(self) -> bytes:
+        """The key itself."""
+        return self._value
+
+    def check_value(self) -> bytes:
+        """Three bytes that tell keys apart (PKCS#11 4.10.2).
+
+        The first of a block of zeros encrypted, of a generic secret those of its SHA-1.
+        """
+        if self._algorithm is None:
+            return digest.compute(Hash.SHA1, self._value)[:_CHECK_VALUE_SIZE]
+        return self.encrypt(Ecb(), bytes(block_size(self._spec)))[:_CHECK_VALUE_SIZE]
+
+    def encryptor(self, scheme: SymmetricScheme) -> Running:
+        """Start an encryption. Raises DataLength for parameters that do not fit, Unsupported."""
+        return self._start("encrypt", scheme)
+
+    def decryptor(self, scheme: SymmetricScheme) -> Running:
+        """Start a decryption; raises as `encryptor`.
+
+        Gcm, KeyWrap and KeyWrapPadded give nothing before `finish` has checked it.
+        """
+        return self._start("decrypt", scheme)
+
+    def _start(self, doing: str, scheme: SymmetricScheme) -> Running:
+        algorithm = self._algorithm
+        if algorithm is None or not ciphers.takes(algorithm, scheme):
+            raise self.cannot(doing, scheme)
+        return ciphers.start(algorithm, scheme, encrypts=doing == "encrypt")
+
+    def encrypt(self, scheme: SymmetricScheme, data: bytes) -> bytes:
+        """Encrypt in one step. Raises DataLength or Unsupported."""
+        running = self.encryptor(scheme)
+        return running.update(data) + running.finish()
+
+    def decrypt(self, scheme: SymmetricScheme, data: bytes) -> bytes:
+        """Decrypt in one step. Raises DecryptionFailed, DataLength or Unsupported."""
+        running = self.decryptor(scheme)
+        return running.update(data) + running.finish()
+
+    def wrap(self, scheme: WrapScheme, data: bytes) -> bytes:
+        """Wrap the encoding of a key. Raises DataLength or Unsupported."""
+        return self.encrypt(scheme, data)
+
+    def unwrap(self, scheme: WrapScheme, data: bytes) -> bytes:
+        """Give the encoding of a wrapped key. Raises as `decrypt`."""
+        return self.decrypt(scheme, data)
+
+    def mac(self, scheme: MacScheme) -> RunningMac:
+        """Start a message authentication code. Raises DataLength for its size, or Unsupported."""
+        if isinstance(scheme, Hmac) and self._spec.kind is KeyKind.GENERIC:
+            longest, hash_ = scheme.hash.size, scheme.hash
+        elif isinstance(scheme, Cmac) and self._algorithm is not None:
+            longest, hash_ = block_size(self._spec), None
+        else:
+            raise self.cannot("authenticate", scheme)
+        if not 1 <= scheme.size <= longest:
+            raise DataLength(f"the code has 1 to {longest} bytes")
+        state = self._macs.get(hash_)
+        if state is None:
+            state = self._macs[hash_] = self._keyed(hash_)
+        return RunningMac(state.copy(), scheme.size)
+
+    def _keyed(self, hash_: Hash | None) -> HMAC | CMAC:
+        if hash_ is not None:
+            return HMAC(self._value, digest.ALGORITHMS[hash_])
+        assert self._algorithm is not None
+        return CMAC(self._algorithm)
+
+
+def secret_key(kind: KeyKind | KeySpec, value: bytes) -> SecretKey:
+    """Make a key of a kind, or of exactly a spec, from its value.
+
+    Parity bits of DES3 are not looked at. Raises InvalidKey for a length that the kind or the spec
+    does not have, Unsupported for a kind of key that is not secret.
+    """
+    spec = kind if isinstance(kind, KeySpec) else None
+    kind = kind.kind if isinstance(kind, KeySpec) else kind
+    if kind not in SECRET_KINDS:
+        raise Unsupported(f"keys of kind {kind} are not secret keys")
+    bits = 8 * len(value)
+    try:
+        named = KeySpec.secret(kind, bits)
+    except Unsupported:
+        raise InvalidKey(f"no key of kind {kind} has {len(value)} bytes") from None
+    if spec not in (None, named):
+        raise InvalidKey(f"a key of {spec} does not have {len(value)} bytes")
+    return SecretKey(named, bytes(value))
+
+
+def generate_secret(spec: KeySpec) -> SecretKey:
+    """Make a key; DES3 with odd parity. Raises Unsupported."""
+    value = os.urandom(KeySpec.secret(spec.kind, spec.bits).bits // 8)
+    return SecretKey(spec, with_odd_parity(value) if spec.kind is KeyKind.DES3 else value)
+
+
+def with_odd_parity(value: bytes) -> bytes:
+    """Set the last bit of each byte so that the byte has an odd number of ones (SP 800-67 3.1)."""
+    return bytes(byte & 0xFE | (byte >> 1).bit_count() & 1 ^ 1 for byte in value)
