@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -40,7 +41,10 @@ EF_CONDITIONS = bytes((0x90,) * 6 + (0x00,))
 DF_CONDITIONS = bytes((0x90,) * 7)
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 DIGEST = bytes(range(32))
+SECRET = bytes(range(100, 132))
 ALGORITHMS = {"EC": cards.ECDSA, "Ed25519": cards.EDDSA, "RSA": cards.PKCS1}
+# The card tells an open key to the user, and a sealed one to nobody.
+SECRETS = frozenset({"open AES", "sealed AES"})
 
 clients = st.integers(0, 1)
 # Three times of four a rule first does what makes its command succeed.
@@ -149,6 +153,9 @@ class CardMachine(RuleBasedStateMachine):
                 assert content_of(client.ok(cards.read(0))) == self.model.files[path]
         for reference, (kind, point) in self.model.keys.items():
             client.ok(cards.mse(cards.GENERATE, cards.EC, reference))
+            if kind in SECRETS:
+                assert client.status(cards.public_key()) == 0x6985
+                continue
             objects = cards.public_objects(client.ok(cards.public_key()))
             seen = objects[0x81] if kind == "RSA" else objects[0x86]
             # The answer of the command that made the key may have been lost.
@@ -167,12 +174,41 @@ class CardMachine(RuleBasedStateMachine):
             )
         if self.model.pins[USER] is not None and self.model.tries[USER]:
             for reference in self.model.keys:
-                self.sign_and_check(client, reference)
+                self.use_and_check(client, reference)
 
-    def sign_and_check(self, client: cards.Client, reference: int) -> None:
-        kind, point = self.model.keys[reference]
-        client.ok(cards.mse(cards.SIGN, ALGORITHMS[kind], reference))
-        self.check_signature(kind, point, client.ok(cards.sign(DIGEST)))
+    def use_and_check(self, client: cards.Client, reference: int) -> None:
+        kind, _ = self.model.keys[reference]
+        if kind in SECRETS:
+            self.look_at_value(reference, client.send(cards.get_secret(reference)))
+        choice, use = self.use_of(reference)
+        client.ok(choice)
+        self.check_use(reference, client.ok(use))
+
+    def look_at_value(self, reference: int, response: Response) -> None:
+        """Take what GET SECRET KEY gave the user; the first to see a generated value learns it."""
+        kind, value = self.model.keys[reference]
+        if kind == "sealed AES":
+            assert response == Response(0x6985)
+            return
+        assert response.sw == OK
+        assert value in {None, response.data}
+        self.model.keys[reference] = kind, response.data
+
+    def use_of(self, reference: int) -> tuple[Command, Command]:
+        """Choice and use of a key: it signs, or it enciphers."""
+        kind, _ = self.model.keys[reference]
+        if kind in SECRETS:
+            choice = cards.mse(cards.DECIPHER, cards.ECB, reference)
+            return choice, cards.encipher(DIGEST)
+        return cards.mse(cards.SIGN, ALGORITHMS[kind], reference), cards.sign(DIGEST)
+
+    def check_use(self, reference: int, answer: bytes) -> None:
+        kind, known = self.model.keys[reference]
+        if kind not in SECRETS:
+            self.check_signature(kind, known, answer)
+        elif known is not None:
+            encryptor = Cipher(algorithms.AES(known), modes.ECB()).encryptor()
+            assert answer == encryptor.update(DIGEST)
 
     @staticmethod
     def check_signature(kind: str, point: bytes | None, signature: bytes) -> None:
@@ -368,6 +404,39 @@ class CardMachine(RuleBasedStateMachine):
         self.run(client, command, OK, [self.model, self.with_key(reference, "RSA", modulus)])
 
     @rule(client=clients, ready=ready, reference=references)
+    def generate_secret_key(self, client: int, ready: bool, reference: int) -> None:
+        self.log_in(client, ready)
+        self.clients[client].ok(cards.mse(cards.GENERATE, cards.AES, reference))
+        command = cards.generate_secret(32, cards.attributes(0x08, cards.EXPORT))
+        if not self.verified[client, USER]:
+            self.run(client, command, 0x6982, [self.model])
+            return
+        self.run(client, command, OK, [self.model, self.with_key(reference, "open AES")])
+
+    @rule(client=clients, ready=ready, reference=references)
+    def import_secret_key(self, client: int, ready: bool, reference: int) -> None:
+        self.log_in(client, ready)
+        self.clients[client].ok(cards.mse(cards.GENERATE, cards.AES, reference))
+        command = cards.put_value(SECRET)
+        if not self.verified[client, USER]:
+            self.run(client, command, 0x6982, [self.model])
+            return
+        after = self.with_key(reference, "sealed AES", SECRET)
+        self.run(client, command, OK, [self.model, after])
+
+    @rule(client=clients, ready=ready, reference=references)
+    def read_secret_key(self, client: int, ready: bool, reference: int) -> None:
+        self.log_in(client, ready)
+        reference = self.existing_key(reference, ready)
+        kind, _ = self.model.keys.get(reference, ("", None))
+        sw = 0x6A88 if not kind else OK if kind == "open AES" else 0x6985
+        if not self.verified[client, USER]:
+            sw = 0x6982
+        response = self.run(client, cards.get_secret(reference), sw, [self.model])
+        if response and response.sw == OK:
+            self.look_at_value(reference, response)
+
+    @rule(client=clients, ready=ready, reference=references)
     def delete_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
         reference = self.existing_key(reference, ready)
@@ -382,19 +451,19 @@ class CardMachine(RuleBasedStateMachine):
             self.run(client, command, OK, [self.model, after])
 
     @rule(client=clients, ready=ready, reference=references)
-    def sign(self, client: int, ready: bool, reference: int) -> None:
+    def use_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
         reference = self.existing_key(reference, ready)
-        kind, point = self.model.keys.get(reference, ("EC", None))
-        choice = cards.mse(cards.SIGN, ALGORITHMS[kind], reference)
         if reference not in self.model.keys:
+            choice = cards.mse(cards.SIGN, cards.ECDSA, reference)
             self.run(client, choice, 0x6A88, [self.model])
             return
+        choice, use = self.use_of(reference)
         self.clients[client].ok(choice)
         sw = OK if self.verified[client, USER] else 0x6982
-        response = self.run(client, cards.sign(DIGEST), sw, [self.model])
+        response = self.run(client, use, sw, [self.model])
         if response and response.sw == OK:
-            self.check_signature(kind, point, response.data)
+            self.check_use(reference, response.data)
 
     # Files
 

@@ -16,7 +16,7 @@ MF = b"\x3f\x00"
 
 @dataclass
 class TokenModel:
-    """`keys` holds the public point by reference, None where nobody has seen it yet."""
+    """`keys` holds kind and public point or value by reference, None where nobody has seen it."""
 
     operational: bool = False
     pins: dict[int, bytes | None] = field(default_factory=lambda: {USER: None, SO: None})

@@ -25,9 +25,14 @@ ALL = 65536
 P256_OID = bytes.fromhex("2A8648CE3D030107")
 
 RSA_2048, EC, ED25519, X25519 = 0xF3, 0xEC, 0xED, 0xEE
-PKCS1, PSS, OAEP, ECDSA, EDDSA, ECDH = 0x11, 0x12, 0x13, 0x21, 0x22, 0x31
-GENERATE, SIGN, DECIPHER = 0x00, 0xB6, 0xB8
-ALWAYS_AUTHENTICATE = 0x01
+ML_DSA, ML_KEM = {44: 0xE1, 65: 0xE2, 87: 0xE3}, {768: 0xE5, 1024: 0xE6}
+AES, DES3, GENERIC = 0xF8, 0xF9, 0xFA
+RSA_RAW, PKCS1, PSS, OAEP, ECDSA, EDDSA = 0x10, 0x11, 0x12, 0x13, 0x21, 0x22
+ML_DSA_SIGN, ECDH, ML_KEM_DECAPSULATE = 0x23, 0x31, 0x32
+ECB, CBC, CBC_PADDED, CTR, GCM, WRAP, WRAP_PADDED = 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47
+HMAC, CMAC = 0x51, 0x52
+GENERATE, CHECKSUM, SIGN, DECIPHER = 0x00, 0xB4, 0xB6, 0xB8
+ALWAYS_AUTHENTICATE, EXPORT = 0x01, 0x02
 
 FREE, BY_USER, BY_SO, BY_EITHER, NEVER = 0x00, 0x90, 0x91, 0x92, 0xFF
 
@@ -243,16 +248,37 @@ def rsa_template(key: rsa.RSAPrivateKey) -> bytes:
     return tlv.encode(0x7F48, inner)
 
 
+def put_value(value: bytes, extra: bytes = b"") -> Command:
+    """PUT DATA of a key that is one value: a seed, a secret key."""
+    return put_key(tlv.encode(0xE0, tlv.encode(0x88, value)) + extra)
+
+
+def generate_secret(length: int, extra: bytes = b"") -> Command:
+    return Command(0x80, 0x46, 0x00, 0x00, tlv.encode(0x80, length.to_bytes(2, "big")) + extra)
+
+
+def get_secret(reference: int) -> Command:
+    return Command(0x80, 0xCA, reference >> 8, reference & 0xFF, b"", ALL)
+
+
 def delete_key(reference: int) -> Command:
     return Command(0x80, 0xE4, reference >> 8, reference & 0xFF)
 
 
 def sign(data: bytes) -> Command:
-    return Command(0x00, 0x2A, 0x9E, 0x9A, data, 1024)
+    return Command(0x00, 0x2A, 0x9E, 0x9A, data, ALL)
+
+
+def encipher(data: bytes) -> Command:
+    return Command(0x00, 0x2A, 0x86, 0x80, data, ALL)
 
 
 def decipher(cryptogram: bytes) -> Command:
-    return Command(0x00, 0x2A, 0x80, 0x86, b"\x00" + cryptogram, 1024)
+    return Command(0x00, 0x2A, 0x80, 0x86, b"\x00" + cryptogram, ALL)
+
+
+def checksum(data: bytes) -> Command:
+    return Command(0x00, 0x2A, 0x8E, 0x80, data, ALL)
 
 
 def derive(point: bytes) -> Command:
@@ -265,10 +291,16 @@ def challenge(length: int) -> Command:
 
 
 def make_key(client: Client, reference: int, kind: int = EC, extra: bytes = b"") -> bytes:
-    """Generate a key; EC keys are on P-256. Returns the public point (EC, Edwards)."""
+    """Generate a key; EC keys are on P-256. Returns the public bytes (EC, Edwards, ML-…)."""
     client.ok(mse(GENERATE, kind, reference))
     answer = client.ok(generate((p256() if kind == EC else b"") + extra))
     return point_of(answer)
+
+
+def put_secret(client: Client, reference: int, kind: int, value: bytes, extra: bytes = b"") -> None:
+    """Import a secret key."""
+    client.ok(mse(GENERATE, kind, reference))
+    client.ok(put_value(value, extra))
 
 
 def point_of(answer: bytes) -> bytes:

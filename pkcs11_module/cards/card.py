@@ -6,12 +6,12 @@ answer came. One object belongs to one transport; its user serialises the calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from apdu import tlv
-from apdu.codec import MAX_EXTENDED_NE, Command
+from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE, Command
 from apdu.model import SW, StatusWordError
 from apdu.tlv import TlvError
 from apdu.transport import CardClient, Transport, TransportError
@@ -22,9 +22,12 @@ from token_fw.crypto import (
     KeyKind,
     KeySpec,
     PublicKey,
+    SecretKey,
     curve_of,
     ec_public,
     edwards_public,
+    ml_dsa_public,
+    ml_kem_public,
     rsa_public,
 )
 
@@ -39,7 +42,14 @@ _KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
     KeySpec.ec("P-521"): 0xEC,
     KeySpec.ED25519: 0xED,
     KeySpec.X25519: 0xEE,
+    KeySpec.ml_dsa(44): 0xE1,
+    KeySpec.ml_dsa(65): 0xE2,
+    KeySpec.ml_dsa(87): 0xE3,
+    KeySpec.ml_kem(768): 0xE5,
+    KeySpec.ml_kem(1024): 0xE6,
 }
+_KIND_OF_SECRET: Final = {KeyKind.AES: 0xF8, KeyKind.DES3: 0xF9, KeyKind.GENERIC: 0xFA}
+_SECRET_OF_KIND: Final = {kind: secret for secret, kind in _KIND_OF_SECRET.items()}
 GENERATED_SIZES: Final = (2048, 3072, 4096)
 """Modulus lengths in bits of the RSA keys that the card makes and keeps."""
 _SPEC_OF_KIND: Final = {kind: spec for spec, kind in _KIND_OF_SPEC.items() if kind != 0xEC}
@@ -47,8 +57,12 @@ _READ_SIZE: Final = 32000
 _CHALLENGE_SIZE: Final = 32768
 _PIN_INITIALISED, _PIN_VERIFIED = 0x01, 0x02
 _OPERATIONAL: Final = 0x05
-USAGE_SIGN, USAGE_DECRYPT, USAGE_DERIVE = 0x01, 0x02, 0x04
-POLICY_ALWAYS_AUTHENTICATE: Final = 0x01
+_SIGNATURE_SIZE: Final = 8192
+USAGE_SIGN, USAGE_DECRYPT, USAGE_DERIVE, USAGE_ENCRYPT = 0x01, 0x02, 0x04, 0x08
+USAGE_WRAP, USAGE_UNWRAP, USAGE_MAC = 0x10, 0x20, 0x40
+POLICY_ALWAYS_AUTHENTICATE, POLICY_EXPORT = 0x01, 0x02
+MAX_DATA: Final = 1 << 16
+"""Bytes that the card signs or enciphers, or computes a checksum of, in one command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class CardInfo:
 
 @dataclass(frozen=True, slots=True)
 class CardKey:
-    """A private key on the card."""
+    """A private or secret key on the card."""
 
     reference: int
     spec: KeySpec
@@ -88,7 +102,8 @@ class KeyMaterial:
     """A private key to import, by the tags of PUT DATA.
 
     RSA: 92 p, 93 q, 94 1/q mod p, 95 and 96 the exponents modulo p - 1 and q - 1, and 91 the
-    public exponent if it is known; other kinds: 88, the secret number or the 32 secret bytes.
+    public exponent if it is known; other kinds: 88, the secret number, the 32 secret bytes, or
+    the seed of 32 (ML-DSA) or 64 bytes (ML-KEM).
     """
 
     spec: KeySpec
@@ -104,6 +119,8 @@ class TokenCard:
         self._environment: tuple[int, bytes] | None = None
         self._directory: bytes | None = None
         self._key_list: tuple[bytes, Mapping[int, CardKey]] = b"", {}
+        self.changes = 0
+        """Commands through this transport so far that have changed files or keys."""
         self._call(0xA4, 0x04, 0x00, AID)
 
     def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:
@@ -130,7 +147,7 @@ class TokenCard:
             raise TransportError("the card information is malformed") from error
 
     def keys(self) -> Mapping[int, CardKey]:
-        """The private keys on the card by reference."""
+        """The private and secret keys on the card by reference."""
         data = self._call(0xCA, 0x01, 0x03, ne=MAX_EXTENDED_NE)
         if data != self._key_list[0]:
             try:
@@ -168,11 +185,13 @@ class TokenCard:
         data += tlv.encode(0xC0, len(new).to_bytes(3, "big"))
         p1, p2 = self._address(path)
         self._call(0xD7, p1, p2, data)
+        self.changes += 1
 
     def create(self, path: bytes, conditions: bytes, content: bytes) -> None:
         """Make a transparent file and fill it; raises StatusWordError (6A89 where it exists)."""
         self._enter(path[:-2])
         self._call(0xE0, 0x00, 0x00, _fcp(NewFile(path, conditions, content)))
+        self.changes += 1
         if content:
             self.write(path, b"", content)
 
@@ -180,6 +199,7 @@ class TokenCard:
         """Delete a file; raises StatusWordError (6A82 where there is none)."""
         self._enter(path[:-2])
         self._call(0xE4, 0x00, 0x00, path[-2:])
+        self.changes += 1
 
     def _enter(self, directory: bytes) -> None:
         """Make that directory the current one."""
@@ -232,32 +252,62 @@ class TokenCard:
         self._choose_key(reference, spec)
         curve = _curve(spec)
         answer = self._call(0x46, 0x00, 0x00, curve + _rules(usage, policy), MAX_EXTENDED_NE)
+        self.changes += 1
         return _public_key(spec, answer)
 
     def put_key(self, reference: int, key: KeyMaterial, usage: int, policy: int) -> None:
         """Import a private key, in the place of the key that has the reference."""
-        self._choose_key(reference, key.spec)
-        self._call(0xDB, 0x3F, 0xFF, _private_template(key) + _rules(usage, policy))
+        self._import(reference, key.spec, _private_template(key) + _rules(usage, policy))
 
     def public_key(self, reference: int, spec: KeySpec) -> PublicKey:
         """The public part of a key."""
         self._choose_key(reference, spec)
         return _public_key(spec, self._call(0x46, 0x01, 0x00, ne=MAX_EXTENDED_NE))
 
+    def generate_secret(self, reference: int, spec: KeySpec, usage: int, policy: int) -> None:
+        """Make a secret key under that reference, in the place of the key that has it."""
+        self._choose_key(reference, spec)
+        length = tlv.encode(0x80, (spec.bits // 8).to_bytes(2, "big"))
+        self._client.call(Command(0x80, 0x46, 0x00, 0x00, length + _rules(usage, policy)))
+        self.changes += 1
+
+    def put_secret(self, reference: int, key: SecretKey, usage: int, policy: int) -> None:
+        """Import a secret key, in the place of the key that has the reference."""
+        template = tlv.encode(0xE0, tlv.encode(0x88, key.value))
+        self._import(reference, key.spec, template + _rules(usage, policy))
+
+    def secret_value(self, reference: int) -> bytes:
+        """The value of a secret key; raises StatusWordError (6985 without POLICY_EXPORT, 6A88)."""
+        return self._client.call(
+            Command(0x80, 0xCA, reference >> 8, reference & 0xFF, b"", MAX_EXTENDED_NE)
+        )
+
     def delete_key(self, reference: int) -> None:
-        """Raises StatusWordError (6A88 where there is none)."""
+        """Delete a private or secret key; raises StatusWordError (6A88 where there is none)."""
         self._environment = None
         self._client.call(Command(0x80, 0xE4, reference >> 8, reference & 0xFF))
+        self.changes += 1
 
     def sign(self, environment: bytes, data: bytes) -> bytes:
         """Sign with the key and algorithm that the MSE data objects `environment` choose."""
-        self._set_environment(0xB6, environment)
-        return self._operate(Command(0x00, 0x2A, 0x9E, 0x9A, data, 1024))
+        return self._operate(0xB6, environment, 0x9E9A, data, _SIGNATURE_SIZE)
 
     def decipher(self, environment: bytes, data: bytes) -> bytes:
-        """Decrypt likewise."""
-        self._set_environment(0xB8, environment)
-        return self._operate(Command(0x00, 0x2A, 0x80, 0x86, b"\x00" + data, 1024))
+        """Decrypt, unwrap or decapsulate likewise: what `encipher` gave, or a cryptogram."""
+        return self._operate(0xB8, environment, 0x8086, b"\x00" + data, MAX_EXTENDED_NE)
+
+    def agree(self, environment: bytes, point: bytes) -> bytes:
+        """The shared secret with a peer's public point, likewise."""
+        peer = tlv.encode(0xA6, tlv.encode(0x7F49, tlv.encode(0x86, point)))
+        return self._operate(0xB8, environment, 0x8086, peer, MAX_EXTENDED_NE)
+
+    def encipher(self, environment: bytes, data: bytes) -> bytes:
+        """Encrypt or wrap at most MAX_DATA bytes with a secret key, likewise."""
+        return self._operate(0xB8, environment, 0x8680, data, MAX_EXTENDED_NE)
+
+    def checksum(self, environment: bytes, data: bytes) -> bytes:
+        """A MAC of at most MAX_DATA bytes with a secret key, likewise."""
+        return self._operate(0xB4, environment, 0x8E80, data, MAX_SHORT_NE)
 
     def challenge(self, length: int) -> bytes:
         """Random bytes."""
@@ -270,9 +320,13 @@ class TokenCard:
             length -= len(part)
         return b"".join(parts)
 
-    def _operate(self, command: Command) -> bytes:
+    def _operate(
+        self, template: int, environment: bytes, operation: int, data: bytes, ne: int
+    ) -> bytes:
+        """PERFORM SECURITY OPERATION, P1 P2 being `operation` (ISO/IEC 7816-8:2004, 5)."""
+        self._set_environment(template, environment)
         try:
-            return self._client.call(command)
+            return self._call(0x2A, operation >> 8, operation & 0xFF, data, ne)
         except (StatusWordError, TransportError):
             self._environment = None
             raise
@@ -285,14 +339,19 @@ class TokenCard:
         self._call(0x22, 0x41, template, data)
         self._environment = (template, data)
 
+    def _import(self, reference: int, spec: KeySpec, data: bytes) -> None:
+        self._choose_key(reference, spec)
+        self._call(0xDB, 0x3F, 0xFF, data)
+        self.changes += 1
+
     def _choose_key(self, reference: int, spec: KeySpec) -> None:
         self._environment = None
-        kind = _KIND_OF_SPEC[spec]
+        kind = _KIND_OF_SECRET.get(spec.kind) or _KIND_OF_SPEC[spec]
         self._call(0x22, 0x41, 0x00, tlv.encode(0x80, bytes((kind,))) + key_reference(reference))
 
 
 def key_reference(reference: int) -> bytes:
-    """The data object of a security environment that names a private key."""
+    """The data object of a security environment that names a private or secret key."""
     return tlv.encode(0x84, reference.to_bytes(2, "big"))
 
 
@@ -312,11 +371,18 @@ def _pin_info(data: bytes) -> PinInfo:
 
 def _card_key(data: bytes) -> CardKey:
     fields = tlv.to_dict(tlv.parse(data))
-    kind = fields[0x80][0]
-    curve = tlv.encode(0x06, fields[0x06]) if 0x06 in fields else b""
-    spec = KeySpec.from_oid_der(curve) if curve else _SPEC_OF_KIND[kind]
     reference = int.from_bytes(fields[0x84], "big")
-    return CardKey(reference, spec, fields[0x9C][0], fields[0x9D][0])
+    return CardKey(reference, _spec(fields), fields[0x9C][0], fields[0x9D][0])
+
+
+def _spec(fields: Mapping[int, bytes]) -> KeySpec:
+    """The kind of key of an entry in the card's list; raises KeyError, IndexError, CryptoError."""
+    kind = fields[0x80][0]
+    if kind in _SECRET_OF_KIND:
+        return KeySpec.secret(_SECRET_OF_KIND[kind], 8 * int.from_bytes(fields[0x81], "big"))
+    if 0x06 in fields:
+        return KeySpec.from_oid_der(tlv.encode(0x06, fields[0x06]))
+    return _SPEC_OF_KIND[kind]
 
 
 def _discretionary(answer: bytes) -> bytes:
@@ -376,8 +442,20 @@ def _public_key(spec: KeySpec, answer: bytes) -> PublicKey:
         fields = tlv.to_dict(tlv.parse(outer.value))
         if spec.kind is KeyKind.RSA:
             return rsa_public(fields[0x81], fields[0x82])
-        if spec.kind is KeyKind.EC:
-            return ec_public(curve_of(spec).name, fields[0x86])
-        return edwards_public(spec.kind, fields[0x86])
+        return _RAW_PUBLIC[spec.kind](spec, fields[0x86])
     except (TlvError, KeyError, CryptoError) as error:
         raise TransportError("the public key is malformed") from error
+
+
+def _edwards(spec: KeySpec, raw: bytes) -> PublicKey:
+    return edwards_public(spec.kind, raw)
+
+
+_RAW_PUBLIC: Final[dict[KeyKind, Callable[[KeySpec, bytes], PublicKey]]] = {
+    KeyKind.EC: lambda spec, point: ec_public(curve_of(spec).name, point),
+    KeyKind.ED25519: _edwards,
+    KeyKind.X25519: _edwards,
+    KeyKind.ML_DSA: lambda spec, raw: ml_dsa_public(spec.level, raw),
+    KeyKind.ML_KEM: lambda spec, raw: ml_kem_public(spec.level, raw),
+}
+"""Public keys from the bytes in data object 86."""

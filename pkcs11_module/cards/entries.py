@@ -6,7 +6,7 @@ declared: a token may list a thousand entries, and asn1crypto takes half a milli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum, IntFlag
@@ -22,6 +22,7 @@ class DirectoryKind(Enum):
 
     PRIVATE_KEYS = 0xA0
     PUBLIC_KEYS = 0xA1
+    SECRET_KEYS = 0xA3
     CERTIFICATES = 0xA4
     DATA_OBJECTS = 0xA7
     AUTH_OBJECTS = 0xA8
@@ -67,8 +68,9 @@ class Unknown:
 class Entry:
     """What every entry has (CommonObjectAttributes, 6.1.8).
 
-    `path` is where the value is, from the MF (3F00 …); empty where `direct` holds it. `kept` are
-    components that are not looked at, by place, for writing them back.
+    `path` is where the value is, from the MF (3F00 …); empty where `direct` holds it. `extra` are
+    PKCS#11 attributes that PKCS #15 has no place for: the canonical value by the CKA_ number.
+    `kept` are components that are not looked at, by place, for writing them back.
     """
 
     label: str = ""
@@ -77,15 +79,17 @@ class Entry:
     auth_id: bytes = b""
     path: bytes = b""
     direct: bytes = b""
+    extra: Mapping[int, bytes] = field(default_factory=dict, hash=False)
     kept: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyEntry(Entry):
-    """A private or a public key.
+    """A key.
 
-    `bits` is the modulus length of an RSA key, 0 for other keys; `curve` the DER identifier of
-    the curve, empty where the entry does not tell. `subject` is a DER Name or empty.
+    `bits` is the modulus length of an RSA key and the length of a secret key, 0 for other keys;
+    `curve` the DER identifier of the curve, empty where the entry does not tell; `algorithm` that
+    of an ML-DSA or ML-KEM key, empty for other keys. `subject` is a DER Name or empty.
     """
 
     id: bytes = b""
@@ -94,6 +98,7 @@ class KeyEntry(Entry):
     reference: int | None = None
     bits: int = 0
     curve: bytes = b""
+    algorithm: bytes = b""
     subject: bytes = b""
     start: date | None = None
     end: date | None = None
@@ -109,6 +114,13 @@ class PrivateKeyEntry(KeyEntry):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKeyEntry(KeyEntry):
     """An entry of a PuKDF; `reference` is that of the private key made with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeyEntry(KeyEntry):
+    """An entry of a SKDF (6.5): `key_type` is a CKK_ number, `bits` the value's length in bits."""
+
+    key_type: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +143,7 @@ class DataEntry(Entry):
     object_id: bytes = b""
 
 
-AnyEntry = PrivateKeyEntry | PublicKeyEntry | CertificateEntry | DataEntry
+AnyEntry = PrivateKeyEntry | PublicKeyEntry | SecretKeyEntry | CertificateEntry | DataEntry
 
 
 def decode(kind: DirectoryKind, raw: bytes) -> AnyEntry | Unknown:
@@ -151,6 +163,16 @@ def encode(entry: AnyEntry) -> bytes:
 
 
 _EC_KEY: Final = 0xA0
+_ML_KEY: Final = 0xBE
+"""Our own alternative of PrivateKeyType and PublicKeyType, which know no such algorithm."""
+_EXTRA: Final = 0xE0
+"""Our own component at the end of CommonObjectAttributes: SEQUENCEs of number and value."""
+_DES_TYPES: Final = {0xA2: 0x13, 0xA3: 0x14, 0xA4: 0x15}
+"""Alternatives of SecretKeyType (6.5.1) for desKey, des2Key, des3Key, and their CKK_ numbers."""
+_DES_CHOICES: Final = {key_type: choice for choice, key_type in _DES_TYPES.items()}
+_GENERIC_SECRET: Final = 0x10
+_KEY_TYPE: Final = 0x80
+"""Our own extension of GenericSecretKeyAttributes: the CKK_ number of the key."""
 _SUBCLASS: Final = 0xA0
 _TYPE: Final = 0xA1
 _DIRECT: Final = 0xA0
@@ -163,14 +185,42 @@ def _decode_common(fields: Fields) -> dict[str, Any]:
     flags = der.bits(common.take(der.BIT_STRING) or b"")
     auth_id = common.take(der.OCTET_STRING)
     consent = common.take(der.INTEGER)
+    kept, extra = _decode_extra(common)
     return {
         "label": (label or b"").decode("utf-8"),
         "private": bool(flags & _PRIVATE),
         "modifiable": bool(flags & _MODIFIABLE),
         "auth_id": auth_id or b"",
         "consent": consent is not None and der.integer(consent) > 0,
-        "kept": {"common": common.rest()},
+        "extra": extra,
+        "kept": {"common": kept},
     }
+
+
+def _decode_extra(common: Fields) -> tuple[bytes, dict[int, bytes]]:
+    """What is left of the common attributes: components to keep, and our own."""
+    kept, extra = b"", {}
+    while common.peek() is not None:
+        item = common.next()
+        if item.tag != _EXTRA:
+            kept += tlv.encode(item.tag, item.value)
+            continue
+        attributes = Fields(item.value)
+        while attributes.peek() is not None:
+            attribute = Fields(attributes.need(der.SEQUENCE))
+            number = der.integer(attribute.need(der.INTEGER))
+            if number < 0:
+                raise ValueError("an attribute has a negative number")
+            extra[number] = attribute.need(der.OCTET_STRING)
+    return kept, extra
+
+
+def _encode_extra(extra: Mapping[int, bytes]) -> bytes:
+    attributes = b"".join(
+        der.sequence(der.encode_integer(number), tlv.encode(der.OCTET_STRING, extra[number]))
+        for number in sorted(extra)
+    )
+    return tlv.encode(_EXTRA, attributes) if attributes else b""
 
 
 def _encode_common(entry: Entry, consent: bool = False) -> bytes:
@@ -181,6 +231,7 @@ def _encode_common(entry: Entry, consent: bool = False) -> bytes:
         tlv.encode(der.OCTET_STRING, entry.auth_id) if entry.auth_id else b"",
         der.encode_integer(1) if consent else b"",
         entry.kept.get("common", b""),
+        _encode_extra(entry.extra),
     )
 
 
@@ -204,11 +255,8 @@ def _encode_value(entry: Entry) -> bytes:
     return der.sequence(path, entry.kept.get("path", b""))
 
 
-def _decode_key(raw: bytes) -> dict[str, Any]:
-    item, _ = tlv.parse_one(raw)
-    if item.tag not in (der.SEQUENCE, _EC_KEY):
-        raise ValueError("a kind of key that is not understood")
-    fields = Fields(item.value)
+def _decode_class(fields: Fields) -> dict[str, Any]:
+    """The common attributes and CommonKeyAttributes (6.1.14)."""
     into = _decode_common(fields)
     key = Fields(fields.need(der.SEQUENCE))
     into["id"] = key.need(der.OCTET_STRING)
@@ -223,16 +271,35 @@ def _decode_key(raw: bytes) -> dict[str, Any]:
     if (end := key.take(0x80)) is not None:
         into["end"] = der.day(end)
     into["kept"]["key"] = key.rest()
+    return into
+
+
+def _encode_class(entry: KeyEntry, consent: bool = False) -> bytes:
+    kept = entry.kept
+    key = der.sequence(
+        tlv.encode(der.OCTET_STRING, entry.id),
+        der.encode_bits(entry.usage),
+        kept.get("native", b""),
+        der.encode_bits(entry.access) if entry.access else b"",
+        der.encode_integer(entry.reference) if entry.reference is not None else b"",
+        der.encode_day(entry.start) if entry.start else b"",
+        der.encode_day(entry.end, 0x80) if entry.end else b"",
+        kept.get("key", b""),
+    )
+    return _encode_common(entry, consent) + key
+
+
+def _decode_key(raw: bytes) -> dict[str, Any]:
+    item, _ = tlv.parse_one(raw)
+    decode_form = _FORMS.get(item.tag)
+    if decode_form is None:
+        raise ValueError("a kind of key that is not understood")
+    fields = Fields(item.value)
+    into = _decode_class(fields)
     _decode_subject(fields.take(_SUBCLASS), into)
     attributes = Fields(Fields(fields.need(_TYPE)).need(der.SEQUENCE))
     _decode_value(attributes, into)
-    if item.tag == der.SEQUENCE:
-        into["bits"] = der.integer(attributes.need(der.INTEGER))
-        if into["bits"] <= 0:
-            raise ValueError("the modulus length makes no sense")
-        into["kept"]["type"] = attributes.rest()
-    else:
-        _decode_curve(attributes, into)
+    decode_form(attributes, into)
     return into
 
 
@@ -244,6 +311,13 @@ def _decode_subject(content: bytes | None, into: dict[str, Any]) -> None:
     if (name := subject.take(der.SEQUENCE)) is not None:
         into["subject"] = tlv.encode(der.SEQUENCE, name)
     into["kept"]["subject"] = subject.rest()
+
+
+def _decode_modulus(attributes: Fields, into: dict[str, Any]) -> None:
+    into["bits"] = der.integer(attributes.need(der.INTEGER))
+    if into["bits"] <= 0:
+        raise ValueError("the modulus length makes no sense")
+    into["kept"]["type"] = attributes.rest()
 
 
 def _decode_curve(attributes: Fields, into: dict[str, Any]) -> None:
@@ -258,33 +332,41 @@ def _decode_curve(attributes: Fields, into: dict[str, Any]) -> None:
     into["kept"]["type"] = rest
 
 
+def _decode_algorithm(attributes: Fields, into: dict[str, Any]) -> None:
+    into["algorithm"] = tlv.encode(der.OBJECT_IDENTIFIER, attributes.need(der.OBJECT_IDENTIFIER))
+    into["kept"]["type"] = attributes.rest()
+
+
+_FORMS: Final[dict[int, Callable[[Fields, dict[str, Any]], None]]] = {
+    der.SEQUENCE: _decode_modulus,
+    _EC_KEY: _decode_curve,
+    _ML_KEY: _decode_algorithm,
+}
+"""How the type attributes go on after the value, by the alternative of the key."""
+
+
+def _encode_form(entry: KeyEntry) -> tuple[int, bytes]:
+    """The alternative of the key, and what tells its size, curve or algorithm."""
+    if entry.bits:
+        return der.SEQUENCE, der.encode_integer(entry.bits)
+    if entry.algorithm:
+        return _ML_KEY, entry.algorithm
+    if entry.curve:
+        return _EC_KEY, der.sequence(entry.curve, entry.kept.get("operations", b""))
+    return _EC_KEY, b""
+
+
 def _encode_key(entry: KeyEntry, consent: bool = False) -> bytes:
     kept = entry.kept
-    key = der.sequence(
-        tlv.encode(der.OCTET_STRING, entry.id),
-        der.encode_bits(entry.usage),
-        kept.get("native", b""),
-        der.encode_bits(entry.access) if entry.access else b"",
-        der.encode_integer(entry.reference) if entry.reference is not None else b"",
-        der.encode_day(entry.start) if entry.start else b"",
-        der.encode_day(entry.end, 0x80) if entry.end else b"",
-        kept.get("key", b""),
-    )
     names = entry.subject + kept.get("subject", b"")
-    if entry.bits:
-        form = der.encode_integer(entry.bits)
-    elif entry.curve:
-        form = der.sequence(entry.curve, kept.get("operations", b""))
-    else:
-        form = b""
+    choice, form = _encode_form(entry)
     attributes = der.sequence(_encode_value(entry), form, kept.get("type", b""))
     content = (
-        _encode_common(entry, consent)
-        + key
+        _encode_class(entry, consent)
         + (tlv.encode(_SUBCLASS, der.sequence(names)) if names else b"")
         + tlv.encode(_TYPE, attributes)
     )
-    return tlv.encode(der.SEQUENCE if entry.bits else _EC_KEY, content)
+    return tlv.encode(choice, content)
 
 
 def _decode_private_key(raw: bytes) -> PrivateKeyEntry:
@@ -299,6 +381,44 @@ def _decode_public_key(raw: bytes) -> PublicKeyEntry:
     fields = _decode_key(raw)
     del fields["consent"]
     return PublicKeyEntry(**fields)
+
+
+def _decode_secret_key(raw: bytes) -> SecretKeyEntry:
+    item, _ = tlv.parse_one(raw)
+    if item.tag != der.SEQUENCE and item.tag not in _DES_TYPES:
+        raise ValueError("a kind of key that is not understood")
+    fields = Fields(item.value)
+    into = _decode_class(fields)
+    del into["consent"]
+    if (subclass := fields.take(_SUBCLASS)) is not None:
+        length = Fields(Fields(subclass).need(der.SEQUENCE))
+        into["bits"] = der.integer(length.take(der.INTEGER) or b"\0")
+        if into["bits"] < 0:
+            raise ValueError("the length of the key makes no sense")
+        into["kept"]["subclass"] = length.rest()
+    attributes = Fields(Fields(fields.need(_TYPE)).need(der.SEQUENCE))
+    _decode_value(attributes, into)
+    into["key_type"] = _DES_TYPES.get(item.tag, _GENERIC_SECRET)
+    if item.tag == der.SEQUENCE and (key_type := attributes.take(_KEY_TYPE)) is not None:
+        into["key_type"] = int.from_bytes(key_type, "big")
+    into["kept"]["type"] = attributes.rest()
+    return SecretKeyEntry(**into)
+
+
+def _encode_secret_key(entry: SecretKeyEntry) -> bytes:
+    kept = entry.kept
+    choice = _DES_CHOICES.get(entry.key_type, der.SEQUENCE)
+    told = choice != der.SEQUENCE or entry.key_type == _GENERIC_SECRET
+    length = der.sequence(
+        der.encode_integer(entry.bits) if entry.bits else b"", kept.get("subclass", b"")
+    )
+    attributes = der.sequence(
+        _encode_value(entry),
+        b"" if told else der.encode_integer(entry.key_type, _KEY_TYPE),
+        kept.get("type", b""),
+    )
+    content = _encode_class(entry) + tlv.encode(_SUBCLASS, length) + tlv.encode(_TYPE, attributes)
+    return tlv.encode(choice, content)
 
 
 def _decode_certificate(raw: bytes) -> CertificateEntry:
@@ -382,18 +502,21 @@ def _object_identifier(value: bytes) -> bytes:
 _DECODERS: Final[dict[DirectoryKind, Callable[[bytes], AnyEntry]]] = {
     DirectoryKind.PRIVATE_KEYS: _decode_private_key,
     DirectoryKind.PUBLIC_KEYS: _decode_public_key,
+    DirectoryKind.SECRET_KEYS: _decode_secret_key,
     DirectoryKind.CERTIFICATES: _decode_certificate,
     DirectoryKind.DATA_OBJECTS: _decode_data,
 }
 _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     PrivateKeyEntry: _encode_private_key,
     PublicKeyEntry: _encode_key,
+    SecretKeyEntry: _encode_secret_key,
     CertificateEntry: _encode_certificate,
     DataEntry: _encode_data,
 }
 KIND_OF_ENTRY: Final[dict[type, DirectoryKind]] = {
     PrivateKeyEntry: DirectoryKind.PRIVATE_KEYS,
     PublicKeyEntry: DirectoryKind.PUBLIC_KEYS,
+    SecretKeyEntry: DirectoryKind.SECRET_KEYS,
     CertificateEntry: DirectoryKind.CERTIFICATES,
     DataEntry: DirectoryKind.DATA_OBJECTS,
 }

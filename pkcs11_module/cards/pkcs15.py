@@ -31,9 +31,11 @@ DIRECTORIES: Final[tuple[tuple[DirectoryKind, bytes, bool], ...]] = (
     (DirectoryKind.PUBLIC_KEYS, DF + b"\x44\x03", False),
     (DirectoryKind.CERTIFICATES, DF + b"\x44\x04", False),
     (DirectoryKind.DATA_OBJECTS, DF + b"\x44\x05", False),
+    (DirectoryKind.SECRET_KEYS, DF + b"\x44\x06", False),
     (DirectoryKind.PUBLIC_KEYS, DF + b"\x44\x13", True),
     (DirectoryKind.CERTIFICATES, DF + b"\x44\x14", True),
     (DirectoryKind.DATA_OBJECTS, DF + b"\x44\x15", True),
+    (DirectoryKind.SECRET_KEYS, DF + b"\x44\x16", True),
 )
 """Kind, path and whether the user PIN is needed to read it."""
 MORE_DIRECTORIES: Final[dict[bool, range]] = {

@@ -17,6 +17,8 @@ from tests import cards, strategies
 from token_fw import pin
 from token_fw.storage.memory import Medium, MemoryStore
 
+AES_KEY, DES3_KEY, GENERIC_KEY, ML_DSA_KEY, ML_KEM_KEY = 4, 5, 6, 7, 8
+
 
 class State(StrEnum):
     """How the card is when the bytes arrive."""
@@ -36,11 +38,16 @@ def cheap_hash() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def media() -> dict[bool, Medium]:
-    """A blank token, and one in use: two keys, a directory, files with every rule of reading."""
+    """A blank token, and one in use: keys, a directory, files with every rule of reading."""
     bench = cards.operational()
     client = cards.logged_in(bench)
     cards.make_key(client, 0)
     cards.make_key(client, 1, cards.ED25519)
+    cards.put_secret(client, AES_KEY, cards.AES, bytes(16), cards.attributes(0x7E, cards.EXPORT))
+    cards.put_secret(client, DES3_KEY, cards.DES3, bytes(range(24)))
+    cards.put_secret(client, GENERIC_KEY, cards.GENERIC, bytes(20))
+    cards.make_key(client, ML_DSA_KEY, cards.ML_DSA[44])
+    cards.make_key(client, ML_KEM_KEY, cards.ML_KEM[768])
     client.ok(cards.create(cards.df_fcp(b"\x50\x15", b"name")))
     for number, condition in enumerate((cards.FREE, cards.BY_USER, cards.BY_SO, cards.NEVER)):
         conditions = bytes((cards.BY_USER,) * 6 + (condition,))
@@ -61,6 +68,8 @@ def prepared(media: dict[bool, Medium], state: State) -> tuple[cards.Bench, card
     if state is State.USER:
         client.log_in()
         client.ok(cards.mse(cards.SIGN, cards.ECDSA, 0))
+        client.ok(cards.mse(cards.DECIPHER, cards.ECB, AES_KEY))
+        client.ok(cards.mse(cards.CHECKSUM, cards.HMAC, GENERIC_KEY, bytes((0xC1, 1, 3))))
         client.ok(cards.mse(cards.GENERATE, cards.EC, 2))
         client.ok(cards.select(b"\x50\x15\x44\x00"))
     return bench, client
@@ -89,6 +98,7 @@ def check(before: Medium, bench: cards.Bench, raw: bytes, answer: bytes) -> None
         assert changed <= ({"pin"} if sw >> 4 == 0x63C else set())
 
 
+CTR_BITS, TAG = bytes((0xC7, 1, 32)), bytes((0xC9, 1, 12))
 # Random bytes seldom get past the first check of a data field, so these begin as good ones.
 MEANT_WELL = st.sampled_from(
     [
@@ -114,6 +124,24 @@ MEANT_WELL = st.sampled_from(
             cards.generate(cards.explicit_p256()),
             cards.put_key(tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, bytes(31) + b"\x07"))),
             cards.put_key(cards.rsa_template(rsa.generate_private_key(65537, 2048))),
+            cards.mse(cards.GENERATE, cards.AES, 3),
+            cards.generate_secret(32, cards.attributes(0x08, cards.EXPORT)),
+            cards.put_value(bytes(32), cards.attributes(0x08)),
+            cards.get_secret(AES_KEY),
+            cards.get_secret(GENERIC_KEY),
+            cards.mse(cards.GENERATE, cards.ML_KEM[1024], 3),
+            cards.put_value(bytes(64)),
+            cards.mse(cards.SIGN, cards.ML_DSA_SIGN, ML_DSA_KEY, tlv.encode(0xC5, b"context")),
+            cards.mse(cards.DECIPHER, cards.ML_KEM_DECAPSULATE, ML_KEM_KEY),
+            cards.mse(cards.DECIPHER, cards.CBC_PADDED, AES_KEY, tlv.encode(0xC6, bytes(16))),
+            cards.mse(cards.DECIPHER, cards.CBC, DES3_KEY, tlv.encode(0xC6, bytes(8))),
+            cards.mse(cards.DECIPHER, cards.CTR, AES_KEY, tlv.encode(0xC6, bytes(16)) + CTR_BITS),
+            cards.mse(cards.DECIPHER, cards.GCM, AES_KEY, tlv.encode(0xC6, bytes(12)) + TAG),
+            cards.mse(cards.DECIPHER, cards.WRAP_PADDED, AES_KEY),
+            cards.mse(cards.CHECKSUM, cards.CMAC, DES3_KEY, bytes((0xC9, 1, 8))),
+            cards.encipher(bytes(32)),
+            cards.decipher(bytes(32)),
+            cards.checksum(b"message"),
             cards.delete_key(1),
             cards.sign(bytes(32)),
             cards.decipher(bytes(256)),
@@ -136,6 +164,44 @@ def test_any_bytes_get_a_status_word_and_a_refusal_changes_nothing(
         check(before, bench, raw, client.transport.transceive(raw))
     # What is durable can be read by a card that starts anew.
     cards.lifecycle(bench.restarted().client())
+
+
+ALGORITHMS = {
+    cards.CHECKSUM: (cards.HMAC, cards.CMAC),
+    cards.SIGN: (cards.RSA_RAW, cards.ECDSA, cards.EDDSA, cards.ML_DSA_SIGN),
+    cards.DECIPHER: (
+        cards.ECDH,
+        cards.ML_KEM_DECAPSULATE,
+        *range(cards.ECB, cards.WRAP_PADDED + 1),
+    ),
+}
+KEYS = (0, 1, AES_KEY, DES3_KEY, GENERIC_KEY, ML_DSA_KEY, ML_KEM_KEY)
+CHOICES = st.sampled_from(sorted(ALGORITHMS)).flatmap(
+    lambda template: st.builds(
+        cards.mse, st.just(template), st.sampled_from(ALGORITHMS[template]), st.sampled_from(KEYS)
+    )
+)
+PARAMETERS = st.dictionaries(
+    st.integers(0xC1, 0xC9),
+    st.sampled_from((8, 12, 16)).map(bytes) | st.binary(max_size=3) | st.binary(max_size=20),
+    max_size=3,
+)
+LENGTHS = st.sampled_from((0, 1, 8, 16, 17, 24, 32, 1088)) | st.integers(0, 80)
+
+
+@given(choice=CHOICES, parameters=PARAMETERS, length=LENGTHS, more=LENGTHS)
+def test_any_parameters_of_any_algorithm_get_a_status_word_and_change_nothing(
+    media: dict[bool, Medium], choice: Command, parameters: dict[int, bytes], length: int, more: int
+) -> None:
+    bench, client = prepared(media, State.USER)
+    before = Medium(dict(bench.medium.records))
+    extra = b"".join(tlv.encode(tag, value) for tag, value in parameters.items())
+    chosen = Command(choice.cla, choice.ins, choice.p1, choice.p2, choice.data + extra)
+    uses = cards.encipher, cards.decipher, cards.checksum, cards.sign, cards.derive
+    for command in (chosen, *(use(bytes(size)) for use in uses for size in (length, more))):
+        raw = command.encode()
+        check(before, bench, raw, client.transport.transceive(raw))
+    assert bench.medium.records == before.records
 
 
 @given(data=st.data(), state=st.sampled_from(State))

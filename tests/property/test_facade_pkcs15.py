@@ -18,6 +18,7 @@ from pkcs11_module.cards.entries import (
     KeyUsage,
     PrivateKeyEntry,
     PublicKeyEntry,
+    SecretKeyEntry,
     Unknown,
     decode,
     encode,
@@ -29,6 +30,7 @@ COMMON = {
     "modifiable": st.booleans(),
     "auth_id": st.binary(max_size=4),
     "path": st.binary(min_size=2, max_size=10),
+    "extra": st.dictionaries(st.integers(0, 0xFFFFFFFF), st.binary(max_size=20), max_size=3),
 }
 DAYS = st.none() | st.dates(date(1, 1, 1), date(9999, 12, 31))
 KEY = COMMON | {
@@ -41,8 +43,15 @@ KEY = COMMON | {
     "end": DAYS,
 }
 FORMS = st.sampled_from(
-    [{"bits": 2048}, {"bits": 1}, {"curve": bytes.fromhex("06032B6570")}, {"curve": b""}]
+    [
+        {"bits": 2048},
+        {"bits": 1},
+        {"curve": bytes.fromhex("06032B6570")},
+        {"curve": b""},
+        {"algorithm": bytes.fromhex("0609608648016503040402")},
+    ]
 )
+SECRET_KEY = {name: values for name, values in KEY.items() if name != "subject"}
 ENTRIES: st.SearchStrategy[AnyEntry] = st.one_of(
     st.builds(
         lambda values, form, consent: PrivateKeyEntry(**values, **form, consent=consent),
@@ -52,6 +61,12 @@ ENTRIES: st.SearchStrategy[AnyEntry] = st.one_of(
     ),
     st.builds(
         lambda values, form: PublicKeyEntry(**values, **form), st.fixed_dictionaries(KEY), FORMS
+    ),
+    st.builds(
+        SecretKeyEntry,
+        **SECRET_KEY,
+        key_type=st.sampled_from((0x10, 0x13, 0x14, 0x15, 0x1F, 0x2B)) | st.integers(0, 0xFFFFFFFF),
+        bits=st.integers(0, 32768),
     ),
     st.builds(
         CertificateEntry,

@@ -31,8 +31,12 @@ def test_keys_and_their_use_are_protected_by_the_user_pin() -> None:
     assert names == {
         "GENERATE ASYMMETRIC KEY PAIR",
         "PUT DATA",
+        "GENERATE SECRET KEY",
+        "GET SECRET KEY",
         "DELETE KEY",
         "PSO COMPUTE DIGITAL SIGNATURE",
+        "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM",
+        "PSO ENCIPHER",
         "PSO DECIPHER",
     }
 

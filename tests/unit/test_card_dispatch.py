@@ -85,7 +85,7 @@ def test_an_unknown_name_leaves_the_selection_alone() -> None:
         ("40CA010100", SW.LOGICAL_CHANNEL_NOT_SUPPORTED),
         ("20CA010100", SW.CLA_NOT_SUPPORTED),
         ("FFCA010100", SW.CLA_NOT_SUPPORTED),
-        ("80CA010100", SW.INS_NOT_SUPPORTED),
+        ("8084000008", SW.INS_NOT_SUPPORTED),
         ("0099000000", SW.INS_NOT_SUPPORTED),
         ("00CA020100", SW.INCORRECT_P1P2),
         ("00CA01010155", SW.WRONG_LENGTH),

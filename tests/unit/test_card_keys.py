@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from apdu import tlv
 from apdu.codec import Command
@@ -168,6 +169,75 @@ def test_rsa_decrypts_with_pkcs1_and_oaep() -> None:
     assert client.status(cards.decipher(cryptogram[:-1])) == SW.WRONG_LENGTH
     assert client.status(cards.decipher(bytes(256))) == SW.INCORRECT_DATA
     assert client.status(cards.derive(b"\x04" + bytes(64))) == SW.CONDITIONS_NOT_SATISFIED
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_oaep_with_every_hash(number: int) -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    hashes_of = list(crypto.Hash)
+    scheme = crypto.RsaOaep(hashes_of[number - 1], hashes_of[9 - number], b"label")
+    public = crypto.load_public(
+        RSA_KEY.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    extra = bytes((0xC1, 1, number, 0xC2, 1, 10 - number)) + tlv.encode(0xC4, b"label")
+    client.ok(cards.mse(DECIPHER, cards.OAEP, 0, extra))
+    cryptogram = public.encrypt(scheme, MESSAGE)
+    assert client.ok(cards.decipher(cryptogram)) == MESSAGE
+    client.ok(cards.mse(DECIPHER, cards.OAEP, 0, extra[:6]))
+    assert client.status(cards.decipher(cryptogram)) == SW.INCORRECT_DATA
+
+
+def test_raw_rsa_is_the_private_operation_on_a_number() -> None:
+    client = cards.logged_in()
+    import_rsa(client)
+    numbers = RSA_KEY.private_numbers()
+    n, d = numbers.public_numbers.n, numbers.d
+    for data in (b"", b"\x02", (n - 1).to_bytes(256, "big")):
+        power = pow(int.from_bytes(data, "big"), d, n).to_bytes(256, "big")
+        assert sign(client, cards.RSA_RAW, data) == power
+        client.ok(cards.mse(DECIPHER, cards.RSA_RAW, 0))
+        assert client.ok(cards.decipher(data.rjust(256, b"\0"))) == power
+    for data in (n.to_bytes(256, "big"), bytes(257)):
+        client.ok(cards.mse(SIGN, cards.RSA_RAW, 0))
+        assert client.status(cards.sign(data)) == SW.WRONG_LENGTH
+        client.ok(cards.mse(DECIPHER, cards.RSA_RAW, 0))
+        assert client.status(cards.decipher(data)) == SW.WRONG_LENGTH
+
+
+def pkcs8(key: PrivateKeyTypes) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def test_records_of_keys_as_the_first_version_kept_them_are_read() -> None:
+    bench = cards.operational()
+    curve_key, edwards = ec.generate_private_key(ec.SECP256R1()), x25519.X25519PrivateKey.generate()
+    kept: dict[bytes, tuple[str, PrivateKeyTypes]] = {
+        b"\x00\x00": ("E10D 84020000 8001F3 9C0103 9D0100", RSA_KEY),
+        b"\x03\xff": ("E117 840203FF 8001EC 06082A8648CE3D030107 9C0105 9D0101", curve_key),
+        b"\x00\x07": ("E10D 84020007 8001EE 9C0104 9D0100", edwards),
+    }
+    for ident, (description, key) in kept.items():
+        record = bytes.fromhex(description) + tlv.encode(0xC0, pkcs8(key))
+        bench.medium.records["key", ident] = record
+    client = cards.logged_in(bench.restarted())
+    descriptions = b"".join(bytes.fromhex(kept[ident][0]) for ident in sorted(kept))
+    assert client.ok(cards.get_data(3)) == descriptions
+    signature = sign(client, cards.PKCS1, b"x")
+    cards.check_rsa(RSA_KEY.public_key(), b"x", signature, pss=False)
+    client.log_in()
+    client.ok(cards.mse(SIGN, cards.ECDSA, 1023))
+    curve_key.public_key().verify(
+        client.ok(cards.sign(bytes(32))), bytes(32), ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+    )
+    client.ok(cards.mse(GENERATE, cards.X25519, 7))
+    assert cards.point_of(client.ok(cards.public_key())) == raw_of(edwards.public_key())
 
 
 def test_imported_keys_are_the_ones_that_were_sent() -> None:

@@ -1,7 +1,8 @@
-"""Private keys and PINs are in no response and in no line of a trace."""
+"""Keys and PINs are in no response, but for keys that may be told, and in no line of a trace."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
@@ -11,13 +12,16 @@ from apdu.codec import Command, Response
 from apdu.trace import Trace
 from apdu.transport import Transport
 from tests import cards
-from token_fw.apps.pki import commands
+from token_fw.apps.pki import commands, key_commands
+from token_fw.apps.pki.keys import KeyPolicy, StoredKey, Usage
 from token_fw.card import Card, Profile, personalise
+from token_fw.crypto import KeyKind, KeySpec, secret_key
 from token_fw.env import Env
 from token_fw.pin import PinRecord
 from token_fw.storage.sqlite import SqliteStore
 
 PIN, NEW_PIN = b"ninth-of-may", b"tenth-of-may"
+AES_128 = KeySpec.secret(KeyKind.AES, 128)
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 
 
@@ -54,6 +58,15 @@ def imported() -> dict[bytes, tuple[int, bytes]]:
         (cards.X25519, x25519.X25519PrivateKey.generate().private_bytes_raw()),
     ):
         secrets[seed] = kind, tlv.encode(0xE0, tlv.encode(0x88, seed))
+    for kind, length in (
+        (cards.AES, 32),
+        (cards.DES3, 24),
+        (cards.GENERIC, 40),
+        (cards.ML_DSA[65], 32),
+        (cards.ML_KEM[768], 64),
+    ):
+        value = os.urandom(length)
+        secrets[value] = kind, tlv.encode(0xE0, tlv.encode(0x88, value))
     return secrets
 
 
@@ -68,10 +81,21 @@ def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> N
         for sender in (short, client):
             sender.ok(cards.mse(cards.GENERATE, kind, reference))
             sender.ok(cards.put_key(template))
-        client.ok(cards.public_key())
-    for reference, algorithm in ((0, cards.PKCS1), (6, cards.ECDSA), (7, cards.EDDSA)):
-        client.ok(cards.mse(cards.SIGN, algorithm, reference))
-        client.ok(cards.sign(bytes(32)))
+        secret = kind in (cards.AES, cards.DES3, cards.GENERIC)
+        assert client.status(cards.public_key()) == (0x6985 if secret else 0x9000)
+        assert client.status(cards.get_secret(reference)) == 0x6985
+    for use, algorithm, reference, extra, command in (
+        (cards.SIGN, cards.PKCS1, 0, b"", cards.sign(bytes(32))),
+        (cards.SIGN, cards.ECDSA, 6, b"", cards.sign(bytes(32))),
+        (cards.SIGN, cards.EDDSA, 7, b"", cards.sign(bytes(32))),
+        (cards.DECIPHER, cards.ECB, 9, b"", cards.encipher(bytes(32))),
+        (cards.CHECKSUM, cards.CMAC, 10, b"\xc9\x01\x08", cards.checksum(bytes(32))),
+        (cards.CHECKSUM, cards.HMAC, 11, b"\xc1\x01\x03", cards.checksum(bytes(32))),
+        (cards.SIGN, cards.ML_DSA_SIGN, 12, b"", cards.sign(bytes(32))),
+        (cards.DECIPHER, cards.ML_KEM_DECAPSULATE, 13, b"", cards.decipher(bytes(1088))),
+    ):
+        client.ok(cards.mse(use, algorithm, reference, extra))
+        client.ok(command)
     for what in (1, 2, 3, 4):
         client.ok(cards.get_data(what))
     client.ok(cards.change(cards.USER, PIN, NEW_PIN))
@@ -100,6 +124,33 @@ def test_secrets_are_in_no_response_and_no_trace() -> None:
             assert part.decode("latin-1").lower() not in text
 
 
+def test_what_the_card_tells_the_user_is_in_no_trace() -> None:
+    bench = cards.operational()
+    lines: list[str] = []
+    listener = Listener(bench.connect())
+    client = cards.Client(Trace(listener, lines.append, cards.PKI))
+    client.log_in()
+    value, header, plaintext = (os.urandom(16) for _ in range(3))
+    exported = cards.attributes(0x7E, cards.EXPORT)
+    cards.put_secret(client, 0, cards.AES, value, exported)
+    parameters = tlv.encode(0xC6, bytes(12)) + tlv.encode(0xC8, header)
+    client.ok(cards.mse(cards.DECIPHER, cards.GCM, 0, parameters))
+    cryptogram = client.ok(cards.encipher(plaintext))
+    client.ok(cards.mse(cards.CHECKSUM, cards.CMAC, 0, b"\xc9\x01\x10"))
+    told = [
+        client.ok(cards.decipher(cryptogram)),
+        client.ok(cards.checksum(b"a derived key")),
+        client.ok(cards.get_secret(0)),
+    ]
+    assert told[0] == plaintext
+    assert told[2] == value
+    text = "\n".join(lines).replace(" ", "")
+    assert "GETSECRETKEY" in text
+    for secret in (*told, header, cryptogram):
+        assert secret[:6].hex().upper() not in text
+        assert secret[-6:].hex().upper() not in text
+
+
 def test_no_object_of_the_card_shows_a_secret() -> None:
     bench = cards.operational()
     client = cards.logged_in(bench)
@@ -110,6 +161,9 @@ def test_no_object_of_the_card_shows_a_secret() -> None:
         repr(commands.parse_initialize(cards.initialize(PIN))),
         repr(commands.parse_reset_retry_counter_by_so(cards.reset_by_so(PIN))),
         repr(PinRecord.decode(bench.medium.records["pin", b"\x01"])),
+        repr(key_commands.parse_import(cards.put_value(PIN))),
+        repr(StoredKey(0, AES_128, Usage.MAC, KeyPolicy.NONE, encoded=PIN)),
+        repr(secret_key(KeyKind.GENERIC, PIN)),
     ]
     for text in shown:
         assert PIN.decode() not in text

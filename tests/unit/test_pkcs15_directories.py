@@ -18,6 +18,7 @@ from pkcs11_module.cards.entries import (
     KeyUsage,
     PrivateKeyEntry,
     PublicKeyEntry,
+    SecretKeyEntry,
     Unknown,
     decode,
     encode,
@@ -25,6 +26,8 @@ from pkcs11_module.cards.entries import (
 from pkcs11_module.cards.pkcs15 import PinEntry
 
 P256 = bytes.fromhex("06082A8648CE3D030107")
+ML_DSA_65 = bytes.fromhex("0609608648016503040312")
+GENERIC, DES2, DES3, AES = 0x10, 0x14, 0x15, 0x1F
 NAME = bytes.fromhex("300C310A300806035504030C0178")
 
 ENTRIES: dict[str, AnyEntry] = {
@@ -48,6 +51,30 @@ ENTRIES: dict[str, AnyEntry] = {
         label="p", path=pkcs15.DF + b"\x80\x00", id=b"1", usage=KeyUsage.VERIFY, curve=P256
     ),
     "public key inside the entry": PublicKeyEntry(id=b"1", bits=1024, direct=b"\x30\x00"),
+    "ML-DSA private key": PrivateKeyEntry(path=pkcs15.DF, reference=7, algorithm=ML_DSA_65),
+    "ML-DSA public key": PublicKeyEntry(path=pkcs15.DF + b"\x80\x01", algorithm=ML_DSA_65),
+    "AES key with all it can have": SecretKeyEntry(
+        label="Ключ",
+        private=True,
+        auth_id=b"\x01",
+        path=pkcs15.DF,
+        id=b"\x01\x02",
+        key_type=AES,
+        usage=KeyUsage.ENCRYPT | KeyUsage.DECRYPT | KeyUsage.WRAP,
+        access=KeyAccess.EXTRACTABLE | KeyAccess.LOCAL,
+        reference=1023,
+        bits=256,
+        start=date(2020, 1, 2),
+        end=date(2049, 12, 31),
+        extra={0x164: b"\x01", 0x40000600: bytes(16), 0x90: b"\xab\xcd\xef"},
+    ),
+    "generic secret": SecretKeyEntry(path=pkcs15.DF, key_type=GENERIC, bits=8, reference=0),
+    "3DES key of two parts": SecretKeyEntry(path=pkcs15.DF, key_type=DES2, bits=128),
+    "3DES key": SecretKeyEntry(path=pkcs15.DF, key_type=DES3, bits=192, modifiable=False),
+    "secret key that tells no length": SecretKeyEntry(path=pkcs15.DF, key_type=GENERIC),
+    "certificate with other attributes": CertificateEntry(
+        label="c", path=pkcs15.DF + b"\x90\x01", extra={0x80000000: b""}
+    ),
     "certificate of an authority": CertificateEntry(
         label="ca", path=pkcs15.DF + b"\x90\x00", id=b"ca", authority=True, trusted=True
     ),
@@ -128,6 +155,56 @@ def test_components_that_are_not_looked_at_are_written_back() -> None:
     assert encode(replace(entry, label="Kez")) == raw.replace(b"Key", b"Kez")
 
 
+def test_a_secret_key_of_another_program_is_understood() -> None:
+    key = decode(
+        DirectoryKind.SECRET_KEYS,
+        opensc(
+            "Secret Key",
+            "300F 040145 030206C0 03020410 02020080",
+            "A006 3004 02020080",
+            "A10A 3008 3006 0404 3F005015",
+        ),
+    )
+    assert key == SecretKeyEntry(
+        label="Secret Key",
+        private=True,
+        auth_id=b"\x01",
+        path=pkcs15.DF,
+        id=b"\x45",
+        key_type=GENERIC,
+        usage=KeyUsage.ENCRYPT | KeyUsage.DECRYPT,
+        access=KeyAccess.NEVER_EXTRACTABLE,
+        reference=128,
+        bits=128,
+    )
+
+
+def test_des_keys_have_the_alternatives_of_the_standard() -> None:
+    for key_type, tag in ((0x13, 0xA2), (DES2, 0xA3), (DES3, 0xA4), (GENERIC, 0x30), (AES, 0x30)):
+        assert encode(SecretKeyEntry(key_type=key_type, path=pkcs15.DF))[0] == tag
+
+
+def test_other_attributes_do_not_move_what_was_kept() -> None:
+    entry = replace(ENTRIES["certificate with other attributes"], kept={"common": b"\x30\x00"})
+    read = decode(DirectoryKind.CERTIFICATES, encode(entry))
+    assert not isinstance(read, Unknown)
+    assert read == entry
+    assert read.kept["common"] == b"\x30\x00"
+    assert encode(read) == encode(entry)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["E002 3000", "E005 3003 0201FF", "E007 3005 0201FF 0400", "E001 00", "E004 0402 0102"],
+)
+def test_malformed_other_attributes_make_an_entry_unknown(extra: str) -> None:
+    attributes = bytes.fromhex(extra)
+    common = b"\x03\x01\x00" + attributes
+    raw = bytes((0x30, len(common))) + common + bytes.fromhex("3003 040100 A106 3004 3002 0400")
+    entry = bytes((0x30, len(raw))) + raw
+    assert isinstance(decode(DirectoryKind.CERTIFICATES, entry), Unknown)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -183,5 +260,10 @@ def test_a_new_token_has_its_files_in_an_order_that_can_be_made() -> None:
         assert file.path[:-2] in made
         made.add(file.path)
     contents = {file.path: file.content for file in files}
-    for _, path in pkcs15.decode_odf(contents[pkcs15.ODF]):
+    listed = pkcs15.decode_odf(contents[pkcs15.ODF])
+    for _, path in listed:
         assert path in contents
+    rules = {file.path: file.conditions for file in files}
+    secret = [path for kind, path in listed if kind is DirectoryKind.SECRET_KEYS]
+    assert [rules[path][-1] for path in secret] == [pkcs15.ALWAYS, pkcs15.USER]
+    assert [pkcs15.is_private_directory(path) for path in secret] == [False, True]

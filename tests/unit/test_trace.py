@@ -68,6 +68,18 @@ def test_data_objects_are_named() -> None:
     )
 
 
+def test_algorithms_and_kinds_of_secret_keys_are_named() -> None:
+    data = tlv.encode(0x80, b"\x45") + tlv.encode(0x84, b"\x00") + tlv.encode(0xC6, bytes(12))
+    data += tlv.encode(0xC8, PIN) + tlv.encode(0xC9, b"\x0c")
+    line = traced(Card(Response(0x9000)), Command(0x00, 0x22, 0x41, 0xB8, data))[0]
+    assert "algorithm GCM · key reference 00 · initial value 00 00" in line
+    assert line.endswith("additional data 6 bytes · tag or MAC length 0C")
+    key = tlv.encode(0x80, b"\xf8") + tlv.encode(0x81, b"\x00\x20") + tlv.encode(0x9D, b"\x02")
+    card = Card(Response(0x9000, tlv.encode(0xE1, key)))
+    line = traced(card, Command(0x00, 0xCA, 0x01, 0x03, ne=256))[1]
+    assert line.endswith("key {kind AES, length 00 20, policy 02}")
+
+
 def test_templates_show_their_members() -> None:
     pin = b"".join(
         tlv.encode(tag, value)
@@ -160,12 +172,24 @@ def test_a_masked_pin_does_not_show_its_length() -> None:
     "command",
     [
         Command(0x00, 0x2A, 0x80, 0x86, bytes(257), 256),
+        Command(0x00, 0x2A, 0x86, 0x80, bytes(16), 256),
+        Command(0x00, 0x2A, 0x8E, 0x80, bytes(16), 256),
+        Command(0x80, 0xCA, 0x00, 0x01, ne=256),
         Command(0x00, 0x84, 0x00, 0x00, ne=6),
         Command(0x00, 0xB0, 0x00, 0x00, ne=256),
         Command(0x00, 0xC0, 0x00, 0x00, ne=256),
         Command(0x00, 0x07, 0x00, 0x00, ne=256),
     ],
-    ids=["decipher", "challenge", "file", "get-response", "unknown"],
+    ids=[
+        "decipher",
+        "encipher",
+        "checksum",
+        "secret-key",
+        "challenge",
+        "file",
+        "get-response",
+        "unknown",
+    ],
 )
 def test_confidential_answers_show_their_size_only(command: Command) -> None:
     assert traced(Card(Response(0x9000, PIN)), command)[1] == "PKI  ← 9000  6 bytes in 0.8 ms"

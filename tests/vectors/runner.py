@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
+from cryptography.hazmat.primitives import cmac, hashes
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding, rsa, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from apdu import tlv
 from apdu.codec import Response
@@ -17,6 +21,8 @@ from apdu.model import SW
 from tests import cards
 
 Step = Mapping[str, Any]
+MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 
 REFS = {"user": cards.USER, "so": cards.SO}
 KINDS = {
@@ -24,6 +30,23 @@ KINDS = {
     "P-256": cards.EC,
     "Ed25519": cards.ED25519,
     "X25519": cards.X25519,
+    "ML-DSA-44": cards.ML_DSA[44],
+    "ML-DSA-65": cards.ML_DSA[65],
+    "ML-DSA-87": cards.ML_DSA[87],
+    "ML-KEM-768": cards.ML_KEM[768],
+    "ML-KEM-1024": cards.ML_KEM[1024],
+    "AES": cards.AES,
+    "generic": cards.GENERIC,
+}
+# Public keys by their length in bytes.
+ML_DSA_KEYS: dict[int, Callable[[bytes], MlDsaKey]] = {
+    1312: mldsa.MLDSA44PublicKey.from_public_bytes,
+    1952: mldsa.MLDSA65PublicKey.from_public_bytes,
+    2592: mldsa.MLDSA87PublicKey.from_public_bytes,
+}
+ML_KEM_KEYS: dict[int, Callable[[bytes], MlKemKey]] = {
+    1184: mlkem.MLKEM768PublicKey.from_public_bytes,
+    1568: mlkem.MLKEM1024PublicKey.from_public_bytes,
 }
 ALGORITHMS = {
     "PKCS1": cards.PKCS1,
@@ -32,8 +55,22 @@ ALGORITHMS = {
     "ECDSA": cards.ECDSA,
     "EdDSA": cards.EDDSA,
     "ECDH": cards.ECDH,
+    "ML-DSA": cards.ML_DSA_SIGN,
+    "ML-KEM": cards.ML_KEM_DECAPSULATE,
+    "CBC": cards.CBC,
+    "GCM": cards.GCM,
+    "HMAC": cards.HMAC,
+    "CMAC": cards.CMAC,
 }
-USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
+IV = bytes(range(16))
+PARAMETERS = {
+    "CBC": tlv.encode(0xC6, IV),
+    "GCM": tlv.encode(0xC6, IV),
+    "HMAC": b"\xc1\x01\x03",  # SHA-256
+    "CMAC": b"\xc9\x01\x10",  # a whole block
+}
+PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
+USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
 CONDITIONS = {"always": cards.FREE, "user": cards.BY_USER, "so": cards.BY_SO}
 DIGEST = bytes(range(32))
 SECRET = b"a session key"
@@ -56,6 +93,7 @@ class Runner:
     reset: Callable[[], None]
     pins: Mapping[str, str]
     public: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    secret: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     def run(self, step: Step) -> None:
         """Raises AssertionError when the card does something else than the step says."""
@@ -91,7 +129,7 @@ class Runner:
         self.client.ok(cards.mse(cards.GENERATE, KINDS[step["kind"]], step["key"]))
         data = cards.p256() if step["kind"] == "P-256" else b""
         if "usage" in step or "always_authenticate" in step:
-            usage = sum(USAGE[name] for name in step.get("usage", USAGE))
+            usage = sum(USAGE[name] for name in step.get("usage", PRIVATE_USAGE))
             data += cards.attributes(usage, int(step.get("always_authenticate", False)))
         response = self.client.send(cards.generate(data))
         if response.sw == SW.NO_ERROR:
@@ -110,10 +148,60 @@ class Runner:
             self._check_signature(step, response.data)
         return response
 
+    def generate_secret(self, step: Step) -> Response:
+        self.client.ok(cards.mse(cards.GENERATE, KINDS[step["kind"]], step["key"]))
+        usage = sum(USAGE[name] for name in step["usage"])
+        policy = cards.EXPORT if step.get("export") else 0
+        command = cards.generate_secret(step["length"], cards.attributes(usage, policy))
+        return self.client.send(command)
+
+    def get_secret(self, step: Step) -> Response:
+        response = self.client.send(cards.get_secret(step["key"]))
+        if response.sw == SW.NO_ERROR:
+            self.secret[step["key"]] = response.data
+        return response
+
+    def encipher(self, step: Step) -> Response:
+        self._choose(cards.DECIPHER, step)
+        response = self.client.send(cards.encipher(DIGEST))
+        assert response.sw != SW.NO_ERROR or response.data == self._enciphered(step)
+        return response
+
+    def checksum(self, step: Step) -> Response:
+        self._choose(cards.CHECKSUM, step)
+        response = self.client.send(cards.checksum(DIGEST))
+        assert response.sw != SW.NO_ERROR or response.data == self._authenticated(step)
+        return response
+
+    def _choose(self, template: int, step: Step) -> None:
+        name = step["algorithm"]
+        extra = PARAMETERS.get(name, b"")
+        self.client.ok(cards.mse(template, ALGORITHMS[name], step["key"], extra))
+
+    def _enciphered(self, step: Step) -> bytes:
+        value = self.secret[step["key"]]
+        if step["algorithm"] == "GCM":
+            return AESGCM(value).encrypt(IV, DIGEST, None)
+        return Cipher(AES(value), modes.CBC(IV)).encryptor().update(DIGEST)
+
+    def _authenticated(self, step: Step) -> bytes:
+        value = self.secret[step["key"]]
+        if step["algorithm"] == "HMAC":
+            return hmac.digest(value, DIGEST, "sha256")
+        reference = cmac.CMAC(AES(value))
+        reference.update(DIGEST)
+        return reference.finalize()
+
     def decipher(self, step: Step) -> Response:
-        self.client.ok(cards.mse(cards.DECIPHER, ALGORITHMS[step["algorithm"]], step["key"]))
+        self._choose(cards.DECIPHER, step)
         if step["algorithm"] == "ECDH":
             return self._agree(step)
+        if step["algorithm"] == "ML-KEM":
+            return self._decapsulate(step)
+        if step["algorithm"] in {"CBC", "GCM"}:
+            response = self.client.send(cards.decipher(self._enciphered(step)))
+            assert response.sw != SW.NO_ERROR or response.data == DIGEST
+            return response
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if step["algorithm"] == "OAEP":
             scheme = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
@@ -153,10 +241,20 @@ class Runner:
                 cards.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
             elif step["algorithm"] == "EdDSA":
                 cards.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
+            elif step["algorithm"] == "ML-DSA":
+                raw = self.public[step["key"]][0x86]
+                ML_DSA_KEYS[len(raw)](raw).verify(signature, DIGEST)
             else:
                 cards.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
         except InvalidSignature:
             raise AssertionError(f"the {step['algorithm']} signature is wrong") from None
+
+    def _decapsulate(self, step: Step) -> Response:
+        raw = self.public[step["key"]][0x86]
+        shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
+        response = self.client.send(cards.decipher(cryptogram))
+        assert response.sw != SW.NO_ERROR or response.data == shared
+        return response
 
     def _agree(self, step: Step) -> Response:
         point = self.public[step["key"]][0x86]
@@ -185,7 +283,11 @@ _STEPS: dict[str, Callable[[Runner, Step], Response]] = {
     "RESET RETRY COUNTER BY SO": Runner.reset_by_so,
     "INITIALIZE": Runner.initialize,
     "GENERATE ASYMMETRIC KEY PAIR": Runner.generate,
+    "GENERATE SECRET KEY": Runner.generate_secret,
+    "GET SECRET KEY": Runner.get_secret,
     "DELETE KEY": Runner.delete_key,
+    "PSO ENCIPHER": Runner.encipher,
+    "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": Runner.checksum,
     "PSO COMPUTE DIGITAL SIGNATURE": Runner.sign,
     "PSO DECIPHER": Runner.decipher,
     "CREATE FILE": Runner.create,

@@ -14,6 +14,7 @@ from token_fw.apps.pki import (
     information,
     key_commands,
     pin_commands,
+    secret_commands,
 )
 from token_fw.apps.pki.session import Core, PkiSession
 
@@ -58,10 +59,18 @@ HANDLERS: dict[str, Handler[PkiSession, Any]] = {
     ),
     "GET PUBLIC KEY": Handler(_nothing, key_commands.get_public_key),
     "PUT DATA": Handler(key_commands.parse_import, key_commands.import_key),
+    "GENERATE SECRET KEY": Handler(
+        secret_commands.parse_generate_secret, secret_commands.generate_secret_key
+    ),
+    "GET SECRET KEY": Handler(commands.parse_reference, secret_commands.get_secret_key),
     "DELETE KEY": Handler(commands.parse_reference, key_commands.delete_key),
     "PSO COMPUTE DIGITAL SIGNATURE": Handler(
-        key_commands.parse_sign, key_commands.compute_signature
+        key_commands.parse_message, key_commands.compute_signature
     ),
+    "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": Handler(
+        key_commands.parse_message, secret_commands.compute_checksum
+    ),
+    "PSO ENCIPHER": Handler(key_commands.parse_message, secret_commands.encipher),
     "PSO DECIPHER": Handler(key_commands.parse_decipher, key_commands.decipher),
     "GET CHALLENGE": Handler(commands.parse_get_challenge, information.get_challenge),
 }

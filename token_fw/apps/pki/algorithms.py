@@ -9,13 +9,23 @@ from apdu import tlv
 from apdu.codec import Command
 from token_fw.apps.pki.keys import KINDS, MAX_REFERENCE
 from token_fw.crypto import (
+    Cbc,
+    Cmac,
+    Ctr,
+    Ecb,
     Ecdsa,
     EdDsa,
+    Gcm,
     Hash,
+    Hmac,
     KeyKind,
+    KeyWrap,
+    KeyWrapPadded,
+    MlDsa,
     RsaOaep,
     RsaPkcs1,
     RsaPss,
+    RsaRaw,
     Scheme,
 )
 from token_fw.errors import (
@@ -25,7 +35,8 @@ from token_fw.errors import (
     WrongLength,
 )
 
-KEY_TEMPLATE, SIGNATURE_TEMPLATE, CONFIDENTIALITY_TEMPLATE = 0x00, 0xB6, 0xB8
+KEY_TEMPLATE, CHECKSUM_TEMPLATE = 0x00, 0xB4
+SIGNATURE_TEMPLATE, CONFIDENTIALITY_TEMPLATE = 0xB6, 0xB8
 
 HASHES = dict(
     enumerate(
@@ -71,7 +82,8 @@ class Algorithm:
 class Environment:
     """A choice: key reference, and either a kind of key (template 00) or an algorithm.
 
-    `scheme` is None where the algorithm has none (agreement) or PSS is to follow the digest.
+    `scheme` is None where the algorithm has none (agreement, decapsulation) or PSS is to follow
+    the digest.
     """
 
     template: int
@@ -132,6 +144,24 @@ def _hash(fields: Parameters, tag: int, default: Hash) -> Hash:
     return hash_
 
 
+def _number(fields: Parameters, tag: int, default: int | None = None) -> int:
+    """A number of one byte, above zero; it has to be there unless there is a default."""
+    value = fields.get(tag)
+    if value is None and default is not None:
+        return default
+    if value is None or len(value) != 1 or not value[0]:
+        raise IncorrectData("a parameter is missing, or it is not a number of one byte above zero")
+    return value[0]
+
+
+def _initial(fields: Parameters) -> bytes:
+    """C6: the initial value, counter block or nonce."""
+    value = fields.get(0xC6)
+    if not value:
+        raise IncorrectData("the initial value is missing")
+    return value
+
+
 def _pss(fields: Parameters) -> Scheme | None:
     """C1 hash, C2 hash of the mask (as C1), C3 salt length of two bytes (as the digest)."""
     if 0xC1 not in fields:
@@ -152,22 +182,68 @@ def _oaep(fields: Parameters) -> Scheme | None:
     return RsaOaep(hash_, _hash(fields, 0xC2, hash_), fields.get(0xC4, b""))
 
 
+def _ml_dsa(fields: Parameters) -> Scheme | None:
+    """C5 context, up to 255 bytes (FIPS 204, 5.2); empty where it is not given."""
+    return MlDsa(fields.get(0xC5, b""))
+
+
+def _ctr(fields: Parameters) -> Scheme | None:
+    """C6 first counter block, C7 how many of its last bits count."""
+    return Ctr(_initial(fields), _number(fields, 0xC7))
+
+
+def _gcm(fields: Parameters) -> Scheme | None:
+    """C6 nonce, C8 additional data (none), C9 length of the tag (16)."""
+    return Gcm(_initial(fields), fields.get(0xC8, b""), _number(fields, 0xC9, 16))
+
+
+def _hmac(fields: Parameters) -> Scheme | None:
+    """C1 hash, C9 length of the result (that of the digest)."""
+    if 0xC1 not in fields:
+        raise IncorrectData("the hash is missing")
+    hash_ = _hash(fields, 0xC1, Hash.SHA1)
+    return Hmac(hash_, _number(fields, 0xC9, hash_.size))
+
+
 def _fixed(scheme: Scheme | None) -> Callable[[Parameters], Scheme | None]:
     return lambda _: scheme
 
 
-_RSA = frozenset({KeyKind.RSA})
+def _of(*kinds: KeyKind) -> frozenset[KeyKind]:
+    return frozenset(kinds)
+
+
+_RSA = _of(KeyKind.RSA)
+_AES = _of(KeyKind.AES)
+_BLOCK = _of(KeyKind.AES, KeyKind.DES3)
+_IV = frozenset({0xC6})
+_RSA_RAW = Algorithm(_RSA, _fixed(RsaRaw()))
 _RSA_PKCS1 = Algorithm(_RSA, _fixed(RsaPkcs1()))
 _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
     SIGNATURE_TEMPLATE: {
+        0x10: _RSA_RAW,
         0x11: _RSA_PKCS1,
         0x12: Algorithm(_RSA, _pss, frozenset({0xC1, 0xC2, 0xC3})),
-        0x21: Algorithm(frozenset({KeyKind.EC}), _fixed(Ecdsa())),
-        0x22: Algorithm(frozenset({KeyKind.ED25519}), _fixed(EdDsa())),
+        0x21: Algorithm(_of(KeyKind.EC), _fixed(Ecdsa())),
+        0x22: Algorithm(_of(KeyKind.ED25519), _fixed(EdDsa())),
+        0x23: Algorithm(_of(KeyKind.ML_DSA), _ml_dsa, frozenset({0xC5})),
     },
     CONFIDENTIALITY_TEMPLATE: {
+        0x10: _RSA_RAW,
         0x11: _RSA_PKCS1,
         0x13: Algorithm(_RSA, _oaep, frozenset({0xC1, 0xC2, 0xC4})),
-        0x31: Algorithm(frozenset({KeyKind.EC, KeyKind.X25519}), _fixed(None)),
+        0x31: Algorithm(_of(KeyKind.EC, KeyKind.X25519), _fixed(None)),
+        0x32: Algorithm(_of(KeyKind.ML_KEM), _fixed(None)),
+        0x41: Algorithm(_BLOCK, _fixed(Ecb())),
+        0x42: Algorithm(_BLOCK, lambda fields: Cbc(_initial(fields)), _IV),
+        0x43: Algorithm(_BLOCK, lambda fields: Cbc(_initial(fields), padded=True), _IV),
+        0x44: Algorithm(_AES, _ctr, frozenset({0xC6, 0xC7})),
+        0x45: Algorithm(_AES, _gcm, frozenset({0xC6, 0xC8, 0xC9})),
+        0x46: Algorithm(_AES, _fixed(KeyWrap())),
+        0x47: Algorithm(_AES, _fixed(KeyWrapPadded())),
+    },
+    CHECKSUM_TEMPLATE: {
+        0x51: Algorithm(_of(KeyKind.GENERIC), _hmac, frozenset({0xC1, 0xC9})),
+        0x52: Algorithm(_BLOCK, lambda fields: Cmac(_number(fields, 0xC9)), frozenset({0xC9})),
     },
 }

@@ -1,4 +1,4 @@
-"""Commands on private keys: choose, make, import, delete, use."""
+"""Commands on keys: choose, make, import, delete, use. Those on secret keys alone are apart."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from token_fw.apps.pki.algorithms import (
 from token_fw.apps.pki.keys import (
     DEFAULT_USAGE,
     KINDS,
+    PRIVATE_USAGE,
+    SECRET_USAGE,
     KeyPolicy,
     Usage,
     curve_objects,
@@ -27,15 +29,22 @@ from token_fw.apps.pki.keys import (
 from token_fw.apps.pki.session import PkiSession
 from token_fw.crypto import (
     CURVES,
+    SECRET_KINDS,
     CipherScheme,
     KeyKind,
     KeySpec,
+    MlKemPrivateKey,
     PrivateKey,
+    SecretKey,
     SignScheme,
+    SymmetricScheme,
     ec_private,
     edwards_private,
     generate,
+    ml_dsa_private,
+    ml_kem_private,
     rsa_private,
+    secret_key,
 )
 from token_fw.errors import (
     ConditionsNotSatisfied,
@@ -45,10 +54,15 @@ from token_fw.errors import (
 )
 
 MAX_MESSAGE = 1 << 16
+_MAX_OVERHEAD = 16
+"""Bytes that a cryptogram may be longer than the message: padding, a tag, or that of a key wrap."""
 _CURVE = frozenset({0x81, 0x82, 0x83, 0x84, 0x85, 0x87})
 _OID = 0x06
-_ATTRIBUTES = 0xE2
-_USAGE_BITS, _POLICY_BITS = 0x07, 0x01
+ATTRIBUTES = 0xE2
+_TO_SIGN, _TO_AGREE = Usage.SIGN.value, Usage.DERIVE.value
+_TO_DECIPHER = (Usage.DECRYPT | Usage.UNWRAP).value
+_KNOWN_USAGE = int(PRIVATE_USAGE | SECRET_USAGE)
+_KNOWN_POLICY = int(KeyPolicy.ALWAYS_AUTHENTICATE | KeyPolicy.EXPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,14 @@ class Attributes:
     policy: KeyPolicy = KeyPolicy.NONE
 
     def usage_of(self, kind: KeyKind) -> Usage:
-        """The usage of a key of that kind."""
-        return DEFAULT_USAGE[kind] if self.usage is None else self.usage
+        """The usage of a key of that kind; raises IncorrectData for what the kind cannot have."""
+        usage = DEFAULT_USAGE[kind] if self.usage is None else self.usage
+        secret = kind in SECRET_KINDS
+        if usage & ~(SECRET_USAGE if secret else PRIVATE_USAGE):
+            raise IncorrectData("a usage that the kind of key does not have")
+        if self.policy & KeyPolicy.EXPORT and not secret:
+            raise IncorrectData("a private key is never told")
+        return usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +117,11 @@ class ImportRsa:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ImportScalar:
-    """Keep an EC, Ed25519 or X25519 key by its private value."""
+class ImportValue:
+    """Keep a key by its private value, seed or value."""
 
     curve: CurveChoice | None
-    d: bytes
+    value: bytes
     attributes: Attributes
 
 
@@ -116,14 +136,14 @@ class Decipher:
 def parse_generate(command: Command) -> Generate:
     """GENERATE ASYMMETRIC KEY PAIR: a curve or nothing; E2 may follow."""
     fields = tlv.to_dict(tlv.parse(command.data))
-    attributes = _attributes(fields.pop(_ATTRIBUTES, None))
+    attributes = parse_attributes(fields.pop(ATTRIBUTES, None))
     return Generate(_curve(fields) if fields else None, attributes)
 
 
-def parse_import(command: Command) -> ImportRsa | ImportScalar:
-    """7F48 { 92 p, 93 q, 94 1/q, 95 dp, 96 dq, 91 e } or E0 { curve, 88 d }; E2 may follow."""
+def parse_import(command: Command) -> ImportRsa | ImportValue:
+    """7F48 { 92 p, 93 q, 94 1/q, 95 dp, 96 dq, 91 e } or E0 { curve, 88 value }; E2 may follow."""
     fields = tlv.to_dict(tlv.parse(command.data))
-    attributes = _attributes(fields.pop(_ATTRIBUTES, None))
+    attributes = parse_attributes(fields.pop(ATTRIBUTES, None))
     if len(fields) != 1:
         raise IncorrectData("not one private key")
     ((tag, value),) = fields.items()
@@ -136,12 +156,12 @@ def parse_import(command: Command) -> ImportRsa | ImportScalar:
         return ImportRsa(p, q, qinv, dp, dq, exponent, attributes)
     if tag != 0xE0 or 0x88 not in inner:
         raise IncorrectData("not a private key")
-    d = inner.pop(0x88)
-    return ImportScalar(_curve(inner) if inner else None, d, attributes)
+    value = inner.pop(0x88)
+    return ImportValue(_curve(inner) if inner else None, value, attributes)
 
 
-def parse_sign(command: Command) -> bytes:
-    """PSO COMPUTE DIGITAL SIGNATURE: what the algorithm signs, at most 64 KiB."""
+def parse_message(command: Command) -> bytes:
+    """What is to be signed, enciphered or given a checksum, at most 64 KiB."""
     if len(command.data) > MAX_MESSAGE:
         raise WrongLength("the message is longer than 64 KiB")
     return command.data
@@ -151,6 +171,8 @@ def parse_decipher(command: Command) -> Decipher:
     """00 and a cryptogram, or A6 { 7F49 { 86 point } }."""
     data = command.data
     if data[0] == 0x00:
+        if len(data) > 1 + MAX_MESSAGE + _MAX_OVERHEAD:
+            raise WrongLength("the cryptogram is longer than one of 64 KiB")
         return Decipher(data[1:], None)
     outer, used = tlv.parse_one(data)
     if outer.tag != 0xA6 or used != len(data):
@@ -172,10 +194,11 @@ def set_environment(session: PkiSession, environment: Environment) -> bytes:
 
 def generate_key_pair(session: PkiSession, command: Generate) -> bytes:
     """Make a key in the place of the one that has the reference; answers the public part."""
-    environment = _target(session)
-    spec = _spec(environment, command.curve)
+    environment, kind = target(session)
+    spec = _spec(kind, command.curve)
+    usage = command.attributes.usage_of(spec.kind)
     private = _meanwhile(session, lambda: generate(spec))
-    _keep(session, environment, private, command.attributes)
+    session.core.keys.put(environment.reference, private, usage, command.attributes.policy)
     cofactor = command.curve.cofactor if command.curve else b"\x01"
     return public_template(private.public(), cofactor)
 
@@ -188,23 +211,18 @@ def get_public_key(session: PkiSession, _: None) -> bytes:
     return public_template(session.core.keys.get(environment.reference).private.public())
 
 
-def import_key(session: PkiSession, command: ImportRsa | ImportScalar) -> bytes:
+def import_key(session: PkiSession, command: ImportRsa | ImportValue) -> bytes:
     """Keep a key in the place of the one that has the reference."""
-    environment = _target(session)
+    environment, kind = target(session)
     if isinstance(command, ImportRsa):
         # Proving the primes of a long key prime takes a good part of a second.
-        private: PrivateKey = _meanwhile(session, command.make)
-        if private.spec != KINDS[_kind(environment)]:
+        key: PrivateKey | SecretKey = _meanwhile(session, command.make)
+        if key.spec != kind:
             raise IncorrectData("the key is not of the chosen kind")
     else:
-        spec = _spec(environment, command.curve)
-        if spec.kind is KeyKind.RSA:
-            raise IncorrectData("the key is not of the chosen kind")
-        if spec.kind is KeyKind.EC:
-            private = ec_private(spec.curve, command.d)
-        else:
-            private = edwards_private(spec.kind, command.d)
-    _keep(session, environment, private, command.attributes)
+        key = _from_value(kind, command)
+    usage = command.attributes.usage_of(key.spec.kind)
+    session.core.keys.put(environment.reference, key, usage, command.attributes.policy)
     return b""
 
 
@@ -216,30 +234,39 @@ def delete_key(session: PkiSession, reference: int) -> bytes:
 
 def compute_signature(session: PkiSession, data: bytes) -> bytes:
     """Sign with the chosen key; ECDSA answers a DER SEQUENCE of r and s."""
-    key, environment = session.use(SIGNATURE_TEMPLATE, Usage.SIGN)
+    key, environment = session.use(SIGNATURE_TEMPLATE, _TO_SIGN)
     scheme = environment.scheme or pss_for(data)
     signature = key.private.sign(cast("SignScheme", scheme), data)
     return _der_signature(signature) if key.spec.kind is KeyKind.EC else signature
 
 
 def decipher(session: PkiSession, command: Decipher) -> bytes:
-    """Decrypt or agree with the chosen key."""
-    usage = Usage.DERIVE if command.cryptogram is None else Usage.DECRYPT
+    """Decrypt, unwrap, decapsulate or agree with the chosen key."""
+    usage = _TO_AGREE if command.cryptogram is None else _TO_DECIPHER
     key, environment = session.use(CONFIDENTIALITY_TEMPLATE, usage)
-    if environment.scheme is None:
+    kind, scheme = key.spec.kind, environment.scheme
+    if scheme is None and kind is not KeyKind.ML_KEM:
         if command.point is None:
             raise IncorrectData("agreement needs a point")
         return key.private.agree(command.point)
     if command.cryptogram is None:
         raise IncorrectData("decryption needs a cryptogram")
-    return key.private.decrypt(cast("CipherScheme", environment.scheme), command.cryptogram)
+    if scheme is None:
+        return cast("MlKemPrivateKey", key.private).decapsulate(command.cryptogram)
+    if kind in SECRET_KINDS:
+        return key.secret.decrypt(cast("SymmetricScheme", scheme), command.cryptogram)
+    return key.private.decrypt(cast("CipherScheme", scheme), command.cryptogram)
 
 
-def _target(session: PkiSession) -> Environment:
+def target(session: PkiSession) -> tuple[Environment, KeySpec | KeyKind]:
+    """The reference and kind of key chosen for a key that is to be kept.
+
+    Raises ConditionsNotSatisfied where none were chosen.
+    """
     environment = session.environments.get(KEY_TEMPLATE)
     if environment is None or environment.kind is None:
         raise ConditionsNotSatisfied("no reference and kind of key were chosen")
-    return environment
+    return environment, KINDS[environment.kind]
 
 
 def _meanwhile(session: PkiSession, make: Callable[[], PrivateKey]) -> PrivateKey:
@@ -250,28 +277,43 @@ def _meanwhile(session: PkiSession, make: Callable[[], PrivateKey]) -> PrivateKe
     return private
 
 
-def _kind(environment: Environment) -> int:
-    assert environment.kind is not None
-    return environment.kind
-
-
-def _spec(environment: Environment, curve: CurveChoice | None) -> KeySpec:
+def _spec(kind: KeySpec | KeyKind, curve: CurveChoice | None) -> KeySpec:
     """The kind of key chosen by MSE SET and, for EC, the curve given with the command."""
-    spec = KINDS[_kind(environment)]
-    if spec is None:
+    if kind is KeyKind.EC:
         if curve is None or curve.spec.kind is not KeyKind.EC:
             raise IncorrectData("the curve is missing")
         return curve.spec
-    if curve is not None and curve.spec != spec:
+    if not isinstance(kind, KeySpec):
+        raise ConditionsNotSatisfied("a secret key is no key pair")
+    if curve is not None and curve.spec != kind:
         raise IncorrectData("the curve is not of the chosen kind")
-    return spec
+    return kind
 
 
-def _keep(
-    session: PkiSession, environment: Environment, private: PrivateKey, attributes: Attributes
-) -> None:
-    usage = attributes.usage_of(private.spec.kind)
-    session.core.keys.put(environment.reference, private, usage, attributes.policy)
+def _from_value(kind: KeySpec | KeyKind, command: ImportValue) -> PrivateKey | SecretKey:
+    """The key of the chosen kind; raises IncorrectData or InvalidKey where it cannot be one."""
+    if isinstance(kind, KeyKind) and kind in SECRET_KINDS:
+        if command.curve is not None:
+            raise IncorrectData("a secret key has no curve")
+        return secret_key(kind, command.value)
+    spec = _spec(kind, command.curve)
+    make = _PRIVATE_FROM_VALUE.get(spec.kind)
+    if make is None:
+        raise IncorrectData("the key is not of the chosen kind")
+    return make(spec, command.value)
+
+
+def _edwards(spec: KeySpec, value: bytes) -> PrivateKey:
+    return edwards_private(spec.kind, value)
+
+
+_PRIVATE_FROM_VALUE: dict[KeyKind, Callable[[KeySpec, bytes], PrivateKey]] = {
+    KeyKind.EC: lambda spec, d: ec_private(spec.curve, d),
+    KeyKind.ED25519: _edwards,
+    KeyKind.X25519: _edwards,
+    KeyKind.ML_DSA: lambda spec, seed: ml_dsa_private(spec.level, seed),
+    KeyKind.ML_KEM: lambda spec, seed: ml_kem_private(spec.level, seed),
+}
 
 
 def _curve(fields: Mapping[int, bytes]) -> CurveChoice:
@@ -291,7 +333,7 @@ def _curve(fields: Mapping[int, bytes]) -> CurveChoice:
     raise FunctionNotSupported("no such curve")
 
 
-def _attributes(data: bytes | None) -> Attributes:
+def parse_attributes(data: bytes | None) -> Attributes:
     """E2 { 80 usage, 81 policy }, both optional."""
     if data is None:
         return Attributes()
@@ -299,7 +341,7 @@ def _attributes(data: bytes | None) -> Attributes:
     if fields.keys() - {0x80, 0x81} or any(len(value) != 1 for value in fields.values()):
         raise IncorrectData("not the attributes of a key")
     usage, policy = fields.get(0x80), fields.get(0x81, b"\0")[0]
-    if (usage and usage[0] & ~_USAGE_BITS) or policy & ~_POLICY_BITS:
+    if (usage and usage[0] & ~_KNOWN_USAGE) or policy & ~_KNOWN_POLICY:
         raise IncorrectData("unknown usage or policy")
     return Attributes(Usage(usage[0]) if usage else None, KeyPolicy(policy))
 

@@ -1,43 +1,58 @@
-"""Private keys: what they may do, how they are kept, and the public part as data objects."""
+"""Keys: what they may do, how they are kept, and the public part as data objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntFlag
+from typing import TypeVar
 
 from apdu import tlv
 from token_fw.crypto import (
+    SECRET_KINDS,
     CryptoError,
     EcPublicKey,
     EdwardsPublicKey,
     KeyKind,
     KeySpec,
+    MlDsaPublicKey,
+    MlKemPublicKey,
     PrivateKey,
     PublicKey,
     RsaPublicKey,
+    SecretKey,
     load_private,
+    secret_key,
 )
 from token_fw.crypto.ec import Curve, curve_of
-from token_fw.errors import ReferencedDataNotFound
+from token_fw.errors import ConditionsNotSatisfied, ReferencedDataNotFound
 from token_fw.storage.base import StorageCorrupt
 from token_fw.transaction import Transaction
 
 MAX_REFERENCE = 1023
 _KIND = "key"
-_PKCS8 = 0xC0
+_PKCS8, _VALUE = 0xC0, 0xC1
 
-KINDS: dict[int, KeySpec | None] = {
+K = TypeVar("K", PrivateKey, SecretKey)
+
+KINDS: dict[int, KeySpec | KeyKind] = {
     0xF3: KeySpec.rsa(2048),
     0xF4: KeySpec.rsa(3072),
     0xF5: KeySpec.rsa(4096),
-    0xEC: None,
+    0xEC: KeyKind.EC,
     0xED: KeySpec.ED25519,
     0xEE: KeySpec.X25519,
+    0xE1: KeySpec.ml_dsa(44),
+    0xE2: KeySpec.ml_dsa(65),
+    0xE3: KeySpec.ml_dsa(87),
+    0xE5: KeySpec.ml_kem(768),
+    0xE6: KeySpec.ml_kem(1024),
+    0xF8: KeyKind.AES,
+    0xF9: KeyKind.DES3,
+    0xFA: KeyKind.GENERIC,
 }
-"""Kinds of key by algorithm reference; EC keys also need a curve."""
+"""Kinds of key by algorithm reference; EC keys also need a curve, secret keys a length."""
 
-_KIND_CODES = {spec: code for code, spec in KINDS.items() if spec is not None}
-_EC = 0xEC
+_KIND_CODES = {kind: code for code, kind in KINDS.items()}
 
 
 class Usage(IntFlag):
@@ -46,13 +61,23 @@ class Usage(IntFlag):
     SIGN = 0x01
     DECRYPT = 0x02
     DERIVE = 0x04
+    ENCRYPT = 0x08
+    WRAP = 0x10
+    UNWRAP = 0x20
+    MAC = 0x40
 
 
 class KeyPolicy(IntFlag):
-    """What a key asks for beyond the user PIN."""
+    """What a key asks for beyond the user PIN, and whether a secret key may be told."""
 
     NONE = 0x00
     ALWAYS_AUTHENTICATE = 0x01
+    EXPORT = 0x02
+
+
+PRIVATE_USAGE = Usage.SIGN | Usage.DECRYPT | Usage.DERIVE | Usage.UNWRAP
+SECRET_USAGE = ~Usage.SIGN
+_CIPHER_USAGE = Usage.ENCRYPT | Usage.DECRYPT | Usage.WRAP | Usage.UNWRAP | Usage.MAC
 
 
 DEFAULT_USAGE = {
@@ -60,13 +85,28 @@ DEFAULT_USAGE = {
     KeyKind.EC: Usage.SIGN | Usage.DERIVE,
     KeyKind.ED25519: Usage.SIGN,
     KeyKind.X25519: Usage.DERIVE,
+    KeyKind.ML_DSA: Usage.SIGN,
+    KeyKind.ML_KEM: Usage.DECRYPT,
+    KeyKind.AES: _CIPHER_USAGE,
+    KeyKind.DES3: _CIPHER_USAGE,
+    KeyKind.GENERIC: Usage.MAC | Usage.DERIVE,
 }
 
 
 class StoredKey:
-    """A key of the token. The private part is parsed at its first use and kept."""
+    """A key of the token. The secret part is parsed at its first use and kept."""
 
-    __slots__ = ("_parsed", "_pkcs8", "policy", "reference", "spec", "usage")
+    __slots__ = (
+        "_encoded",
+        "_private",
+        "_secret",
+        "always_authenticate",
+        "policy",
+        "reference",
+        "spec",
+        "usage",
+        "uses",
+    )
 
     def __init__(
         self,
@@ -75,36 +115,60 @@ class StoredKey:
         usage: Usage,
         policy: KeyPolicy,
         *,
-        pkcs8: bytes = b"",
-        parsed: PrivateKey | None = None,
+        encoded: bytes = b"",
+        parsed: PrivateKey | SecretKey | None = None,
     ) -> None:
+        """`encoded` is a PrivateKeyInfo, or the value of a secret key, where it is not `parsed`."""
         self.reference = reference
         self.spec = spec
         self.usage = usage
         self.policy = policy
-        self._pkcs8 = pkcs8
-        self._parsed = parsed
+        # Asked at every use: operations on flags are many times slower than these.
+        self.uses = usage.value
+        self.always_authenticate = bool(policy & KeyPolicy.ALWAYS_AUTHENTICATE)
+        self._encoded = encoded
+        self._private = parsed if isinstance(parsed, PrivateKey) else None
+        self._secret = parsed if isinstance(parsed, SecretKey) else None
 
     def __repr__(self) -> str:
         return f"<StoredKey {self.reference} {self.spec}>"
 
     @property
     def private(self) -> PrivateKey:
-        """The key itself; raises StorageCorrupt when its record holds none."""
-        if self._parsed is None:
-            try:
-                self._parsed = load_private(self._pkcs8, checked=True)
-            except CryptoError:
-                raise StorageCorrupt(f"key {self.reference} cannot be read") from None
-            self._pkcs8 = b""
-        return self._parsed
+        """The private key; raises ConditionsNotSatisfied for a secret one, StorageCorrupt."""
+        if self._private is None:
+            if self.spec.kind in SECRET_KINDS:
+                raise ConditionsNotSatisfied("a secret key has no private and no public part")
+            self._private = self._parse(lambda: load_private(self._encoded, checked=True))
+        return self._private
+
+    @property
+    def secret(self) -> SecretKey:
+        """The secret key; raises ConditionsNotSatisfied for a private one, StorageCorrupt."""
+        if self._secret is None:
+            if self.spec.kind not in SECRET_KINDS:
+                raise ConditionsNotSatisfied("the key is not a secret key")
+            self._secret = self._parse(lambda: secret_key(self.spec, self._encoded))
+        return self._secret
+
+    def _parse(self, parse: Callable[[], K]) -> K:
+        try:
+            parsed = parse()
+        except CryptoError:
+            raise StorageCorrupt(f"key {self.reference} cannot be read") from None
+        self._encoded = b""
+        return parsed
 
     def describe(self) -> bytes:
-        """The template E1: reference, kind, curve, usage and policy, nothing secret."""
+        """The template E1: reference, kind, curve or length, usage and policy, nothing secret."""
+        kind = self.spec.kind
+        code = _KIND_CODES.get(self.spec) or _KIND_CODES[kind]
         inner = tlv.encode(0x84, self.reference.to_bytes(2, "big"))
-        inner += tlv.encode(0x80, bytes((_KIND_CODES.get(self.spec, _EC),)))
-        if self.spec.kind is KeyKind.EC:
+        inner += tlv.encode(0x80, bytes((code,)))
+        if kind is KeyKind.EC:
             inner += self.spec.oid_der
+        elif kind in SECRET_KINDS:
+            inner += tlv.encode(0x81, (self.spec.bits // 8).to_bytes(2, "big"))
         inner += tlv.encode(0x9C, bytes((self.usage,)))
         return tlv.encode(0xE1, inner + tlv.encode(0x9D, bytes((self.policy,))))
 
@@ -114,15 +178,26 @@ class StoredKey:
         try:
             fields = tlv.to_dict(tlv.parse(record))
             inner = tlv.to_dict(tlv.parse(fields[0xE1]))
-            spec = KINDS[inner[0x80][0]] or KeySpec.from_oid_der(tlv.encode(0x06, inner[0x06]))
+            spec = _described(inner)
             usage, policy = Usage(inner[0x9C][0]), KeyPolicy(inner[0x9D][0])
-            return cls(reference, spec, usage, policy, pkcs8=fields[_PKCS8])
+            encoded = fields[_VALUE if spec.kind in SECRET_KINDS else _PKCS8]
+            return cls(reference, spec, usage, policy, encoded=encoded)
         except (tlv.TlvError, CryptoError, KeyError, ValueError, IndexError):
             raise StorageCorrupt(f"the record of key {reference} cannot be read") from None
 
 
+def _described(fields: Mapping[int, bytes]) -> KeySpec:
+    """The kind of key in a template E1; raises CryptoError, KeyError or IndexError."""
+    kind = KINDS[fields[0x80][0]]
+    if isinstance(kind, KeySpec):
+        return kind
+    if kind is KeyKind.EC:
+        return KeySpec.from_oid_der(tlv.encode(0x06, fields[0x06]))
+    return KeySpec.secret(kind, 8 * int.from_bytes(fields[0x81], "big"))
+
+
 class Keys:
-    """The private keys of one token by reference, 0 to 1023; read once and kept."""
+    """The private and secret keys of one token by reference, 0 to 1023; read once and kept."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -152,11 +227,16 @@ class Keys:
         """The number of references without a key."""
         return MAX_REFERENCE + 1 - len(self._keys())
 
-    def put(self, reference: int, private: PrivateKey, usage: Usage, policy: KeyPolicy) -> None:
+    def put(
+        self, reference: int, parsed: PrivateKey | SecretKey, usage: Usage, policy: KeyPolicy
+    ) -> None:
         """Keep a key, in the place of the one that has the reference."""
-        key = StoredKey(reference, private.spec, usage, policy, parsed=private)
-        record = key.describe() + tlv.encode(_PKCS8, private.to_pkcs8())
-        self._transaction.put(_KIND, reference.to_bytes(2, "big"), record)
+        key = StoredKey(reference, parsed.spec, usage, policy, parsed=parsed)
+        if isinstance(parsed, SecretKey):
+            encoded = tlv.encode(_VALUE, parsed.value)
+        else:
+            encoded = tlv.encode(_PKCS8, parsed.to_pkcs8())
+        self._transaction.put(_KIND, reference.to_bytes(2, "big"), key.describe() + encoded)
         self._keys()[reference] = key
 
     def delete(self, reference: int) -> None:
@@ -184,8 +264,8 @@ class Keys:
 def public_template(public: PublicKey, cofactor: bytes = b"\x01") -> bytes:
     """The public key data object 7F49 (ISO/IEC 7816-8:2004, table 3).
 
-    RSA: 81 modulus, 82 exponent. EC: the curve as in `curve_objects` and 86 the point. Ed25519
-    and X25519: 86 with the 32 bytes of the key.
+    RSA: 81 modulus, 82 exponent. EC: the curve as in `curve_objects` and 86 the point. Other
+    kinds: 86 with the bytes of the key (RFC 8032, RFC 7748, FIPS 203, FIPS 204).
     """
     if isinstance(public, RsaPublicKey):
         inner = tlv.encode(0x81, public.modulus) + tlv.encode(0x82, public.exponent)
@@ -193,8 +273,9 @@ def public_template(public: PublicKey, cofactor: bytes = b"\x01") -> bytes:
         objects = curve_objects(curve_of(public.spec), cofactor) | {0x86: public.point}
         inner = b"".join(tlv.encode(tag, objects[tag]) for tag in sorted(objects))
     else:
-        assert isinstance(public, EdwardsPublicKey)
-        inner = tlv.encode(0x86, public.point)
+        assert isinstance(public, EdwardsPublicKey | MlDsaPublicKey | MlKemPublicKey)
+        raw = public.point if isinstance(public, EdwardsPublicKey) else public.raw
+        inner = tlv.encode(0x86, raw)
     return tlv.encode(0x7F49, inner)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from apdu.spec import Access, CommandSpec
 from token_fw.apps.pki.algorithms import Environment
 from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
-from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey, Usage
+from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey
+from token_fw.crypto import SecretKey
 from token_fw.errors import (
     ConditionsNotSatisfied,
     FileNotFound,
@@ -20,10 +21,20 @@ from token_fw.pin import PinRef, Pins
 from token_fw.state import Lifecycle, Token
 from token_fw.transaction import Transaction
 
-_CONSENT_OUTLIVES = frozenset({"MSE SET", "PSO COMPUTE DIGITAL SIGNATURE", "PSO DECIPHER"})
+_CONSENT_OUTLIVES = frozenset(
+    {
+        "MSE SET",
+        "PSO COMPUTE DIGITAL SIGNATURE",
+        "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM",
+        "PSO ENCIPHER",
+        "PSO DECIPHER",
+        "GET SECRET KEY",
+    }
+)
 """Commands after which, or in which, a fresh verification of the user PIN still counts."""
 
 _NOBODY = -1
+_NEEDS_CONSENT = "the key needs the user PIN verified right before"
 
 
 @dataclass(slots=True)
@@ -92,12 +103,13 @@ class PkiSession:
         """The PIN is verified no more on this interface."""
         self._verified[ref] = _NOBODY
 
-    def use(self, template: int, usage: Usage) -> tuple[StoredKey, Environment]:
+    def use(self, template: int, usage: int) -> tuple[StoredKey, Environment]:
         """The key chosen by MSE SET for `template`, for one use; takes the user's consent.
 
-        Raises ConditionsNotSatisfied without a choice, or for a key that is not of the chosen
-        kind or not for that use; ReferencedDataNotFound; SecurityStatusNotSatisfied for a key
-        that asks for a verification right before.
+        `usage` are flags of Usage, of which the key has to have one. Raises ConditionsNotSatisfied
+        without a choice, or for a key that is not of the chosen kind or not for that use;
+        ReferencedDataNotFound; SecurityStatusNotSatisfied for a key that asks for a verification
+        right before.
         """
         consent, self._consent = self._consent, False
         environment = self.environments.get(template)
@@ -105,11 +117,25 @@ class PkiSession:
             raise ConditionsNotSatisfied("no key and algorithm were chosen")
         key = self.core.keys.get(environment.reference)
         environment.algorithm.check(key.spec.kind)
-        if not key.usage & usage:
+        if not key.uses & usage:
             raise ConditionsNotSatisfied("the key is not for that use")
-        if key.policy & KeyPolicy.ALWAYS_AUTHENTICATE and not consent:
-            raise SecurityStatusNotSatisfied("the key needs the user PIN verified right before")
+        if key.always_authenticate and not consent:
+            raise SecurityStatusNotSatisfied(_NEEDS_CONSENT)
         return key, environment
+
+    def export(self, reference: int) -> SecretKey:
+        """A secret key that may be told; takes the user's consent.
+
+        Raises ConditionsNotSatisfied for a key that may not, ReferencedDataNotFound, and
+        SecurityStatusNotSatisfied for a key that asks for a verification right before.
+        """
+        consent, self._consent = self._consent, False
+        key = self.core.keys.get(reference)
+        if not key.policy & KeyPolicy.EXPORT:
+            raise ConditionsNotSatisfied("the key stays on the card")
+        if key.always_authenticate and not consent:
+            raise SecurityStatusNotSatisfied(_NEEDS_CONSENT)
+        return key.secret
 
     def current_df(self) -> File:
         """The current directory; the master file once the selected one is gone."""
