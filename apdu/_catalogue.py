@@ -15,7 +15,8 @@ class SW:
     FILE_TERMINATED = 0x6285
     VERIFICATION_FAILED = 0x6300
     WRONG_PIN = 0x63C0
-    EXECUTION_ERROR = 0x6400
+    ENTRY_TIMED_OUT = 0x6400
+    ENTRY_CANCELLED = 0x6401
     MEMORY_FAILURE = 0x6581
     WRONG_LENGTH = 0x6700
     CLA_FUNCTION_NOT_SUPPORTED = 0x6800
@@ -77,7 +78,16 @@ STATUS_WORDS: tuple[StatusWord, ...] = (
         title="wrong reference data or not verified, tries left",
         bits=4,
     ),
-    StatusWord(value=0x6400, name="EXECUTION_ERROR", title="execution error, nothing changed"),
+    StatusWord(
+        value=0x6400,
+        name="ENTRY_TIMED_OUT",
+        title="execution error, nothing changed: nothing was entered in time",
+    ),
+    StatusWord(
+        value=0x6401,
+        name="ENTRY_CANCELLED",
+        title="execution error, nothing changed: the entry was cancelled",
+    ),
     StatusWord(value=0x6581, name="MEMORY_FAILURE", title="the storage failed", general=True),
     StatusWord(value=0x6700, name="WRONG_LENGTH", title="wrong length", general=True),
     StatusWord(
@@ -324,6 +334,26 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
             "WRONG_PIN",
             "AUTHENTICATION_METHOD_BLOCKED",
             "REFERENCE_DATA_NOT_USABLE",
+        ),
+    ),
+    CommandSpec(
+        name="VERIFY ON TOKEN",
+        cla=frozenset({0x80}),
+        ins=0x20,
+        title="check a PIN that the user enters on the token itself; waits for it",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Klyuch, docs/pki-application.md",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x01, 0x02}),
+        status=(
+            "NO_ERROR",
+            "WRONG_PIN",
+            "ENTRY_TIMED_OUT",
+            "ENTRY_CANCELLED",
+            "AUTHENTICATION_METHOD_BLOCKED",
+            "REFERENCE_DATA_NOT_USABLE",
+            "CONDITIONS_NOT_SATISFIED",
         ),
     ),
     CommandSpec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from apdu._catalogue import SW
 from apdu.chaining import split_command
@@ -33,6 +33,18 @@ class Transport(Protocol):
         """Send one whole command APDU and return one whole response APDU.
 
         Raises TransportError when no response came, CardRemoved when none will come any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A transport so near to its card that it knows, without a command, whether anything changed."""
+
+    def changes(self) -> int:
+        """A number that differs after any change of the card's contents.
+
+        Raises CardRemoved when there is no card any more.
         """
         ...
 

@@ -6,30 +6,41 @@ Handles and CKR_/CKA_/CKM_ numbers are plain ints; see `pkcs11_module._constants
 from __future__ import annotations
 
 import ctypes
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ctypes import byref, c_ulong, c_void_p, cast, pointer
+from collections.abc import Callable, Iterable, Sequence
+from ctypes import byref, c_ulong, c_void_p, cast
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import pkcs11_module
 from host_tools.cryptoki_types import (
     CK_STRUCTS,
     CkAttribute,
     CkInitializeArgs,
-    CkMechanism,
+    CkVersion,
     LibraryInfo,
     MechanismInfo,
-    OaepParameter,
     SessionInfo,
     SlotInfo,
     TokenInfo,
     argument_types,
     field_value,
 )
+from host_tools.cryptoki_values import (
+    GcmMessage,
+    Mechanism,
+    Template,
+    encode,
+    gcm,
+    mechanism_of,
+    oaep,
+    pss,
+    template_of,
+    ulong,
+)
 from pkcs11_module._constants import (
     CK_UNAVAILABLE_INFORMATION,
+    CKF_END_OF_MESSAGE,
     CKF_OS_LOCKING_OK,
     CKF_RW_SESSION,
     CKF_SERIAL_SESSION,
@@ -40,16 +51,28 @@ from pkcs11_module._constants import (
     CKR_SIGNATURE_INVALID,
     CKR_SIGNATURE_LEN_RANGE,
     CKU_CONTEXT_SPECIFIC,
-    CKZ_DATA_SPECIFIED,
 )
 from pkcs11_module._functions import FUNCTIONS, STRUCTS
 
+__all__ = [
+    "LIBRARY",
+    "Cryptoki",
+    "CryptokiError",
+    "GcmMessage",
+    "Mechanism",
+    "Session",
+    "Template",
+    "encode",
+    "gcm",
+    "oaep",
+    "pss",
+    "ulong",
+]
+
 LIBRARY: Final = Path(pkcs11_module.__file__).with_name("libklyuch-pkcs11.so")
 
-Template = Mapping[int, bytes | int | bool | str]
-"""Attribute type → value. An int is a CK_ULONG, a bool a CK_BBOOL, a str UTF-8."""
-
 _FIND_BATCH: Final = 64
+_WRONG: Final = (CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE)
 _Struct = TypeVar("_Struct")
 
 
@@ -63,71 +86,39 @@ class CryptokiError(Exception):
         super().__init__(f"{function}: {self.name}")
 
 
-def pss(hash_alg: int, mgf: int, salt_length: int) -> bytes:
-    """CK_RSA_PKCS_PSS_PARAMS; the salt's length in bytes."""
-    return bytes((c_ulong * 3)(hash_alg, mgf, salt_length))
-
-
-def oaep(hash_alg: int, mgf: int, label: bytes = b"") -> OaepParameter:
-    """CK_RSA_PKCS_OAEP_PARAMS with a label (CKZ_DATA_SPECIFIED)."""
-    return OaepParameter(hash_alg, mgf, CKZ_DATA_SPECIFIED, _pointer(label), len(label))
-
-
-Mechanism = int | tuple[int, bytes | ctypes.Structure]
-"""A mechanism's number, or that and its parameter."""
-
-
-def _mechanism(mechanism: Mechanism) -> CkMechanism:
-    kind, parameter = (mechanism, b"") if isinstance(mechanism, int) else mechanism
-    if isinstance(parameter, bytes):
-        return CkMechanism(kind, _pointer(parameter), len(parameter))
-    return CkMechanism(kind, cast(pointer(parameter), c_void_p), ctypes.sizeof(parameter))
-
-
-def encode(value: bytes | int | bool | str) -> bytes:
-    """An attribute's value in its C form."""
-    if isinstance(value, bool):
-        return bytes([value])
-    if isinstance(value, int):
-        return value.to_bytes(ctypes.sizeof(c_ulong), sys.byteorder)
-    return value.encode() if isinstance(value, str) else value
-
-
-def ulong(value: bytes) -> int:
-    """The number in an attribute that is a CK_ULONG."""
-    return int.from_bytes(value, sys.byteorder)
-
-
-def _pointer(data: bytes) -> c_void_p | None:
-    """A pointer to a copy of the bytes, which lives as long as what the pointer is put into."""
-    return cast(ctypes.create_string_buffer(data, len(data)), c_void_p) if data else None
-
-
 def _known(attribute: CkAttribute) -> bool:
     return bool(attribute.ulValueLen != CK_UNAVAILABLE_INFORMATION)
 
 
-def _template(template: Template) -> tuple[Any, int]:
-    values = [(kind, encode(value)) for kind, value in template.items()]
-    attributes = [CkAttribute(kind, _pointer(data), len(data)) for kind, data in values]
-    return (CkAttribute * len(attributes))(*attributes), len(attributes)
+class _FunctionList(ctypes.Structure):
+    """CK_FUNCTION_LIST of version 2.40 (4.6)."""
+
+    _fields_ = (
+        ("version", CkVersion),
+        ("functions", c_void_p * sum(spec.since <= (2, 40) for spec in FUNCTIONS)),
+    )
 
 
 class Cryptoki:
     """The library, loaded; between `initialize` and `finalize` it is one application.
 
-    Raises CryptokiError from every method but `__init__`, which raises OSError.
+    Raises CryptokiError from every method but `__init__`, which raises OSError. `raw` has the
+    functions that the library has: one of version 2.40 lacks those that came later.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path: Final = path or LIBRARY
         self.library: Final = ctypes.CDLL(str(self.path))
         self.raw: Final[dict[str, Callable[..., int]]] = {}
+        listed = ctypes.POINTER(_FunctionList)()
+        self.library.C_GetFunctionList(byref(listed))
         for spec in FUNCTIONS:
-            function = getattr(self.library, spec.name)
-            function.argtypes = argument_types(spec.arguments)
-            function.restype = c_ulong
-            self.raw[spec.name] = function
+            made = ctypes.CFUNCTYPE(c_ulong, *argument_types(spec.arguments))
+            if hasattr(self.library, spec.name):
+                self.raw[spec.name] = made((spec.name, self.library))
+            elif spec.number < len(listed.contents.functions):
+                # C_GetFunctionList is the only symbol that every library exports.
+                self.raw[spec.name] = made(listed.contents.functions[spec.number])
 
     def call(self, name: str, *args: object, allowed: Iterable[int] = ()) -> int:
         """Call a C function and give its return value, CKR_OK or one of `allowed`."""
@@ -190,6 +181,12 @@ class Cryptoki:
         return self.struct(
             MechanismInfo, "CK_MECHANISM_INFO", "C_GetMechanismInfo", slot, mechanism
         )
+
+    def wait_for_slot_event(self, flags: int = 0) -> int:
+        """The slot where a token came or went; blocks unless the flags are CKF_DONT_BLOCK."""
+        slot = c_ulong()
+        self.call("C_WaitForSlotEvent", flags, byref(slot), None)
+        return slot.value
 
     def init_token(self, slot: int, so_pin: bytes, label: str) -> None:
         padded = label.encode().ljust(32)
@@ -254,7 +251,7 @@ class Session:
 
     def find(self, template: Template | None = None) -> list[int]:
         """Handles of all objects that have the template's attributes."""
-        self.call("C_FindObjectsInit", *_template(template or {}))
+        self.call("C_FindObjectsInit", *template_of(template or {}))
         found: list[int] = []
         try:
             while True:
@@ -286,20 +283,37 @@ class Session:
             for item, buffer in zip(items, buffers, strict=True)
         }
 
+    def template(self, handle: int, kind: int) -> dict[int, bytes] | None:
+        """The flat template that is the value of an attribute; None where the object has none."""
+        outer = CkAttribute(kind)
+        missing = (CKR_ATTRIBUTE_TYPE_INVALID,)
+        self.call("C_GetAttributeValue", handle, byref(outer), 1, allowed=missing)
+        if not _known(outer):
+            return None
+        size = outer.ulValueLen
+        inner = (CkAttribute * (size // ctypes.sizeof(CkAttribute)))()
+        outer.pValue = cast(inner, c_void_p)
+        self.call("C_GetAttributeValue", handle, byref(outer), 1)
+        buffers = [ctypes.create_string_buffer(one.ulValueLen + 1) for one in inner]
+        for one, buffer in zip(inner, buffers, strict=True):
+            one.pValue = cast(buffer, c_void_p)
+        outer.ulValueLen = size
+        self.call("C_GetAttributeValue", handle, byref(outer), 1)
+        return {
+            one.type: buffer.raw[: one.ulValueLen]
+            for one, buffer in zip(inner, buffers, strict=True)
+        }
+
     def create(self, template: Template) -> int:
         """C_CreateObject; gives the handle."""
-        handle = c_ulong()
-        self.call("C_CreateObject", *_template(template), byref(handle))
-        return handle.value
+        return self._ulong("C_CreateObject", *template_of(template))
 
     def copy(self, handle: int, template: Template) -> int:
         """C_CopyObject; gives the copy's handle."""
-        copied = c_ulong()
-        self.call("C_CopyObject", handle, *_template(template), byref(copied))
-        return copied.value
+        return self._ulong("C_CopyObject", handle, *template_of(template))
 
     def set_attributes(self, handle: int, template: Template) -> None:
-        self.call("C_SetAttributeValue", handle, *_template(template))
+        self.call("C_SetAttributeValue", handle, *template_of(template))
 
     def destroy(self, handle: int) -> None:
         self.call("C_DestroyObject", handle)
@@ -311,21 +325,69 @@ class Session:
         first, second = c_ulong(), c_ulong()
         self.call(
             "C_GenerateKeyPair",
-            byref(_mechanism(mechanism)),
-            *_template(public),
-            *_template(private),
+            mechanism_of(mechanism),
+            *template_of(public),
+            *template_of(private),
             byref(first),
             byref(second),
         )
         return first.value, second.value
 
+    def _ulong(self, name: str, *args: object) -> int:
+        """Call a function that ends in the place of a CK_ULONG, most often a new handle."""
+        value = c_ulong()
+        self.call(name, *args, byref(value))
+        return value.value
+
+    def generate_key(self, mechanism: Mechanism, template: Template) -> int:
+        return self._ulong("C_GenerateKey", mechanism_of(mechanism), *template_of(template))
+
     def derive(self, mechanism: Mechanism, key: int, template: Template) -> int:
-        """C_DeriveKey; gives the new key's handle."""
-        handle = c_ulong()
-        self.call(
-            "C_DeriveKey", byref(_mechanism(mechanism)), key, *_template(template), byref(handle)
+        return self._ulong("C_DeriveKey", mechanism_of(mechanism), key, *template_of(template))
+
+    def wrap(self, mechanism: Mechanism, wrapping: int, key: int) -> bytes:
+        return self.output("C_WrapKey", mechanism_of(mechanism), wrapping, key)
+
+    def unwrap(
+        self, mechanism: Mechanism, unwrapping: int, wrapped: bytes, template: Template
+    ) -> int:
+        data = (wrapped, len(wrapped))
+        return self._ulong(
+            "C_UnwrapKey", mechanism_of(mechanism), unwrapping, *data, *template_of(template)
         )
-        return handle.value
+
+    def wrap_authenticated(
+        self, mechanism: Mechanism, wrapping: int, key: int, aad: bytes = b""
+    ) -> bytes:
+        """C_WrapKeyAuthenticated; nonce and tag come back in the mechanism's parameter."""
+        made = mechanism_of(mechanism)
+        return self.output("C_WrapKeyAuthenticated", made, wrapping, key, aad, len(aad))
+
+    def unwrap_authenticated(
+        self,
+        mechanism: Mechanism,
+        unwrapping: int,
+        wrapped: bytes,
+        template: Template,
+        aad: bytes = b"",
+    ) -> int:
+        data = (wrapped, len(wrapped), *template_of(template), aad, len(aad))
+        return self._ulong("C_UnwrapKeyAuthenticated", mechanism_of(mechanism), unwrapping, *data)
+
+    def encapsulate(self, mechanism: Mechanism, key: int, template: Template) -> tuple[bytes, int]:
+        """Ciphertext and handle of the new key."""
+        made, size, handle = mechanism_of(mechanism), c_ulong(), c_ulong()
+        args = (made, key, *template_of(template))
+        self.call("C_EncapsulateKey", *args, None, byref(size), None)
+        buffer = ctypes.create_string_buffer(size.value)
+        self.call("C_EncapsulateKey", *args, buffer, byref(size), byref(handle))
+        return buffer.raw[: size.value], handle.value
+
+    def decapsulate(
+        self, mechanism: Mechanism, key: int, ciphertext: bytes, template: Template
+    ) -> int:
+        args = (key, *template_of(template), ciphertext, len(ciphertext))
+        return self._ulong("C_DecapsulateKey", mechanism_of(mechanism), *args)
 
     def output(self, name: str, *args: object) -> bytes:
         """Call a function that ends in an output buffer: ask for the length, then for the data."""
@@ -337,35 +399,34 @@ class Session:
 
     def sign(self, mechanism: Mechanism, key: int, data: bytes, pin: bytes | None = None) -> bytes:
         """C_SignInit, C_Sign; between them a login with the PIN, for CKA_ALWAYS_AUTHENTICATE."""
-        self.call("C_SignInit", byref(_mechanism(mechanism)), key)
+        self.call("C_SignInit", mechanism_of(mechanism), key)
         if pin is not None:
             self.login(CKU_CONTEXT_SPECIFIC, pin)
         return self.output("C_Sign", data, len(data))
 
     def sign_parts(self, mechanism: Mechanism, key: int, parts: Sequence[bytes]) -> bytes:
         """C_SignInit, C_SignUpdate for every part, C_SignFinal."""
-        self.call("C_SignInit", byref(_mechanism(mechanism)), key)
+        self.call("C_SignInit", mechanism_of(mechanism), key)
         for part in parts:
             self.call("C_SignUpdate", part, len(part))
         return self.output("C_SignFinal")
 
     def verify(self, mechanism: Mechanism, key: int, data: bytes, signature: bytes) -> bool:
         """Whether the signature is the key's; raises CryptokiError for any other failure."""
-        self.call("C_VerifyInit", byref(_mechanism(mechanism)), key)
-        wrong = (CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE)
-        rv = self.call("C_Verify", data, len(data), signature, len(signature), allowed=wrong)
+        self.call("C_VerifyInit", mechanism_of(mechanism), key)
+        rv = self.call("C_Verify", data, len(data), signature, len(signature), allowed=_WRONG)
         return rv == CKR_OK
 
     def decrypt(self, mechanism: Mechanism, key: int, data: bytes) -> bytes:
-        self.call("C_DecryptInit", byref(_mechanism(mechanism)), key)
+        self.call("C_DecryptInit", mechanism_of(mechanism), key)
         return self.output("C_Decrypt", data, len(data))
 
     def encrypt(self, mechanism: Mechanism, key: int, data: bytes) -> bytes:
-        self.call("C_EncryptInit", byref(_mechanism(mechanism)), key)
+        self.call("C_EncryptInit", mechanism_of(mechanism), key)
         return self.output("C_Encrypt", data, len(data))
 
     def digest(self, mechanism: Mechanism, data: bytes) -> bytes:
-        self.call("C_DigestInit", byref(_mechanism(mechanism)))
+        self.call("C_DigestInit", mechanism_of(mechanism))
         return self.output("C_Digest", data, len(data))
 
     def random(self, size: int) -> bytes:
@@ -373,3 +434,62 @@ class Session:
         buffer = ctypes.create_string_buffer(size)
         self.call("C_GenerateRandom", buffer, size)
         return buffer.raw
+
+    def crypt_parts(
+        self, name: str, mechanism: Mechanism, key: int, parts: Sequence[bytes]
+    ) -> bytes:
+        """C_EncryptInit, C_EncryptUpdate for every part, C_EncryptFinal; or those of "Decrypt"."""
+        self.call(f"C_{name}Init", mechanism_of(mechanism), key)
+        done = [self.output(f"C_{name}Update", part, len(part)) for part in parts]
+        return b"".join((*done, self.output(f"C_{name}Final")))
+
+    def digest_parts(self, mechanism: Mechanism, parts: Sequence[bytes]) -> bytes:
+        self.call("C_DigestInit", mechanism_of(mechanism))
+        for part in parts:
+            self.call("C_DigestUpdate", part, len(part))
+        return self.output("C_DigestFinal")
+
+    def login_user(self, user_type: int, pin: bytes, name: bytes) -> None:
+        self.call("C_LoginUser", user_type, pin, len(pin), name, len(name))
+
+    def cancel(self, flags: int) -> None:
+        """C_SessionCancel of the operations that CKF_ flags name."""
+        self.call("C_SessionCancel", flags)
+
+    def validation_flags(self, kind: int) -> int:
+        return self._ulong("C_GetSessionValidationFlags", kind)
+
+    def encrypt_message(self, message: GcmMessage, aad: bytes, data: bytes) -> bytes:
+        """C_EncryptMessage between C_MessageEncryptInit and C_MessageEncryptFinal."""
+        return self.output("C_EncryptMessage", *message.argument, aad, len(aad), data, len(data))
+
+    def decrypt_message(self, message: GcmMessage, aad: bytes, data: bytes) -> bytes:
+        return self.output("C_DecryptMessage", *message.argument, aad, len(aad), data, len(data))
+
+    def message_parts(
+        self, name: str, message: GcmMessage, aad: bytes, parts: Sequence[bytes]
+    ) -> bytes:
+        """C_EncryptMessageBegin and a C_EncryptMessageNext a part; or those of "Decrypt"."""
+        self.call(f"C_{name}MessageBegin", *message.argument, aad, len(aad))
+        done = b""
+        for number, part in enumerate(parts, 1):
+            flags = CKF_END_OF_MESSAGE if number == len(parts) else 0
+            room, size = ctypes.create_string_buffer(len(part) + 16), c_ulong(len(part) + 16)
+            args = (part, len(part), room, byref(size), flags)
+            self.call(f"C_{name}MessageNext", *message.argument, *args)
+            done += room.raw[: size.value]
+        return done
+
+    def sign_message(self, data: bytes) -> bytes:
+        """C_SignMessage without a parameter, after C_MessageSignInit."""
+        return self.output("C_SignMessage", None, 0, data, len(data))
+
+    def verify_signature(
+        self, mechanism: Mechanism, key: int, parts: Sequence[bytes], signature: bytes
+    ) -> bool:
+        """C_VerifySignatureInit with the signature, then the data in parts."""
+        known = (signature, len(signature))
+        self.call("C_VerifySignatureInit", mechanism_of(mechanism), key, *known)
+        for part in parts:
+            self.call("C_VerifySignatureUpdate", part, len(part))
+        return self.call("C_VerifySignatureFinal", allowed=_WRONG) == CKR_OK

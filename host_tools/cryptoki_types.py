@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
-from ctypes import c_ubyte, c_ulong, c_void_p
+from ctypes import c_char_p, c_ubyte, c_ulong, c_void_p
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,14 +37,16 @@ class CkInitializeArgs(ctypes.Structure):
     )
 
 
-class _Version(ctypes.Structure):
+class CkVersion(ctypes.Structure):
+    """CK_VERSION."""
+
     _fields_ = (("major", c_ubyte), ("minor", c_ubyte))
 
 
 def _field_type(field: Field) -> Any:
     if field.kind is Kind.TEXT:
         return c_ubyte * field.size
-    return _Version if field.kind is Kind.VERSION else c_ulong
+    return CkVersion if field.kind is Kind.VERSION else c_ulong
 
 
 CK_STRUCTS: Final[dict[str, type[ctypes.Structure]]] = {
@@ -58,13 +60,22 @@ _ARGUMENT_TYPES: Final[dict[Kind, tuple[Any, ...]]] = {
     Kind.ULONG: (c_ulong,),
     Kind.BOOL: (c_ubyte,),
     Kind.BYTES: (c_void_p, c_ulong),
+    Kind.OPTIONAL: (c_void_p, c_ulong),
     Kind.LABEL: (c_void_p,),
     Kind.MECHANISM: (c_void_p,),
+    Kind.INIT: (c_void_p,),
+    Kind.MESSAGE: (c_void_p, c_ulong),
+    Kind.MESSAGE_IN: (c_void_p, c_ulong),
+    Kind.MESSAGE_INIT: (c_void_p,),
+    Kind.WRAPPING: (c_void_p,),
+    Kind.UNWRAPPING: (c_void_p,),
     Kind.TEMPLATE: (c_void_p, c_ulong),
     Kind.ATTRIBUTES: (c_void_p, c_ulong),
     Kind.ULONG_OUT: (c_void_p,),
     Kind.SESSION_OUT: (c_void_p,),
+    Kind.MADE: (c_void_p,),
     Kind.BUFFER: (c_void_p, c_void_p),
+    Kind.LAST: (c_void_p, c_void_p),
     Kind.LIST: (c_void_p, c_void_p),
     Kind.FIND: (c_void_p, c_ulong, c_void_p),
     Kind.FILLED: (c_void_p, c_ulong),
@@ -142,6 +153,38 @@ class MechanismInfo:
     min_key_size: int
     max_key_size: int
     flags: int
+
+
+class CkInterface(ctypes.Structure):
+    """CK_INTERFACE."""
+
+    _fields_ = (("pInterfaceName", c_char_p), ("pFunctionList", c_void_p), ("flags", c_ulong))
+
+
+class GcmParameter(ctypes.Structure):
+    """CK_GCM_PARAMS."""
+
+    _fields_ = (
+        ("pIv", c_void_p),
+        ("ulIvLen", c_ulong),
+        ("ulIvBits", c_ulong),
+        ("pAAD", c_void_p),
+        ("ulAADLen", c_ulong),
+        ("ulTagBits", c_ulong),
+    )
+
+
+class GcmMessageParameter(ctypes.Structure):
+    """CK_GCM_MESSAGE_PARAMS."""
+
+    _fields_ = (
+        ("pIv", c_void_p),
+        ("ulIvLen", c_ulong),
+        ("ulIvFixedBits", c_ulong),
+        ("ivGenerator", c_ulong),
+        ("pTag", c_void_p),
+        ("ulTagBits", c_ulong),
+    )
 
 
 class OaepParameter(ctypes.Structure):

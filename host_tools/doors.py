@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from apdu.transport import TransportError
 from host_tools.control import ControlError, ErrorCode, Json, LineBuffer, encode
 from host_tools.home import Home
-from host_tools.inspection import TokenFacts
+from host_tools.inspection import PIN_NAMES, TokenFacts
 from host_tools.provisioning import LABEL_BYTES, initialise
 from host_tools.tokens import SERIAL_BYTES, Door, Rack, TokenReader, TokenState, look
 from host_tools.tracing import Watch
@@ -17,9 +17,12 @@ from pkcs11_module.facade import Module
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from token_fw._pins import POLICIES
 from token_fw.card import Profile
+from token_fw.pin_pad import PinPad
 from token_fw.storage.base import StorageError, WrongKey
 
 _MAX_TRIES = 15
+_MAX_PIN = 64
+_TICK = 0.25
 
 
 class Doors:
@@ -56,11 +59,15 @@ class ControlPeer:
     def receive(self, data: bytes) -> Iterator[bytes]:
         """The answers to the requests that ``data`` completes; after ``trace``, lines for ever.
 
+        ``pin.await`` is answered once a PIN is asked for.
+
         An empty answer has nothing to send: it lets the caller see whether the client has left.
         """
         for request in self._lines.receive(data):
             if request.get("do") == "trace":
                 yield from self._trace(request)
+            elif request.get("do") == "pin.await":
+                yield from self._await_question(request)
             else:
                 yield encode(self._answer(request))
             if request.get("do") == "stop":
@@ -102,6 +109,11 @@ class ControlPeer:
                 yield b"" if line is None else encode({"line": line})
         finally:
             tracer.end(watch)
+
+    def _await_question(self, request: Json) -> Iterator[bytes]:
+        while (answer := self._answer(request)).get("result") == {}:
+            yield b""
+        yield encode(answer)
 
     def interface(self, reader: TokenReader) -> Door:
         """This connection's interface to a token; a new one after each insertion."""
@@ -214,6 +226,7 @@ def _details(reader: TokenReader) -> Json:
         **_summary(reader),
         "label": facts.label,
         "initialised": facts.initialised,
+        "protected_path": facts.protected_path,
         "keys": facts.keys,
         "pins": [asdict(pin) for pin in facts.pins],
     }
@@ -236,6 +249,7 @@ def _profile(request: Request, serial: bytes) -> Profile:
         pin_policy=policy,
         user_tries=request.number("user_tries", 3, 1, _MAX_TRIES),
         so_tries=request.number("so_tries", 10, 1, _MAX_TRIES),
+        protected_path=request.flag("protected_path"),
     )
 
 
@@ -333,6 +347,52 @@ def _apdu(peer: ControlPeer, doors: Doors, request: Request) -> Json:
     return {"responses": [door.transceive(command).hex() for command in raw]}
 
 
+def _pad(doors: Doors, request: Request) -> PinPad:
+    """What PINs are entered on. Raises ControlError where there is no such thing."""
+    reader = _find(doors, request)
+    facts, pad = look(reader), reader.pad
+    if pad is None or not facts.protected_path:
+        raise ControlError(
+            ErrorCode.TOKEN_STATE,
+            "No PIN can be entered on that token.",
+            "Make one that takes them: klyuch token create LABEL --protected-path",
+        )
+    return pad
+
+
+def _await_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    """Which PIN is asked for; nothing where none is for a moment."""
+    shown = _pad(doors, request).shown(_TICK)
+    return {} if shown is None else {"pin": PIN_NAMES[shown]}
+
+
+def _ask_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    """Which PIN is asked for."""
+    return _answered(request, _pad(doors, request).shown())
+
+
+def _enter_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    value = request.text("pin").encode()
+    if not 1 <= len(value) <= _MAX_PIN:
+        raise ControlError(ErrorCode.PIN_UNACCEPTABLE, f"A PIN has 1 to {_MAX_PIN} bytes.")
+    return _answered(request, _pad(doors, request).enter(value))
+
+
+def _cancel_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    return _answered(request, _pad(doors, request).cancel())
+
+
+def _answered(request: Request, reference: int | None) -> Json:
+    if reference is None:
+        name = request.text("token")
+        raise ControlError(
+            ErrorCode.TOKEN_STATE,
+            f"Nobody waits for a PIN to be entered on {name}.",
+            f"Begin the login first, or wait for one: klyuch pin enter {name} --wait",
+        )
+    return {"pin": PIN_NAMES[reference]}
+
+
 _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
     "hello": _hello,
     "status": _status,
@@ -347,4 +407,8 @@ _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
     "token.reset": _reset,
     "token.delete": _delete,
     "token.unlock": _unlock,
+    "pin.await": _await_pin,
+    "pin.ask": _ask_pin,
+    "pin.enter": _enter_pin,
+    "pin.cancel": _cancel_pin,
 }

@@ -8,12 +8,13 @@ from apdu.model import APPLICATIONS, StatusWordError
 from apdu.transport import CardClient, Transport, TransportError
 from pkcs11_module.cards.pkcs15 import decode_label
 
-_PIN_NAMES = {1: "user", 2: "so"}
+PIN_NAMES = {1: "user", 2: "so"}
 _TOKEN_INFO = bytes.fromhex("50155032")
 _CARD_INFORMATION, _KEY_LIST = 0x04, 0x03
 _PIN, _KEY = 0xA1, 0xE1
 _OPERATIONAL = b"\x05"
 _INITIALISED = 0x01
+_PROTECTED_PATH = 0x88
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,16 @@ class PinFacts:
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """A token's own account of itself; ``label`` is empty while it is blank."""
+    """A token's own account of itself; ``label`` is empty while it is blank.
+
+    ``protected_path``: PINs can be entered on the token itself.
+    """
 
     serial: str
     label: str
     initialised: bool
     keys: int
+    protected_path: bool
     pins: tuple[PinFacts, ...]
 
     def pin(self, name: str) -> PinFacts:
@@ -57,6 +62,7 @@ def inspect(transport: Transport) -> TokenFacts:
             label=_label(card) if initialised else "",
             initialised=initialised,
             keys=len(keys),
+            protected_path=_PROTECTED_PATH in values,
             pins=tuple(_pin(item.value) for item in information if item.tag == _PIN),
         )
     except (StatusWordError, tlv.TlvError, LookupError, UnicodeError) as error:
@@ -79,7 +85,7 @@ def _label(card: CardClient) -> str:
 def _pin(value: bytes) -> PinFacts:
     fields = {item.tag: item.value for item in tlv.parse(value)}
     return PinFacts(
-        name=_PIN_NAMES[fields[0x80][0]],
+        name=PIN_NAMES[fields[0x80][0]],
         initialised=bool(fields[0x83][0] & _INITIALISED),
         tries_left=fields[0x81][0],
         tries=fields[0x82][0],

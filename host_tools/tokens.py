@@ -1,15 +1,19 @@
 """The tokens of a home as readers with cards in them: what every door of the daemon opens onto.
 
-A token is opened when it is first talked to and stays open. One that cannot be opened leaves its
-slot empty and the others alone; :attr:`TokenReader.fault` says why.
+A token is opened when it is first talked to. The files of a few that were used last are open, those
+of the others are at rest: of a thousand tokens that an application lists, most cost little memory
+and no file. One that cannot be opened leaves its slot empty and the others alone;
+:attr:`TokenReader.fault` says why.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from apdu.transport import CardRemoved, TransportError
@@ -18,8 +22,11 @@ from host_tools.home import Home
 from host_tools.inspection import TokenFacts, inspect
 from host_tools.registry import Record, Registry
 from host_tools.tracing import Tracer
+from host_tools.wakeful import MOST_AWAKE, Wakeful
+from pkcs11_module.facade import SlotEvents
 from token_fw.card import Card, Interface, Profile, personalise
 from token_fw.env import Env
+from token_fw.pin_pad import PinPad
 from token_fw.storage import keyfile
 from token_fw.storage.base import StorageCorrupt, StorageError, WrongKey
 from token_fw.storage.sqlite import SqliteStore
@@ -40,14 +47,17 @@ class TokenState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _OpenCard:
-    """A card with the store under it."""
+    """A card with the store under it, and what its user enters PINs on."""
 
     store: SqliteStore
     card: Card
+    pad: PinPad
+    wakeful: Wakeful
 
     def close(self) -> None:
         """Every interface ends; a command that runs is finished first."""
         self.card.close()
+        self.wakeful.discard(self.card)
         self.store.close()
 
 
@@ -60,6 +70,7 @@ class Door:
     def __init__(self, interface: Interface, tracer: Tracer, serial: str) -> None:
         self._interface = interface
         self._tracer = tracer
+        self._serial = serial
         self._watched = tracer.around(interface, serial)
 
     def transceive(self, command: bytes) -> bytes:
@@ -67,16 +78,35 @@ class Door:
             return self._watched.transceive(command)
         return self._interface.transceive(command)
 
+    def changes(self) -> int:
+        return self._interface.changes()
+
+    def branch(self) -> "Door":
+        """Another way to the card, with the login of this one."""
+        return Door(self._interface.branch(), self._tracer, self._serial)
+
     def close(self) -> None:
         self._interface.close()
 
 
 class TokenReader:
-    """The slot of one token, as the PKCS#11 side and the control door see it. Thread-safe."""
+    """The slot of one token, as the PKCS#11 side and the control door see it. Thread-safe.
 
-    def __init__(self, home: Home, record: Record, tracer: Tracer) -> None:
+    `moved` is called after each insertion and removal.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        record: Record,
+        tracer: Tracer,
+        wakeful: Wakeful,
+        moved: Callable[[int], None],
+    ) -> None:
         self._home = home
         self._tracer = tracer
+        self._wakeful = wakeful
+        self._moved = moved
         self._lock = threading.RLock()
         self._opened: _OpenCard | None = None
         self._storage_key: bytes | None = None
@@ -101,7 +131,8 @@ class TokenReader:
     @property
     def present(self) -> bool:
         """Whether there is a token to talk to: inserted, unlocked and not known to be damaged."""
-        return self.state is TokenState.INSERTED
+        # Asked several times in every call: an open card answers without the lock.
+        return self._opened is not None or self.state is TokenState.INSERTED
 
     @property
     def state(self) -> TokenState:
@@ -132,6 +163,22 @@ class TokenReader:
                 raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
             return Door(self._open().card.connect(), self._tracer, self.serial)
 
+    @property
+    def pad(self) -> PinPad | None:
+        """What PINs are entered on: that of the open token; None where nobody can be waiting."""
+        opened = self._opened
+        return opened.pad if opened is not None else None
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """What happens under the lock may bring a token, or take one away, which is then told."""
+        with self._lock:
+            before = self.present and self.generation
+            yield
+            moved = before != (self.present and self.generation)
+        if moved:
+            self._moved(self.slot_id)
+
     def storage_key(self) -> bytes | None:
         """The storage key where it is there and open."""
         with self._lock:
@@ -140,13 +187,13 @@ class TokenReader:
     def unlock(self, passphrase: bytes) -> None:
         """Open the storage key with its passphrase. Raises WrongKey."""
         key = keyfile.load(self._home.key(self.serial), passphrase)
-        with self._lock:
+        with self._moving():
             self._storage_key = key
             self.generation += 1
 
     def insert(self, record: Record) -> None:
         """Take the token in; a damaged one is tried again."""
-        with self._lock:
+        with self._moving():
             self.fault = ""
             if not self.record.inserted:
                 self.generation += 1
@@ -154,7 +201,7 @@ class TokenReader:
 
     def eject(self, record: Record) -> None:
         """Take the token out; a command that runs is finished first, later ones find no card."""
-        with self._lock:
+        with self._moving():
             self.record = record
             self.close()
 
@@ -178,7 +225,7 @@ class TokenReader:
             assert self._storage_key is not None
             path = self._home.store(self.serial)
             try:
-                self._opened = _open_card(path, self._storage_key)
+                self._opened = _open_card(path, self._storage_key, self._wakeful)
             except StorageError as error:
                 # Want of disk space passes; damage stays until the token is put in anew.
                 lasting = isinstance(error, StorageCorrupt | WrongKey) or not path.exists()
@@ -191,15 +238,20 @@ class TokenReader:
         _log.error("token %s: %s: %s", self.serial, type(error).__name__, error)
         if lasting:
             self.fault = str(error)
+            self._moved(self.slot_id)
 
 
-def _open_card(path: Path, storage_key: bytes) -> _OpenCard:
+def _open_card(path: Path, storage_key: bytes, wakeful: Wakeful) -> _OpenCard:
     store = SqliteStore(path, storage_key, create=False)
     try:
-        return _OpenCard(store, Card(Env(store)))
+        pad = PinPad()
+        card = Card(Env(store, path=pad))
     except BaseException:
         store.close()
         raise
+    store.on_wake = partial(wakeful.add, card)
+    wakeful.add(card)
+    return _OpenCard(store, card, pad, wakeful)
 
 
 def _storage_key(path: Path) -> bytes | None:
@@ -250,11 +302,16 @@ class Rack:
         self._home = home
         self._lock = threading.RLock()
         self.tracer = Tracer()
+        self.events = SlotEvents()
+        self._wakeful = Wakeful(MOST_AWAKE)
         self._registry = Registry(home)
         self._readers = tuple(
-            TokenReader(home, record, self.tracer)
+            self._reader(record)
             for record in sorted(self._registry.records.values(), key=lambda one: one.slot)
         )
+
+    def _reader(self, record: Record) -> TokenReader:
+        return TokenReader(self._home, record, self.tracer, self._wakeful, self.events.tell)
 
     def readers(self) -> Sequence[TokenReader]:
         """Every slot, in the order of the numbers; a deleted token's stays, empty, till the end."""
@@ -291,18 +348,24 @@ class Rack:
         self._manufacture(profile, self._home.store(serial), passphrase)
         with self._lock:
             record = Record(serial, self._registry.allot_slot())
-            reader = TokenReader(self._home, record, self.tracer)
+            reader = self._reader(record)
             if passphrase is not None:
                 reader.unlock(passphrase)
             self._readers = (*self._readers, reader)
         return reader
 
     def keep(self, reader: TokenReader, label: str) -> None:
-        """Write a created token, or a token's new label, into the registry."""
+        """Write a created token, or a token's new label, into the registry.
+
+        A created one comes into its slot by that.
+        """
         with self._lock:
+            created = reader.serial not in self._registry.records
             stamp = 0 if reader.is_open else _stamp(self._home.store(reader.serial))
             reader.record = replace(reader.record, label=label, stamp=max(stamp, 0))
             self._registry.put(reader.record)
+        if created:
+            self.events.tell(reader.slot_id)
 
     def insert(self, reader: TokenReader) -> None:
         with self._lock:

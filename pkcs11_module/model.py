@@ -13,13 +13,22 @@ class Kind(StrEnum):
     ULONG = "ulong"
     BOOL = "bool"
     BYTES = "bytes"
+    OPTIONAL = "optional"
     LABEL = "label"
     MECHANISM = "mechanism"
+    INIT = "init"
+    MESSAGE = "message"
+    MESSAGE_IN = "message_in"
+    MESSAGE_INIT = "message_init"
+    WRAPPING = "wrapping"
+    UNWRAPPING = "unwrapping"
     TEMPLATE = "template"
     ATTRIBUTES = "attributes"
     ULONG_OUT = "ulong_out"
     SESSION_OUT = "session_out"
+    MADE = "made"
     BUFFER = "buffer"
+    LAST = "last"
     LIST = "list"
     FIND = "find"
     FILLED = "filled"
@@ -28,6 +37,8 @@ class Kind(StrEnum):
     NULL = "null"
     TEXT = "text"
     VERSION = "version"
+    ARRAY = "array"
+    BITS = "bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an output structure; `size` is the length in bytes of a TEXT field, else 0."""
+    """One field of a structure; `size` is the length in bytes of TEXT and ARRAY, else 0.
+
+    For BITS it is how many bytes there may be at most.
+    """
 
     kind: Kind
     name: str
@@ -53,11 +67,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A mechanism parameter that is a structure: its class in `types` and its fields' kinds."""
+    """A mechanism parameter that is a structure: its class in `types` and its fields."""
 
     struct: str
     python: str
-    fields: tuple[tuple[Kind, str], ...]
+    fields: tuple[Field, ...]
     mechanisms: frozenset[int]
 
 
@@ -65,6 +79,7 @@ class Parameter:
 class FunctionSpec:
     """One function of CK_FUNCTION_LIST; `number` is its place there and its name on the wire.
 
+    `since` is the version of the standard that brought it, e.g. (2, 40).
     `local` functions never reach the server, except C_Finalize, which ends the application.
     """
 
@@ -72,6 +87,7 @@ class FunctionSpec:
     name: str
     arguments: tuple[Argument, ...]
     clause: str
+    since: tuple[int, int] = (2, 40)
     local: str = ""
     retry: bool = False
     blocking: bool = False

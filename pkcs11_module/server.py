@@ -21,9 +21,8 @@ from pkcs11_module._constants import (
     CKR_GENERAL_ERROR,
     CKR_OK,
 )
-from pkcs11_module.model import FunctionSpec
 from pkcs11_module.types import Application, BufferTooSmall, Pkcs11Error
-from pkcs11_module.wire import ProtocolError
+from pkcs11_module.wire import Plan, ProtocolError
 
 __all__ = ["ApplicationRegistry", "ProtocolError", "RpcConnection"]
 
@@ -53,8 +52,8 @@ class ApplicationRegistry:
 
     def get(self, ident: bytes) -> Application | None:
         """The application of that id, None where it has ended."""
-        with self._lock:
-            return self._applications.get(ident)
+        # Asked for with every call; a single look-up needs no lock.
+        return self._applications.get(ident)
 
     def end(self, ident: bytes) -> None:
         """Close the application of that id; nothing happens where it has ended before."""
@@ -79,7 +78,11 @@ class RpcConnection:
         Blocks as long as the calls do. Raises ProtocolError where the bytes are not the
         protocol; the connection must then be closed, and answers of earlier calls are void.
         """
-        self._pending += data
+        pending = self._pending
+        # Most often a peer sends one whole frame and waits: nothing needs to be gathered then.
+        if not pending and self._ident is not None and _is_whole(data):
+            return [wire.frame(self._answer(data[4:]))]
+        pending += data
         answers: list[bytes] = []
         while (body := self._next_body()) is not None:
             answers.append(wire.frame(self._answer(body)))
@@ -108,16 +111,20 @@ class RpcConnection:
     def _answer(self, body: bytes) -> bytes:
         if self._ident is None:
             return self._greet(body)
-        spec, args = wire.read_call(body)
-        if spec.name == "C_Finalize":
-            self._applications.end(self._ident)
-            return wire.write_error(CKR_OK)
-        if spec.local:
-            return wire.write_error(CKR_FUNCTION_NOT_SUPPORTED)
+        plan, args = wire.read_call(body)
+        if plan.spec.local:
+            return self._answer_local(plan.spec.name)
         application = self._applications.get(self._ident)
         if application is None:
             return wire.write_error(CKR_CRYPTOKI_NOT_INITIALIZED)
-        return _run(application, spec, args)
+        return _run(application, plan, args)
+
+    def _answer_local(self, name: str) -> bytes:
+        """What the library answers itself is not served, except that an application ends here."""
+        if name != "C_Finalize" or self._ident is None:
+            return wire.write_error(CKR_FUNCTION_NOT_SUPPORTED)
+        self._applications.end(self._ident)
+        return wire.write_error(CKR_OK)
 
     def _greet(self, body: bytes) -> bytes:
         version, ident = wire.read_hello(body)
@@ -139,9 +146,16 @@ class RpcConnection:
         return wire.write_hello_answer(CKR_OK, self._ident)
 
 
-def _run(application: Application, spec: FunctionSpec, args: list[object]) -> bytes:
+def _is_whole(data: bytes) -> bool:
+    """Whether the bytes are exactly one frame that is not too long."""
+    size = len(data) - 4
+    return 0 <= size <= wire.FRAME_MAX and int.from_bytes(data[:4], "little") == size
+
+
+def _run(application: Application, plan: Plan, args: list[object]) -> bytes:
+    name = plan.spec.name
     try:
-        body = wire.write_answer(spec, args, application.call(spec.name, *args))
+        body = wire.write_answer(plan, args, application.call(name, *args))
         if len(body) > wire.FRAME_MAX:
             raise ValueError("the answer is longer than a frame")
     except BufferTooSmall as error:
@@ -149,7 +163,7 @@ def _run(application: Application, spec: FunctionSpec, args: list[object]) -> by
     except Pkcs11Error as error:
         return wire.write_error(error.rv)
     except Exception as error:  # noqa: BLE001  a defect must not end the daemon
-        _log_defect(spec.name, error)
+        _log_defect(name, error)
         return wire.write_error(CKR_GENERAL_ERROR)
     return body
 

@@ -55,29 +55,57 @@ class Length:
 class Attribute:
     """One CK_ATTRIBUTE of a template; `value` is None where the caller passed no pointer.
 
-    Values that are CK_ULONG keep the caller's native form: eight bytes, `sys.byteorder`.
+    Values that are CK_ULONG keep the caller's native form: eight bytes, `sys.byteorder`. Where the
+    value is itself a template (CKA_WRAP_TEMPLATE and its kin), it is in `nested`, and `value` None.
     """
 
     type: int
     value: bytes | None = field(repr=False)
+    nested: tuple[Attribute, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeRequest:
-    """One attribute asked for; `capacity` is None for a size query (NULL pointer)."""
+    """One attribute asked for; `capacity` is None for a size query (NULL pointer).
+
+    An attribute whose value is a template has room for `capacity` attributes, which `nested`
+    describes in the order of the array.
+    """
 
     type: int
     capacity: int | None
+    nested: tuple[AttributeRequest, ...] | None = None
 
-    def fill(self, value: bytes) -> bytes | Length | Unavailable:
+    def fill(self, value: bytes | tuple[Attribute, ...]) -> AttributeAnswer:
         """What to answer for an attribute that has this value (PKCS#11 2.40 C_GetAttributeValue).
 
-        A size query gives its length, a sufficient capacity the value itself, and a short one
-        UNAVAILABLE; the call then ends with CKR_BUFFER_TOO_SMALL.
+        A size query gives its length (of a template, the number of its attributes), a sufficient
+        capacity the value itself, and a short one UNAVAILABLE; the call then ends with
+        CKR_BUFFER_TOO_SMALL.
         """
         if self.capacity is None:
             return Length(len(value))
-        return value if len(value) <= self.capacity else UNAVAILABLE
+        # The room is an array of attributes exactly where a template is asked for.
+        if len(value) > self.capacity or isinstance(value, tuple) == (self.nested is None):
+            return UNAVAILABLE
+        if not isinstance(value, tuple):
+            return value
+        return NestedAnswer(
+            tuple(
+                (item.type, place.fill((item.value or b"") if item.nested is None else item.nested))
+                for place, item in zip(self.nested or (), value, strict=False)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NestedAnswer:
+    """A template as it fits the caller's array: every attribute's type, and its value or length."""
+
+    items: tuple[tuple[int, AttributeAnswer], ...]
+
+
+AttributeAnswer = bytes | Length | Unavailable | NestedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +177,7 @@ class EddsaParams:
 
 @dataclass(frozen=True, slots=True)
 class GcmParams:
-    """CK_GCM_PARAMS: nonce, its length in bits (told twice), additional data, tag length in bits."""
+    """CK_GCM_PARAMS: nonce, its length in bits, additional data, tag length in bits."""
 
     iv: bytes | None
     iv_bits: int
@@ -190,7 +218,7 @@ class Des3CbcEncryptDataParams:
 
 @dataclass(frozen=True, slots=True)
 class HkdfParams:
-    """CK_HKDF_PARAMS (PKCS#11 3.0): which steps, the CKM_ hash, a CKF_HKDF_SALT_ kind, salt, info."""
+    """CK_HKDF_PARAMS (PKCS#11 3.0): the steps, CKM_ hash, CKF_HKDF_SALT_ kind, salt, info."""
 
     extract: bool
     expand: bool
@@ -258,6 +286,7 @@ MechanismParameter = (
     | HkdfParams
     | Pkcs5Pbkd2Params2
     | SignAdditionalContext
+    | GcmMessageParams
 )
 
 

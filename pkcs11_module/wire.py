@@ -8,13 +8,21 @@ new application). Answer: u32 return value, application id.
 A call is u32 function number and its arguments in the table's order; the answer is u64 return
 value and, where that is CKR_OK, the outputs in the same order.
 
-    bytes        u32 length (0xFFFFFFFF = NULL pointer), the bytes
+    bytes        u32 length (0xFFFFFFFF = NULL pointer), the bytes; optional alike
     ulong        u64;  bool  u8;  label  32 bytes
-    mechanism    u64 type, u8 form: 0 nothing | 1 bytes | 2 the structure's fields in order
-    template     u32 count, and for each attribute u64 type, bytes
-    attributes   u32 count, and for each u64 type, u64 capacity (all ones = NULL pointer)
-                 → u32 count, and for each u8 form: 0 unavailable | 1 u64 length | 2 bytes
+    mechanism    u64 type, u8 form: 0 nothing | 1 bytes | 2 the structure's fields in order |
+                 3 NULL instead of a mechanism (init only, type 0)
+    template     u32 count, and for each attribute u64 type, bytes (a template where the type says
+                 so, with the same mark of a NULL pointer in its count)
+    attributes   u32 count, and for each u64 type, u64 capacity (all ones = NULL pointer), or
+                 attributes again where the type says so
+                 → u32 count, and for each u8 form: 0 unavailable | 1 u64 length | 2 bytes |
+                 3 attributes, each behind its u64 type
+    message      u8 form: 0 nothing | 1 bytes | 2 the structure's fields → what is written back:
+                 bytes for the nonce, bytes for the tag
     buffer       u64 capacity → u8 form: 1 u64 length | 2 bytes
+    last         u8: 0 = not asked for → 0; 1, buffer → as buffer
+    made         → u64
     list         u64 capacity → u8 form: 1 u64 count | 2 u32 count, u64 items
     find         u64 most → u32 count, u64 items;  filled  u64 length → bytes
     struct       its fields: text padded with blanks, version two bytes, ulong u64
@@ -28,6 +36,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from pkcs11_module import types
@@ -37,81 +46,33 @@ from pkcs11_module._constants import (
     CKR_BUFFER_TOO_SMALL,
     CKR_OK,
 )
-from pkcs11_module._functions import FUNCTIONS, PARAMETERS, STRUCTS
+from pkcs11_module._functions import FUNCTIONS, MESSAGE, NESTED, PARAMETERS
 from pkcs11_module.model import Argument, Field, FunctionSpec, Kind, Parameter
-from pkcs11_module.types import (
-    UNAVAILABLE,
-    Attribute,
-    AttributeRequest,
-    Buffer,
-    Length,
-    Mechanism,
-    MechanismParameter,
-)
+from pkcs11_module.types import Attribute, AttributeRequest, Buffer, Mechanism
+from pkcs11_module.wire_outputs import WRITERS, Write, write_attributes
 
 MAGIC: Final = b"KLY1"
-VERSION: Final = 1
+VERSION: Final = 2
 ID_SIZE: Final = 16
 HELLO_SIZE: Final = len(MAGIC) + 4 + ID_SIZE
 FRAME_MAX: Final = 16 * 1024 * 1024
 LABEL_SIZE: Final = 32
 NULL_LENGTH: Final = 0xFFFF_FFFF
 NULL_CAPACITY: Final = 0xFFFF_FFFF_FFFF_FFFF
+NESTING_MAX: Final = 4
+"""Templates within templates that the library sends at most."""
 ATTRIBUTE_ANSWERS: Final = frozenset(
     {CKR_OK, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL}
 )
 
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
+_TYPE_SIZE: Final = struct.Struct("<QI")
+_TYPE_CAPACITY: Final = struct.Struct("<QQ")
 
 
 class ProtocolError(Exception):
     """The bytes are not this protocol: the connection must be closed."""
-
-
-class Reader:
-    """Takes values off the front of a body; raises ProtocolError where the bytes run out."""
-
-    __slots__ = ("at", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int) -> bytes:
-        start = self.at
-        self.at = start + size
-        if self.at > len(self.data):
-            raise ProtocolError("the frame is shorter than its contents")
-        return self.data[start : self.at]
-
-    def u8(self) -> int:
-        return self.take(1)[0]
-
-    def u32(self) -> int:
-        return int.from_bytes(self.take(4), "little")
-
-    def u64(self) -> int:
-        return int.from_bytes(self.take(8), "little")
-
-    def bytes_or_null(self) -> bytes | None:
-        size = self.u32()
-        return None if size == NULL_LENGTH else self.take(size)
-
-    def capacity(self) -> int | None:
-        value = self.u64()
-        return None if value == NULL_CAPACITY else value
-
-    def count(self, least: int) -> int:
-        """A number of items of at least `least` bytes each, checked before any is read."""
-        number = self.u32()
-        if number * least > len(self.data) - self.at:
-            raise ProtocolError("the frame is shorter than its contents")
-        return number
-
-    def end(self) -> None:
-        if self.at != len(self.data):
-            raise ProtocolError("the frame is longer than its contents")
 
 
 def frame(body: bytes) -> bytes:
@@ -119,209 +80,277 @@ def frame(body: bytes) -> bytes:
     return _U32.pack(len(body)) + body
 
 
-def _read_bool(reader: Reader) -> bool:
-    return reader.u8() != 0
+# A reader takes a body and the place where its value begins; it gives the value and the
+# place behind it. Integers that are cut off raise struct.error, which `read_call` translates.
+
+Read = Callable[[bytes, int], tuple[Any, int]]
 
 
-def _read_template(reader: Reader) -> tuple[Attribute, ...]:
-    count = reader.count(12)
-    return tuple(Attribute(reader.u64(), reader.bytes_or_null()) for _ in range(count))
+def _short() -> ProtocolError:
+    return ProtocolError("the frame is shorter than its contents")
 
 
-def _read_requests(reader: Reader) -> tuple[AttributeRequest, ...]:
-    count = reader.count(16)
-    return tuple(AttributeRequest(reader.u64(), reader.capacity()) for _ in range(count))
+def _read_u64(body: bytes, at: int) -> tuple[int, int]:
+    return _U64.unpack_from(body, at)[0], at + 8
 
 
-def _read_label(reader: Reader) -> bytes:
-    return reader.take(LABEL_SIZE)
+def _read_bool(body: bytes, at: int) -> tuple[bool, int]:
+    value, at = _read_raw(1, body, at)
+    return value != b"\x00", at
 
 
-def _read_buffer(reader: Reader) -> Buffer:
-    return Buffer(reader.capacity())
+def _read_raw(size: int, body: bytes, at: int) -> tuple[bytes, int]:
+    end = at + size
+    if end > len(body):
+        raise _short()
+    return body[at:end], end
 
 
-def _read_mechanism(reader: Reader) -> Mechanism:
-    kind = reader.u64()
-    form = reader.u8()
-    if form == 0:
-        return Mechanism(kind)
-    if form == 1:
-        return Mechanism(kind, reader.bytes_or_null())
-    parameter = _PARAMETERS.get(kind)
-    if form != 2 or parameter is None:
-        raise ProtocolError("this mechanism has no structured parameter")
-    return Mechanism(kind, _read_parameter(reader, parameter))
+def _read_bytes(body: bytes, at: int) -> tuple[bytes | None, int]:
+    size = _U32.unpack_from(body, at)[0]
+    at += 4
+    if size == NULL_LENGTH:
+        return None, at
+    end = at + size
+    if end > len(body):
+        raise _short()
+    return body[at:end], end
 
 
-def _read_parameter(reader: Reader, parameter: Parameter) -> MechanismParameter:
-    maker: Callable[..., MechanismParameter] = getattr(types, parameter.python)
-    return maker(*(_READERS[kind](reader) for kind, _ in parameter.fields))
+def _read_count(least: int, body: bytes, at: int) -> tuple[int, int]:
+    """A number of items of at least `least` bytes each, checked before any is read."""
+    count = _U32.unpack_from(body, at)[0]
+    at += 4
+    if count * least > len(body) - at:
+        raise _short()
+    return count, at
 
 
-_PARAMETERS: Final = {kind: entry for entry in PARAMETERS for kind in entry.mechanisms}
+def _read_template(body: bytes, at: int, depth: int = 0) -> tuple[tuple[Attribute, ...], int]:
+    count, at = _read_count(12, body, at)
+    items = []
+    for _ in range(count):
+        kind, size = _TYPE_SIZE.unpack_from(body, at)
+        if size == NULL_LENGTH:
+            at += 12
+            items.append(Attribute(kind, None))
+        elif kind in NESTED:
+            nested, at = _read_template(body, at + 8, _deeper(depth))
+            items.append(Attribute(kind, None, nested))
+        else:
+            value, at = _read_raw(size, body, at + 12)
+            items.append(Attribute(kind, value))
+    return tuple(items), at
 
-_READERS: Final[dict[Kind, Callable[[Reader], object]]] = {
-    Kind.SESSION: Reader.u64,
-    Kind.ULONG: Reader.u64,
+
+def _read_requests(
+    body: bytes, at: int, depth: int = 0
+) -> tuple[tuple[AttributeRequest, ...], int]:
+    count, at = _read_count(12, body, at)
+    items = []
+    for _ in range(count):
+        kind, size = _TYPE_SIZE.unpack_from(body, at)
+        if kind not in NESTED:
+            items.append(_request(*_TYPE_CAPACITY.unpack_from(body, at)))
+            at += 16
+        elif size == NULL_LENGTH:
+            items.append(AttributeRequest(kind, None))
+            at += 12
+        else:
+            nested, at = _read_requests(body, at + 8, _deeper(depth))
+            items.append(AttributeRequest(kind, len(nested), nested))
+    return tuple(items), at
+
+
+def _deeper(depth: int) -> int:
+    if depth == NESTING_MAX:
+        raise ProtocolError("templates are nested too deep")
+    return depth + 1
+
+
+@lru_cache(maxsize=1024)
+def _request(kind: int, capacity: int) -> AttributeRequest:
+    return AttributeRequest(kind, None if capacity == NULL_CAPACITY else capacity)
+
+
+@lru_cache(maxsize=1024)
+def _buffer(capacity: int) -> Buffer:
+    return Buffer(None if capacity == NULL_CAPACITY else capacity)
+
+
+def _read_buffer(body: bytes, at: int) -> tuple[Buffer, int]:
+    return _buffer(_U64.unpack_from(body, at)[0]), at + 8
+
+
+def _read_last(body: bytes, at: int) -> tuple[Buffer | None, int]:
+    asked, at = _read_bool(body, at)
+    return _read_buffer(body, at) if asked else (None, at)
+
+
+_FORM: Final = struct.Struct("<QB")
+_NOTHING, _BYTES, _FIELDS, _NO_MECHANISM = range(4)
+
+
+def _read_mechanism(
+    structures: dict[int, Parameter], init: bool, body: bytes, at: int
+) -> tuple[Mechanism | None, int]:
+    kind, form = _FORM.unpack_from(body, at)
+    at += 9
+    if form == _NOTHING:
+        return _plain_mechanism(kind), at
+    if form == _NO_MECHANISM and init and kind == 0:
+        return None, at
+    parameter, at = _read_parameter(structures.get(kind), form, body, at)
+    return Mechanism(kind, parameter), at
+
+
+@lru_cache(maxsize=256)
+def _plain_mechanism(kind: int) -> Mechanism:
+    return Mechanism(kind)
+
+
+def _read_message(body: bytes, at: int) -> tuple[Any, int]:
+    form, at = _read_raw(1, body, at)
+    return _read_parameter(MESSAGE, form[0], body, at)
+
+
+def _read_parameter(
+    structure: Parameter | None, form: int, body: bytes, at: int
+) -> tuple[Any, int]:
+    if form == _NOTHING:
+        return None, at
+    if form == _BYTES:
+        return _read_bytes(body, at)
+    if form != _FIELDS or structure is None:
+        raise ProtocolError("this mechanism has no such parameter")
+    values = []
+    for read in _FIELD_READERS[structure.struct]:
+        value, at = read(body, at)
+        values.append(value)
+    return getattr(types, structure.python)(*values), at
+
+
+_STRUCTURES: Final = {kind: entry for entry in PARAMETERS for kind in entry.mechanisms}
+_MESSAGES: Final = _STRUCTURES | dict.fromkeys(MESSAGE.mechanisms, MESSAGE)
+
+_READERS: Final[dict[Kind, Read]] = {
+    Kind.SESSION: _read_u64,
+    Kind.ULONG: _read_u64,
     Kind.BOOL: _read_bool,
-    Kind.BYTES: Reader.bytes_or_null,
-    Kind.LABEL: _read_label,
-    Kind.MECHANISM: _read_mechanism,
+    Kind.BYTES: _read_bytes,
+    Kind.OPTIONAL: _read_bytes,
+    Kind.BITS: _read_bytes,
+    Kind.LABEL: partial(_read_raw, LABEL_SIZE),
+    Kind.MECHANISM: partial(_read_mechanism, _STRUCTURES, False),
+    Kind.INIT: partial(_read_mechanism, _STRUCTURES, True),
+    Kind.MESSAGE: _read_message,
+    Kind.MESSAGE_IN: _read_message,
+    Kind.MESSAGE_INIT: partial(_read_mechanism, _MESSAGES, True),
+    Kind.WRAPPING: partial(_read_mechanism, _MESSAGES, False),
+    Kind.UNWRAPPING: partial(_read_mechanism, _MESSAGES, False),
     Kind.TEMPLATE: _read_template,
     Kind.ATTRIBUTES: _read_requests,
     Kind.BUFFER: _read_buffer,
+    Kind.LAST: _read_last,
     Kind.LIST: _read_buffer,
-    Kind.FIND: Reader.u64,
-    Kind.FILLED: Reader.u64,
+    Kind.FIND: _read_u64,
+    Kind.FILLED: _read_u64,
 }
 
 
-def _write_bytes(value: bytes) -> bytes:
-    return _U32.pack(len(value)) + value
+def _field_reader(field: Field) -> Read:
+    return partial(_read_raw, field.size) if field.kind is Kind.ARRAY else _READERS[field.kind]
 
 
-def _write_items(items: Sequence[int]) -> bytes:
-    return struct.pack(f"<I{len(items)}Q", len(items), *items)
-
-
-def _write_ulong(value: Any, _given: Any, _argument: Argument) -> bytes:
-    return _U64.pack(value)
-
-
-def _write_buffer(value: Any, given: Any, _argument: Argument) -> bytes:
-    if isinstance(value, Length):
-        return b"\x01" + _U64.pack(value.value)
-    if given.capacity is None:
-        return b"\x01" + _U64.pack(len(value))
-    if len(value) > given.capacity:
-        raise ValueError("the output is longer than the caller's buffer")
-    return b"\x02" + (_write_items(value) if isinstance(value, list) else _write_bytes(value))
-
-
-def _write_found(value: Any, given: Any, _argument: Argument) -> bytes:
-    if len(value) > given:
-        raise ValueError("more objects than were asked for")
-    return _write_items(value)
-
-
-def _write_filled(value: Any, given: Any, _argument: Argument) -> bytes:
-    if len(value) != given:
-        raise ValueError("not as many bytes as were asked for")
-    return _write_bytes(value)
-
-
-def _write_struct(value: Any, _given: Any, argument: Argument) -> bytes:
-    fields = STRUCTS[argument.struct]
-    return b"".join(_write_field(field, item) for field, item in zip(fields, value, strict=True))
-
-
-def _write_field(field: Field, value: Any) -> bytes:
-    if field.kind is Kind.TEXT:
-        return pad(value, field.size)
-    return bytes(value) if field.kind is Kind.VERSION else _U64.pack(value)
-
-
-def pad(text: str, size: int) -> bytes:
-    """UTF-8 in exactly `size` bytes, cut between characters or padded with blanks (2.40 3.1)."""
-    whole = text.encode()[:size].decode(errors="ignore").encode()
-    return whole.ljust(size)
-
-
-def _write_attributes(value: Any, given: Any) -> tuple[int, bytes]:
-    """`(rv, values)` of C_GetAttributeValue; a value that does not fit is told as such."""
-    rv, values = value
-    parts = [_U32.pack(len(given))]
-    for request, item in zip(given, values, strict=True):
-        answer = request.fill(item) if isinstance(item, bytes) else item
-        if answer is UNAVAILABLE:
-            parts.append(b"\x00")
-            if rv == CKR_OK:
-                rv = CKR_BUFFER_TOO_SMALL
-        elif isinstance(answer, Length):
-            parts.append(b"\x01" + _U64.pack(answer.value))
-        else:
-            parts.append(b"\x02" + _write_bytes(answer))
-    return rv, b"".join(parts)
-
-
-_WRITERS: Final[dict[Kind, Callable[[Any, Any, Argument], bytes]]] = {
-    Kind.ULONG_OUT: _write_ulong,
-    Kind.SESSION_OUT: _write_ulong,
-    Kind.BUFFER: _write_buffer,
-    Kind.LIST: _write_buffer,
-    Kind.FIND: _write_found,
-    Kind.FILLED: _write_filled,
-    Kind.STRUCT: _write_struct,
+_FIELD_READERS: Final = {
+    entry.struct: tuple(map(_field_reader, entry.fields)) for entry in (*PARAMETERS, MESSAGE)
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """How one function's call is read and its answer written.
 
-    An output stands beside the place of the argument that bounds it, -1 where none does.
+    `head` is the function's number and the integers that its arguments begin with. An output
+    stands beside the place of the argument that bounds it, -1 where none does.
     """
 
     spec: FunctionSpec
-    readers: tuple[Callable[[Reader], object], ...]
-    writers: tuple[tuple[Argument, int, Callable[[Any, Any, Argument], bytes]], ...]
+    head: struct.Struct
+    readers: tuple[Read, ...]
+    writers: tuple[tuple[Argument, int, Write], ...]
     attributes: int
 
 
-def _plan(spec: FunctionSpec) -> _Plan:
+def _plan(spec: FunctionSpec) -> Plan:
     inputs = [argument for argument in spec.arguments if argument.kind in _READERS]
+    readers = [_READERS[argument.kind] for argument in inputs]
+    integers = 0
+    while integers < len(readers) and readers[integers] is _read_u64:
+        integers += 1
     kinds = [argument.kind for argument in inputs]
-    return _Plan(
+    return Plan(
         spec,
-        tuple(_READERS[kind] for kind in kinds),
+        struct.Struct(f"<4x{integers}Q"),
+        tuple(readers[integers:]),
         tuple(
             (
                 argument,
                 inputs.index(argument) if argument in inputs else -1,
-                _WRITERS[argument.kind],
+                WRITERS[argument.kind],
             )
             for argument in spec.arguments
-            if argument.kind in _WRITERS
+            if argument.kind in WRITERS
         ),
         kinds.index(Kind.ATTRIBUTES) if Kind.ATTRIBUTES in kinds else -1,
     )
 
 
-_PLANS: Final = tuple(map(_plan, FUNCTIONS))
+PLANS: Final = tuple(map(_plan, FUNCTIONS))
 
 
-def read_call(body: bytes) -> tuple[FunctionSpec, list[Any]]:
-    """The function a body calls and its arguments as `types` values; raises ProtocolError."""
-    reader = Reader(body)
-    number = reader.u32()
-    if number >= len(_PLANS):
-        raise ProtocolError("no such function")
-    plan = _PLANS[number]
-    args: list[Any] = [read(reader) for read in plan.readers]
-    reader.end()
-    return plan.spec, args
+def read_call(body: bytes) -> tuple[Plan, list[Any]]:
+    """How the function that a body calls is answered, and its arguments as `types` values.
+
+    Raises ProtocolError.
+    """
+    try:
+        number = _U32.unpack_from(body)[0]
+        if number >= len(PLANS):
+            raise ProtocolError("no such function")
+        plan = PLANS[number]
+        args = list(plan.head.unpack_from(body))
+        at = plan.head.size
+        for read in plan.readers:
+            value, at = read(body, at)
+            args.append(value)
+    except struct.error:
+        raise _short() from None
+    if at != len(body):
+        raise ProtocolError("the frame is longer than its contents")
+    return plan, args
 
 
-def write_answer(spec: FunctionSpec, args: Sequence[Any], value: Any) -> bytes:
+def write_answer(plan: Plan, args: Sequence[Any], value: Any) -> bytes:
     """The body that answers a call that returned `value`.
 
     Raises ValueError, TypeError or struct.error where `value` is not what the table promises.
     """
-    plan = _PLANS[spec.number]
+    writers = plan.writers
+    if len(writers) == 1:
+        argument, bound, write = writers[0]
+        return _OK + write(value, args[bound] if bound >= 0 else None, argument)
     if plan.attributes >= 0:
-        rv, answer = _write_attributes(value, args[plan.attributes])
+        rv, answer = write_attributes(value, args[plan.attributes])
         return _U64.pack(rv) + (answer if rv in ATTRIBUTE_ANSWERS else b"")
-    if not plan.writers:
+    if not writers:
         if value is not None:
             raise ValueError("a value where the function has no output")
         return _OK
-    values = value if len(plan.writers) > 1 else (value,)
-    answers = (
+    return _OK + b"".join(
         write(item, args[bound] if bound >= 0 else None, argument)
-        for (argument, bound, write), item in zip(plan.writers, values, strict=True)
+        for (argument, bound, write), item in zip(writers, value, strict=True)
     )
-    return _OK + b"".join(answers)
 
 
 _OK: Final = _U64.pack(CKR_OK)

@@ -59,6 +59,24 @@ paths = st.builds(lambda df, fid: df + fid, st.sampled_from((MF, DIRECTORY)), st
 contents = st.binary(max_size=12)
 
 
+class Hand:
+    """The token's own way to its user, who enters `value` at once."""
+
+    value = b""
+
+    def ask(self, reference: int) -> Hand:
+        return self
+
+    def wait(self) -> bytes:
+        return self.value
+
+    def cancel(self) -> None:
+        """There is never anything to cancel."""
+
+    def close(self) -> None:
+        """Nobody is asked any more."""
+
+
 class CardMachine(RuleBasedStateMachine):
     """Two interfaces of one card; at most one cut is armed, for the next command it can strike."""
 
@@ -69,7 +87,12 @@ class CardMachine(RuleBasedStateMachine):
         self.medium = Medium()
         personalise(
             MemoryStore(self.medium),
-            Profile(cards.SERIAL, user_tries=TRIES[USER], so_tries=TRIES[SO]),
+            Profile(
+                cards.SERIAL,
+                user_tries=TRIES[USER],
+                so_tries=TRIES[SO],
+                protected_path=True,
+            ),
         )
         self.model = TokenModel()
         self.cut: Cut | None = None
@@ -79,7 +102,8 @@ class CardMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.store = self.store_type(self.medium)
-        card = Card(Env(self.store))
+        self.hand = Hand()
+        card = Card(Env(self.store, path=self.hand))
         self.clients = [cards.Client(card.connect()) for _ in range(2)]
         self.verified = {(client, ref): False for client in (0, 1) for ref in (USER, SO)}
 
@@ -268,10 +292,11 @@ class CardMachine(RuleBasedStateMachine):
             self.verified[client, ref] = False
         return response.sw == OK
 
-    @rule(client=clients, ref=refs, right=st.booleans())
-    def verify(self, client: int, ref: int, right: bool) -> None:
-        value = self.value(ref, right)
-        response = self.run(client, cards.verify(ref, value), *self.comparison(ref, value))
+    @rule(client=clients, ref=refs, right=st.booleans(), on_token=st.booleans())
+    def verify(self, client: int, ref: int, right: bool, on_token: bool = False) -> None:
+        value = self.hand.value = self.value(ref, right)
+        command = cards.verify_on_token(ref) if on_token else cards.verify(ref, value)
+        response = self.run(client, command, *self.comparison(ref, value))
         if self.compared(client, ref, response):
             self.verified[client, ref] = True
 

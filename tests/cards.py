@@ -132,6 +132,10 @@ def verify(ref: int, pin: bytes = b"") -> Command:
     return Command(0x00, 0x20, 0x00, ref, pin)
 
 
+def verify_on_token(ref: int) -> Command:
+    return Command(0x80, 0x20, 0x00, ref)
+
+
 def log_out(ref: int) -> Command:
     return Command(0x00, 0x20, 0xFF, ref)
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
 
-from host_tools.cli import cli
+from host_tools.cli.commands import cli
 from host_tools.testing import Command, Run, Scratch, ScratchToken
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -25,7 +25,8 @@ settings.load_profile(os.environ.get("KLYUCH_PROFILE", "ci"))
 
 def program(name: str, package: str) -> str:
     """The path of a peer program; a missing one is a failure, never a skip."""
-    path = shutil.which(name)
+    # Debian keeps servers out of the PATH of ordinary users.
+    path = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
     if path is None:
         pytest.fail(f"{name} is missing: apt-get install {package}")
     return path

@@ -49,6 +49,8 @@ _STATUS: dict[type[Exception], int] = {
     errors.WrongPin: SW.WRONG_PIN,
     errors.PinNotVerified: SW.WRONG_PIN,
     errors.PinBlocked: SW.AUTHENTICATION_METHOD_BLOCKED,
+    errors.EntryCancelled: SW.ENTRY_CANCELLED,
+    errors.EntryTimedOut: SW.ENTRY_TIMED_OUT,
     errors.PinNotInitialised: SW.REFERENCE_DATA_NOT_USABLE,
     errors.SecurityStatusNotSatisfied: SW.SECURITY_STATUS_NOT_SATISFIED,
     errors.ConditionsNotSatisfied: SW.CONDITIONS_NOT_SATISFIED,
@@ -114,12 +116,16 @@ ATR = _atr()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries."""
+    """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries.
+
+    `protected_path`: the token has a pad or a sensor of its own, on which PINs can be entered.
+    """
 
     serial: bytes
     pin_policy: str = "default"
     user_tries: int = 3
     so_tries: int = 10
+    protected_path: bool = False
 
     def __post_init__(self) -> None:
         if len(self.serial) != SERIAL_SIZE:
@@ -138,7 +144,9 @@ def personalise(store: Store, profile: Profile) -> None:
     transaction = Transaction(store, threading.Lock())
     if Token.exists(transaction):
         raise ValueError("the store holds a token already")
-    Token.create(transaction, profile.serial, profile.pin_policy)
+    Token.create(
+        transaction, profile.serial, profile.pin_policy, protected_path=profile.protected_path
+    )
     Pins.create(transaction, PinRef.USER, profile.user_tries)
     Pins.create(transaction, PinRef.SO, profile.so_tries)
     transaction.commit()
@@ -163,13 +171,16 @@ class Card:
             files=FileSystem(self._transaction),
             keys=Keys(self._transaction),
             rng=env.rng,
+            path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
         applications: tuple[Application[Any], ...] = (application(core),)
         self._applications = {item.spec.aid: item for item in applications}
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
-        self.closed = False
+        self._path = env.path
+        self.used = True
+        """A command ran since somebody cleared this."""
 
     def connect(self) -> Interface:
         """Open a door to the card, with a reset, selection and security status of its own."""
@@ -178,14 +189,37 @@ class Card:
     def close(self) -> None:
         """End every interface: their next command raises CardRemoved. The store stays open."""
         with self._lock:
-            self.closed = True
+            self._transaction.closed = True
+        if self._path is not None:
+            self._path.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the token was pulled."""
+        return self._transaction.closed
+
+    def rest(self) -> bool:
+        """Give back memory and files until the next command; interfaces notice nothing of it.
+
+        Returns False, and does nothing, while a command runs. Never raises an Exception.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._transaction.rest()
+        except StorageError as error:
+            _log.error("the storage failed: %s", error)
+            return True
+        finally:
+            self._lock.release()
 
     def run(self, work: Callable[[], bytes]) -> tuple[Response, Exception | None]:
         """Run one command's `work` as one transaction; gives the cause of a refusal with it.
 
-        Never raises an Exception.
+        Raises CardRemoved, and no other Exception, where the token was pulled meanwhile.
         """
         with self._lock:
+            self.used = True
             try:
                 if self._transaction.pending:
                     # An interpreter's interrupt left it behind; no answer promised it.
@@ -193,6 +227,8 @@ class Card:
                 data = work()
                 if self._transaction.commit():
                     self._count_change()
+            except CardRemoved:
+                raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
         return Response(SW.NO_ERROR, data), None
@@ -230,6 +266,18 @@ class Interface:
         self.cause: Exception | None = None
         """Why the last command was refused, for a trace; None when it was not."""
 
+    def branch(self) -> Interface:
+        """A further door with the application selected on which the same PINs are verified.
+
+        Like a logical channel of a card with one security status for all: a login or logout on
+        either holds for both. What else is chosen is forgotten.
+        """
+        other = Interface(self._card, self._applications)
+        selected = self._selected
+        if selected is not None:
+            other._selected = selected[0], selected[1].branch()
+        return other
+
     def reset(self) -> bytes:
         """Forget selection, security status and unfinished chains; returns the ATR."""
         with self._lock:
@@ -239,8 +287,20 @@ class Interface:
         return ATR
 
     def close(self) -> None:
-        """End this interface; a command that runs on it still gets its answer."""
+        """End this interface; a command that runs on it still gets its answer.
+
+        One that waits for its user is cancelled.
+        """
         self._closed = True
+        selected = self._selected
+        if selected is not None:
+            selected[1].end()
+
+    def changes(self) -> int:
+        """What GET DATA of the change counter would tell; raises CardRemoved as `transceive`."""
+        if self._closed or self._card.closed:
+            raise CardRemoved("the card was removed")
+        return self._card.changes
 
     def transceive(self, command: bytes) -> bytes:
         """Run one command APDU; raises CardRemoved when there is no card any more."""
@@ -250,6 +310,8 @@ class Interface:
             self.cause = None
             try:
                 return self._exchange(Command.parse(command)).encode()
+            except CardRemoved:
+                raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever it is sent
                 self._chain.reset()
                 self._queue.clear()

@@ -1,4 +1,4 @@
-"""The effects a card depends on: storage, time and randomness, all injected."""
+"""The effects a card depends on: storage, time, randomness and its user, all injected."""
 
 from __future__ import annotations
 
@@ -6,17 +6,43 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from token_fw.storage.base import Store
+
+
+class Question(Protocol):
+    """Something that the token has asked its user to enter."""
+
+    def wait(self) -> bytes:
+        """What was entered, to be compared on the card. Blocks.
+
+        Raises EntryCancelled or EntryTimedOut.
+        """
+
+    def cancel(self) -> None:
+        """Ask no more; nothing happens where there is an answer. From any thread."""
+
+
+class ProtectedPath(Protocol):
+    """The protected authentication path: a pad or a sensor of the token's own. Thread-safe."""
+
+    def ask(self, reference: int) -> Question:
+        """Ask for the PIN of that reference; does not block."""
+
+    def close(self) -> None:
+        """The token is pulled: every question, also a later one, is cancelled."""
 
 
 @dataclass(slots=True)
 class Env:
     """What one card lives in.
 
-    `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes.
+    `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes. `path` is how
+    the token asks its user itself, None where it has no such way.
     """
 
     store: Store
     clock: Callable[[], float] = time.monotonic
     rng: Callable[[int], bytes] = os.urandom
+    path: ProtectedPath | None = None

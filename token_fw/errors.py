@@ -34,6 +34,14 @@ class PinNotInitialised(CardError):
     """The PIN has no value yet."""
 
 
+class EntryCancelled(CardError):
+    """The user, or whoever asked, called the entry on the token off; nothing was compared."""
+
+
+class EntryTimedOut(CardError):
+    """Nobody entered anything on the token in time; nothing was compared."""
+
+
 class SecurityStatusNotSatisfied(CardError):
     """A PIN has to be verified on this interface first, or no PIN opens this."""
 

@@ -23,17 +23,22 @@ class Lifecycle(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """The durable record: serial number of 8 bytes, life cycle, name of the PIN policy."""
+    """The durable record: serial number of 8 bytes, life cycle, name of the PIN policy.
+
+    `protected_path`: PINs can be entered on the token itself.
+    """
 
     serial: bytes
     lifecycle: Lifecycle
     policy: str
+    protected_path: bool = False
 
     def encode(self) -> bytes:
         return (
             tlv.encode(0x80, self.serial)
             + tlv.encode(0x81, bytes((self.lifecycle,)))
             + tlv.encode(0x82, self.policy.encode())
+            + (tlv.encode(0x83, b"") if self.protected_path else b"")
         )
 
     @classmethod
@@ -42,7 +47,7 @@ class TokenRecord:
         try:
             fields = tlv.to_dict(tlv.parse(record))
             lifecycle = Lifecycle(int.from_bytes(fields[0x81], "big"))
-            return cls(fields[0x80], lifecycle, fields[0x82].decode())
+            return cls(fields[0x80], lifecycle, fields[0x82].decode(), 0x83 in fields)
         except (tlv.TlvError, KeyError, ValueError):
             raise StorageCorrupt("the record of the token cannot be read") from None
 
@@ -65,9 +70,11 @@ class Token:
         return transaction.get(_KIND, _IDENT) is not None
 
     @staticmethod
-    def create(transaction: Transaction, serial: bytes, policy: str) -> None:
+    def create(
+        transaction: Transaction, serial: bytes, policy: str, *, protected_path: bool = False
+    ) -> None:
         """Write the record of a blank token."""
-        record = TokenRecord(serial, Lifecycle.CREATION, policy)
+        record = TokenRecord(serial, Lifecycle.CREATION, policy, protected_path)
         transaction.put(_KIND, _IDENT, record.encode())
 
     @property
@@ -77,6 +84,10 @@ class Token:
     @property
     def policy(self) -> PinPolicy:
         return POLICIES[self._record.policy]
+
+    @property
+    def protected_path(self) -> bool:
+        return self._record.protected_path
 
     @property
     def lifecycle(self) -> Lifecycle:

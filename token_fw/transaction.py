@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from apdu.transport import CardRemoved
 from token_fw.storage.base import Store
 
 
@@ -23,6 +24,8 @@ class Transaction:
         self._effects: list[Callable[[], None]] = []
         self._caches: list[Callable[[], None]] = []
         self._visible = False
+        self.closed = False
+        """The token was pulled: whoever released the card finds no store any more."""
 
     def get(self, kind: str, ident: bytes) -> bytes | None:
         """A record, with the changes of this transaction; None when there is none."""
@@ -78,11 +81,24 @@ class Transaction:
                 forget()
             self._store.rollback()
 
+    def rest(self) -> bool:
+        """Forget what the store gives again; returns False, and does nothing, with changes waiting.
+
+        Raises StorageError where the medium could not be let go of in order; it is all the same.
+        """
+        if self.pending:
+            return False
+        for forget in self._caches:
+            forget()
+        self._store.rest()
+        return True
+
     @contextmanager
     def released(self) -> Iterator[None]:
         """Let other interfaces work meanwhile; what was checked before is to be checked again.
 
-        Nothing may wait for `commit`: another command would make it durable.
+        Nothing may wait for `commit`: another command would make it durable. Raises CardRemoved
+        at the end where the token was pulled meanwhile.
         """
         if self.pending:
             raise RuntimeError("the card cannot be released with changes waiting")
@@ -91,3 +107,5 @@ class Transaction:
             yield
         finally:
             self._lock.acquire()
+            if self.closed:
+                raise CardRemoved("the card was removed")

@@ -1,4 +1,4 @@
-"""``klyuch pin``: state, change and unblocking of the PINs."""
+"""``klyuch pin``: state, change and unblocking of the PINs, and their entry on the token."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import click
 
 from host_tools.cli.output import json_option, print_facts, print_json
 from host_tools.cli.secret_input import NEW_PIN, SO_PIN, USER_PIN, secret_options
-from host_tools.cli.session import opened, token_option, usable
+from host_tools.cli.session import control, opened, token_option, usable
 from host_tools.cli.token import pin_lines
 
 
 @click.group()
 def pin() -> None:
-    """See, change and unblock PINs."""
+    """See, change and unblock PINs, and enter them on the token."""
 
 
 @pin.command(epilog="\b\nExample:\n  klyuch pin status --token Work\n")
@@ -88,6 +88,50 @@ def unblock(
     with opened(token, so_pin=so) as session:
         session.init_pin(new.encode())
     _tell(token.label, "user", "set", as_json)
+
+
+@pin.command(
+    epilog="""\b
+Examples:
+  klyuch pin enter Desk
+  klyuch pin enter Desk --wait --pin-file pin.txt
+"""
+)
+@click.argument("name", metavar="TOKEN")
+@click.option("--wait", is_flag=True, help="Wait until a program asks for a PIN.")
+@secret_options(USER_PIN)
+@secret_options(SO_PIN)
+@json_option
+def enter(
+    *,
+    name: str,
+    wait: bool,
+    pin: str | None,
+    pin_file: Path | None,
+    so_pin: str | None,
+    so_pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Enter a PIN on the token, for the login that waits for it.
+
+    It is the PIN that the token asks for, the user's or the SO's. Whether it was right is told to
+    the program that asked.
+    """
+    with control() as client:
+        which = str(client.call("pin.await" if wait else "pin.ask", token=name)["pin"])
+        value = SO_PIN.read(so_pin, so_pin_file) if which == "so" else USER_PIN.read(pin, pin_file)
+        client.call("pin.enter", token=name, pin=value)
+    _tell(name, which, "entered", as_json)
+
+
+@pin.command(epilog="\b\nExample:\n  klyuch pin cancel Desk\n")
+@click.argument("name", metavar="TOKEN")
+@json_option
+def cancel(name: str, as_json: bool) -> None:
+    """Call off the entry that a login waits for, as the token's own button would."""
+    with control() as client:
+        which = str(client.call("pin.cancel", token=name)["pin"])
+    _tell(name, which, "not entered", as_json)
 
 
 def _tell(label: str, which: str, what: str, as_json: bool) -> None:

@@ -1,7 +1,5 @@
 """``klyuch serve``, ``stop`` and ``module``."""
 
-import math
-import os
 import time
 
 import click
@@ -33,7 +31,9 @@ def serve(detached: bool, ready_fd: int | None, idle: float | None) -> None:
     daemon leaves when nobody used it for KLYUCH_IDLE seconds. This one stays.
     """
     if ready_fd is not None:
-        _serve_in_background(ready_fd, idle)
+        from host_tools.background import serve as serve_in_background
+
+        serve_in_background(ready_fd, idle)
     elif detached:
         _start_in_background(idle)
     else:
@@ -69,34 +69,6 @@ def _start_in_background(idle: float | None) -> None:
             "Stop it: klyuch stop",
         )
     click.echo(f"The daemon runs (process {pid}).")
-
-
-def _serve_in_background(ready_fd: int, idle: float | None) -> None:
-    """Leave the caller's process group and terminal, then tell it by a byte when we listen."""
-    from host_tools.daemon import AlreadyRunning, Daemon, idle_seconds
-
-    home = current()
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    os.chdir("/")
-    os.set_inheritable(ready_fd, False)
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
-        os.dup2(null, descriptor)
-
-    def listening() -> None:
-        os.write(ready_fd, b"\n")
-        os.close(ready_fd)
-
-    try:
-        Daemon(home, idle=_finite(idle_seconds() if idle is None else idle)).run(listening)
-    except AlreadyRunning:
-        return
-
-
-def _finite(seconds: float) -> float | None:
-    return None if math.isinf(seconds) else seconds
 
 
 @click.command(epilog="\b\nExample:\n  klyuch stop\n")

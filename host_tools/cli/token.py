@@ -34,6 +34,7 @@ Examples:
   klyuch token create Work
   klyuch token create CI --so-pin-file so.txt --pin-file pin.txt --json
   klyuch token create Office --pin-policy strict6 --so-tries 5
+  klyuch token create Desk --protected-path
   klyuch token create --blank
 """
 )
@@ -50,6 +51,11 @@ Examples:
 @click.option(
     "--so-tries", type=click.IntRange(1, 15), default=10, show_default=True, help="SO PIN tries."
 )
+@click.option(
+    "--protected-path",
+    is_flag=True,
+    help="Let PINs be entered on the token itself, by ``klyuch pin enter``.",
+)
 @click.option("--blank", is_flag=True, help="Leave it as from the factory, for C_InitToken.")
 @click.option("--passphrase", "ask_passphrase", is_flag=True, help="Ask for a passphrase.")
 @_PASSPHRASE_FILE
@@ -62,6 +68,7 @@ def create(
     pin_policy: str,
     tries: int,
     so_tries: int,
+    protected_path: bool,
     blank: bool,
     ask_passphrase: bool,
     passphrase_file: Path | None,
@@ -78,7 +85,12 @@ def create(
     """
     if bool(label) == blank:
         raise click.UsageError("Give either a LABEL or --blank.")
-    request: Json = {"pin_policy": pin_policy, "user_tries": tries, "so_tries": so_tries}
+    request: Json = {
+        "pin_policy": pin_policy,
+        "user_tries": tries,
+        "so_tries": so_tries,
+        "protected_path": protected_path,
+    }
     if passphrase_file or ask_passphrase:
         request["passphrase"] = PASSPHRASE.read(None, passphrase_file, confirm=True)
     if blank:
@@ -128,6 +140,8 @@ def show(name: str, as_json: bool) -> None:
         facts.append(("Fault", str(details["fault"])))
     if "keys" in details:
         facts.append(("Keys", str(details["keys"])))
+    if details.get("protected_path"):
+        facts.append(("PIN entry", "on the token, too: klyuch pin enter"))
     print_facts([*facts, *pin_lines(details)])
 
 
@@ -204,8 +218,7 @@ def reset(
         details = client.call("token.show", token=name)
         confirm(f"Erase all keys and objects on {_name(details)}?", yes)
         if force:
-            pins = details.get("pins", [])
-            request |= {"force": True, **_factory_settings(pins)}
+            request |= {"force": True, **_factory_settings(details)}
         else:
             request["so_pin"] = SO_PIN.read(so_pin, so_pin_file)
             if label is not None:
@@ -215,8 +228,9 @@ def reset(
     _tell(details, as_json, f"Token {_name(details)} is erased.")
 
 
-def _factory_settings(pins: object) -> Json:
-    """The policy and the tries the token was made with, where it still tells them."""
+def _factory_settings(details: Json) -> Json:
+    """What the token was made with, where it still tells that."""
+    pins = details.get("pins", [])
     assert isinstance(pins, list)
     by_name = {pin["name"]: pin for pin in pins}
     if not by_name:
@@ -226,6 +240,7 @@ def _factory_settings(pins: object) -> Json:
         "pin_policy": user["policy"],
         "user_tries": user["tries"],
         "so_tries": so["tries"],
+        "protected_path": details["protected_path"],
     }
 
 

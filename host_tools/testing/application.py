@@ -7,11 +7,12 @@ Run as a module it reads requests ``[name, arguments…]`` and writes ``{"result
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from host_tools import objects
-from host_tools.cryptoki import Cryptoki, CryptokiError, Session
+from host_tools.cryptoki import LIBRARY, Cryptoki, CryptokiError, Session
 from pkcs11_module import _constants as ck
 from token_fw.crypto import Ecdsa, digest
 
@@ -23,11 +24,14 @@ class Refused(Exception):
 
 
 class RemoteApplication:
-    """The other process, after its C_Initialize. Its methods are those of :class:`_Worker`."""
+    """The other process, after its C_Initialize. Its methods are those of :class:`_Worker`.
 
-    def __init__(self) -> None:
+    `library` is what it loads where that is not ours.
+    """
+
+    def __init__(self, library: Path = LIBRARY) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "host_tools.testing.application"],
+            [sys.executable, "-P", "-m", "host_tools.testing.application", library],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,8 +71,8 @@ class RemoteApplication:
 class _Worker:
     """What the other process can do."""
 
-    def __init__(self) -> None:
-        self.library = Cryptoki()
+    def __init__(self, library: Path) -> None:
+        self.library = Cryptoki(library)
         self.library.initialize()
         self.session: Session | None = None
         self.slot = 0
@@ -84,6 +88,10 @@ class _Worker:
 
     def login(self, pin: str) -> None:
         self._open().login(ck.CKU_USER, pin.encode())
+
+    def login_on_token(self) -> None:
+        """Wait until the user has entered the PIN on the token."""
+        self._open().login(ck.CKU_USER, None)
 
     def login_so(self, pin: str) -> None:
         self._open().login(ck.CKU_SO, pin.encode())
@@ -125,6 +133,10 @@ class _Worker:
     def token_present(self) -> bool:
         return bool(self.library.slot_info(self.slot).flags & ck.CKF_TOKEN_PRESENT)
 
+    def wait_for_event(self, flags: int = 0) -> int:
+        """The slot of the next event."""
+        return self.library.wait_for_slot_event(flags)
+
     def slots(self) -> list[int]:
         return self.library.slots()
 
@@ -135,7 +147,7 @@ class _Worker:
 
 
 def _serve() -> None:
-    worker = _Worker()
+    worker = _Worker(Path(sys.argv[1]))
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         try:

@@ -14,7 +14,7 @@ from apdu import tlv
 from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE, Command
 from apdu.model import SW, StatusWordError
 from apdu.tlv import TlvError
-from apdu.transport import CardClient, Transport, TransportError
+from apdu.transport import CardClient, Telling, Transport, TransportError
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.pkcs15 import NewFile
 from token_fw.crypto import (
@@ -50,8 +50,8 @@ _KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
 }
 _KIND_OF_SECRET: Final = {KeyKind.AES: 0xF8, KeyKind.DES3: 0xF9, KeyKind.GENERIC: 0xFA}
 _SECRET_OF_KIND: Final = {kind: secret for secret, kind in _KIND_OF_SECRET.items()}
-GENERATED_SIZES: Final = (2048, 3072, 4096)
-"""Modulus lengths in bits of the RSA keys that the card makes and keeps."""
+KEPT: Final = frozenset(_KIND_OF_SPEC)
+"""The kinds of key pair that the card makes and keeps."""
 _SPEC_OF_KIND: Final = {kind: spec for spec, kind in _KIND_OF_SPEC.items() if kind != 0xEC}
 _READ_SIZE: Final = 32000
 _CHALLENGE_SIZE: Final = 32768
@@ -80,11 +80,15 @@ class PinInfo:
 
 @dataclass(frozen=True, slots=True)
 class CardInfo:
-    """What the card tells of itself; the serial number has 8 bytes."""
+    """What the card tells of itself; the serial number has 8 bytes.
+
+    `protected_path`: PINs can be entered on the token itself.
+    """
 
     serial: bytes
     operational: bool
     pins: dict[int, PinInfo]
+    protected_path: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +117,21 @@ class KeyMaterial:
 class TokenCard:
     """The PKI application on one transport, selected when the object is made."""
 
-    def __init__(self, transport: Transport) -> None:
-        """Raises StatusWordError (6A82) where the card has no such application."""
+    def __init__(self, transport: Transport, *, selected: bool = False) -> None:
+        """Raises StatusWordError (6A82) where the card has no such application.
+
+        `selected`: it is selected on that transport already.
+        """
         self._client = CardClient(transport)
+        self._telling = transport if isinstance(transport, Telling) else None
+        self._counter: tuple[int, bytes] | None = None
         self._environment: tuple[int, bytes] | None = None
         self._directory: bytes | None = None
         self._key_list: tuple[bytes, Mapping[int, CardKey]] = b"", {}
         self.changes = 0
         """Commands through this transport so far that have changed files or keys."""
-        self._call(0xA4, 0x04, 0x00, AID)
+        if not selected:
+            self._call(0xA4, 0x04, 0x00, AID)
 
     def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:
         return self._client.call(Command(0x00, ins, p1, p2, data, ne))
@@ -129,7 +139,19 @@ class TokenCard:
     # What the card says about itself
 
     def change_counter(self) -> bytes:
-        """Four bytes that differ after any change of files, keys or PINs."""
+        """Four bytes that differ after any change of files, keys or PINs.
+
+        A transport that can tell that nothing changed saves the command.
+        """
+        if self._telling is None:
+            return self._ask_change_counter()
+        # Asked before the command: a change in between shows at the next call.
+        changes = self._telling.changes()
+        if self._counter is None or self._counter[0] != changes:
+            self._counter = changes, self._ask_change_counter()
+        return self._counter[1]
+
+    def _ask_change_counter(self) -> bytes:
         return self._call(0xCA, 0x01, 0x02, ne=256)
 
     def info(self) -> CardInfo:
@@ -142,6 +164,7 @@ class TokenCard:
                 serial=tlv.find(items, 0x80) or b"",
                 operational=tlv.find(items, 0x81) == bytes((_OPERATIONAL,)),
                 pins={pin.reference: pin for pin in pins},
+                protected_path=tlv.find(items, 0x88) is not None,
             )
         except (TlvError, KeyError, IndexError) as error:
             raise TransportError("the card information is malformed") from error
@@ -221,6 +244,14 @@ class TokenCard:
     def verify(self, reference: int, pin: bytes) -> None:
         """Check a PIN; raises StatusWordError (63Cx, 6983, 6984)."""
         self._call(0x20, 0x00, reference, pin)
+
+    def verify_on_token(self, reference: int) -> None:
+        """Wait until the user has entered a PIN on the token itself.
+
+        Raises StatusWordError (6400 in vain, 6401 called off, 6985 where that cannot be; as
+        `verify`), CardRemoved where the token was pulled.
+        """
+        self._client.call(Command(0x80, 0x20, 0x00, reference))
 
     def log_out(self, reference: int) -> None:
         """Forget that the PIN was verified on this transport."""

@@ -5,18 +5,27 @@ Importing the package fills in the table of functions.
 
 from pkcs11_module.facade import (
     cipher,
+    copying,
+    derive,
     digest,
+    dual,
+    encapsulate,
     find,
     keygen,
     login,
+    message_signing,
+    messages,
     objects,
+    operation_state,
     random,
     sessions,
     sign,
     slots,
     verify,
+    wrap,
 )
 from pkcs11_module.facade.application import Application, Module
+from pkcs11_module.facade.events import SlotEvents
 from pkcs11_module.facade.readers import Reader, Readers
 
 __all__ = [
@@ -24,15 +33,24 @@ __all__ = [
     "Module",
     "Reader",
     "Readers",
+    "SlotEvents",
     "cipher",
+    "copying",
+    "derive",
     "digest",
+    "dual",
+    "encapsulate",
     "find",
     "keygen",
     "login",
+    "message_signing",
+    "messages",
     "objects",
+    "operation_state",
     "random",
     "sessions",
     "sign",
     "slots",
     "verify",
+    "wrap",
 ]

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from apdu.model import SW, StatusWordError
 from apdu.transport import CardRemoved, Transport, TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.facade.events import SlotWatch
+from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
 from pkcs11_module.facade.readers import Reader, Readers
 from pkcs11_module.facade.registry import HANDLERS
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import PIN_REFERENCES, Session
 from pkcs11_module.facade.token import Token
 from pkcs11_module.facade.token_objects import TokenObject
+from pkcs11_module.rulebook import State
 from pkcs11_module.types import Pkcs11Error
+from token_fw.crypto import RunningDigest
 
 AnyObject = TokenObject | SessionObject
+R = TypeVar("R")
 
 
 def refusal(error: StatusWordError) -> Pkcs11Error:
@@ -43,6 +51,10 @@ class Module:
         """Every reader, in a stable order."""
         return list(self._readers.readers())
 
+    def watch(self) -> SlotWatch:
+        """The flags of tokens that come and go from here on."""
+        return self._readers.events.watch()
+
     def token(self, reader: Reader, generation: int) -> Token:
         """What is known of the token of that insertion."""
         with self._lock:
@@ -50,6 +62,50 @@ class Module:
             if known is None or known[0] != generation:
                 known = self._tokens[reader.slot_id] = (generation, Token())
             return known[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Connection:
+    """A card and the transport that it is reached by."""
+
+    card: TokenCard
+    transport: Transport
+
+    @classmethod
+    def to(cls, reader: Reader) -> Connection:
+        """Connect to the token in a reader.
+
+        Raises Pkcs11Error: CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED.
+        """
+        try:
+            transport = reader.connect()
+        except TransportError:
+            raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
+        try:
+            return cls(TokenCard(transport), transport)
+        except (TransportError, StatusWordError) as error:
+            _close(transport)
+            if isinstance(error, TransportError):
+                raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
+            raise Pkcs11Error(ck.CKR_TOKEN_NOT_RECOGNIZED, str(error)) from error
+
+    def branch(self) -> Connection | None:
+        """Another one with the same login; None where the transport cannot give one."""
+        branch = getattr(self.transport, "branch", None)
+        if branch is None:
+            return None
+        transport = branch()
+        return Connection(TokenCard(transport, selected=True), transport)
+
+    def close(self) -> None:
+        """End it, and what is verified on it."""
+        _close(self.transport)
+
+
+def _close(transport: Transport) -> None:
+    close = getattr(transport, "close", None)
+    if callable(close):
+        close()
 
 
 class Slot:
@@ -65,13 +121,17 @@ class Slot:
         self.lock: Final = threading.RLock()
         self.user: int | None = None
         self.sessions: dict[int, Session] = {}
+        self.seed = b""
+        self.saved_states: dict[bytes, tuple[RunningDigest, State]] = {}
         self._generation: int | None = None
         self._token: Token | None = None
         self._card: TokenCard | None = None
-        self._transport: Transport | None = None
+        self._connection: Connection | None = None
+        self._aside: dict[Connection, Session] = {}
         self._objects: dict[int, AnyObject] = {}
         self._handles: dict[AnyObject, int] = {}
-        self._session_objects: dict[SessionObject, None] = {}
+        self._of_session: dict[Session, dict[SessionObject, None]] = {}
+        self._index: Index[SessionObject] = Index((*ENTRY_ATTRIBUTES, *VALUE_ATTRIBUTES))
 
     @property
     def token(self) -> Token:
@@ -103,15 +163,7 @@ class Slot:
 
     def _connect(self) -> None:
         generation = self.reader.generation
-        try:
-            self._transport = self.reader.connect()
-            self._card = TokenCard(self._transport)
-        except TransportError:
-            self.disconnect()
-            raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
-        except StatusWordError as error:
-            self.disconnect()
-            raise Pkcs11Error(ck.CKR_TOKEN_NOT_RECOGNIZED, str(error)) from error
+        self.adopt(Connection.to(self.reader))
         self._generation = generation
         self._token = self.application.module.token(self.reader, generation)
 
@@ -129,11 +181,15 @@ class Slot:
             session.closed = session.removed = True
         self._count(-len(self.sessions))
         self.sessions = {}
+        self.saved_states.clear()
         self.user = None
+        for connection in self._aside:
+            connection.close()
         self._generation = None
         self._objects.clear()
         self._handles.clear()
-        self._session_objects.clear()
+        self._of_session.clear()
+        self._index.clear()
         self.disconnect()
 
     def begin(self, session: Session) -> None:
@@ -145,12 +201,14 @@ class Slot:
         """A session was closed: its objects end, and with the last session the login."""
         session.closed = True
         session.operations.clear()
+        for connection, owner in self._aside.items():
+            if owner is session:
+                connection.close()
         if self.sessions.pop(session.handle, None) is not None:
             self._count(-1)
-        for target in self.session_objects():
-            if target.owner is session:
-                target.alive = False
-                self.forget(target)
+        for target in self._of_session.pop(session, ()):
+            target.alive = False
+            self.forget(target)
         if not self.sessions:
             self.log_out()
 
@@ -168,10 +226,64 @@ class Slot:
 
     def disconnect(self) -> None:
         """Close the connection; the next use makes another."""
-        close = getattr(self._transport, "close", None)
-        self._transport = self._card = None
-        if callable(close):
-            close()
+        connection = self._connection
+        self._connection = self._card = None
+        if connection is not None:
+            connection.close()
+
+    def adopt(self, connection: Connection) -> None:
+        """Use that connection, with what is verified on it, in the place of the one there was."""
+        self.disconnect()
+        self._connection, self._card = connection, connection.card
+
+    @contextmanager
+    def released(self, session: Session, connection: Connection | None = None) -> Iterator[None]:
+        """Leave the slot to other threads, while this one is busy or waits.
+
+        It may use a connection of its own, which the end of the session closes. Raises Pkcs11Error
+        at the end, whatever came of it: CKR_CRYPTOKI_NOT_INITIALIZED, CKR_DEVICE_REMOVED,
+        CKR_SESSION_CLOSED.
+        """
+        if connection is not None:
+            self._aside[connection] = session
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+            if connection is not None:
+                del self._aside[connection]
+            self._check_still_open(session)
+
+    def meanwhile(self, session: Session, work: Callable[[TokenCard], R]) -> R:
+        """Have the card do what takes long, while other threads use the slot.
+
+        A transport that gives no second connection is kept until it is done. Raises as `released`.
+        """
+        card, connection = self.card, None
+        if self._connection is not None:
+            connection = self._connection.branch()
+        if connection is None:
+            return work(card)
+        try:
+            with self.released(session, connection):
+                made = work(connection.card)
+        finally:
+            connection.close()
+        # What was changed beside this card was changed from here all the same.
+        card.changes += connection.card.changes
+        return made
+
+    def _check_still_open(self, session: Session) -> None:
+        if self.application.closed.is_set():
+            raise Pkcs11Error(ck.CKR_CRYPTOKI_NOT_INITIALIZED)
+        inserted = self.reader.present and self.reader.generation == session.generation
+        if session.removed or not inserted:
+            if not session.removed:
+                self.drop()
+            raise Pkcs11Error(ck.CKR_DEVICE_REMOVED)
+        if session.closed:
+            raise Pkcs11Error(ck.CKR_SESSION_CLOSED)
 
     def refresh(self) -> None:
         """Bring the objects of the token up to date.
@@ -195,8 +307,15 @@ class Slot:
             handle = self._handles[target] = self.application.next_handle()
             self._objects[handle] = target
             if isinstance(target, SessionObject):
-                self._session_objects[target] = None
+                self._of_session.setdefault(target.owner, {})[target] = None
+                self.changed(target)
         return handle
+
+    def changed(self, target: SessionObject) -> None:
+        """A session object that has a handle got other attributes."""
+        untold = target.secrets
+        told = {name: value for name, value in target.attributes.items() if name not in untold}
+        self._index.put(target, told)
 
     def object(self, handle: int) -> AnyObject:
         """The object of a handle; raises Pkcs11Error (CKR_OBJECT_HANDLE_INVALID)."""
@@ -205,9 +324,9 @@ class Slot:
             raise Pkcs11Error(ck.CKR_OBJECT_HANDLE_INVALID)
         return target
 
-    def session_objects(self) -> list[SessionObject]:
-        """The session objects of every session of this slot."""
-        return list(self._session_objects)
+    def session_objects(self, wanted: Mapping[int, bytes]) -> Collection[SessionObject]:
+        """The session objects of every session of this slot that may have these attributes."""
+        return self._index.matching(wanted)
 
     def forget(self, target: AnyObject) -> None:
         """The object is no more."""
@@ -215,7 +334,8 @@ class Slot:
         if handle is not None:
             del self._objects[handle]
         if isinstance(target, SessionObject):
-            self._session_objects.pop(target, None)
+            self._of_session.get(target.owner, {}).pop(target, None)
+            self._index.discard(target)
 
     def forget_private(self) -> None:
         """Nobody is logged in: handles of private objects end, private session objects too."""
@@ -250,15 +370,13 @@ class Application:
     def __init__(self, module: Module) -> None:
         self.module: Final = module
         self.closed: Final = threading.Event()
+        self.events: Final = module.watch()
         self._lock = threading.Lock()
+        self._readers: dict[int, Reader] = {}
         self._slots: dict[int, Slot] = {}
         self._sessions: dict[int, Session] = {}
         self._handle_numbers = itertools.count(1)
-        self.seen: dict[int, int | None] = {
-            reader.slot_id: reader.generation if reader.present else None
-            for reader in module.readers()
-        }
-        """Insertions that C_WaitForSlotEvent has told of; None for an empty reader."""
+        self.list_slots()
 
     def call(self, name: str, *args: object) -> object:
         """Run the function of that name; raises Pkcs11Error."""
@@ -279,6 +397,7 @@ class Application:
     def close(self) -> None:
         """End every session and wake whoever waits; a second call does nothing."""
         self.closed.set()
+        self.events.close()
         with self._lock:
             slots = list(self._slots.values())
             self._sessions.clear()
@@ -290,18 +409,27 @@ class Application:
         """A number that no session or object of this application has had."""
         return next(self._handle_numbers)
 
+    def list_slots(self) -> None:
+        """Bring the application's list of slots up to date."""
+        readers = {reader.slot_id: reader for reader in self.module.readers()}
+        with self._lock:
+            self._readers = readers
+
+    @property
+    def readers(self) -> list[Reader]:
+        """The readers of the slots that the application knows of, in a stable order."""
+        return list(self._readers.values())
+
     def slot(self, slot_id: int) -> Slot:
         """The slot of that number; raises Pkcs11Error (CKR_SLOT_ID_INVALID)."""
         with self._lock:
             slot = self._slots.get(slot_id)
             if slot is None:
-                for reader in self.module.readers():
-                    if reader.slot_id not in self._slots:
-                        self._slots[reader.slot_id] = Slot(self, reader)
-                slot = self._slots.get(slot_id)
-        if slot is None:
-            raise Pkcs11Error(ck.CKR_SLOT_ID_INVALID)
-        return slot
+                reader = self._readers.get(slot_id)
+                if reader is None:
+                    raise Pkcs11Error(ck.CKR_SLOT_ID_INVALID)
+                slot = self._slots[slot_id] = Slot(self, reader)
+            return slot
 
     def session(self, handle: int) -> Session:
         """The open session of that handle.

@@ -1,23 +1,28 @@
-"""Attributes of the objects this module has: their form, who may give them, their defaults.
+"""Attributes of objects: applying the rules of spec/pkcs11/attributes.toml to templates.
 
-PKCS#11 2.40 4.1 to 4.9, and the key types of "Current Mechanisms" 2.40 2.1, 2.3 and 3.0 2.3.
+An object's attributes are kept by type as bytes, in the one form that `checked` gives: a CK_ULONG
+in the caller's byte order, an array of attributes as `packed` gives it.
 """
 
 from __future__ import annotations
 
+import struct
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from enum import Enum, Flag, auto
 from typing import Final
 
 from pkcs11_module import _constants as ck
+from pkcs11_module._attributes import CONFLICTS, KINDS
+from pkcs11_module.attribute_model import Change, Conflict, Form, Match, Purpose, Rule
 from pkcs11_module.types import Attribute, Pkcs11Error
 
 TRUE: Final = b"\x01"
 FALSE: Final = b"\x00"
 ULONG_SIZE: Final = 8
+KEY_CLASSES: Final = frozenset({ck.CKO_PUBLIC_KEY, ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY})
+_Rules = Mapping[int, Rule]
+_PACKED: Final = struct.Struct("<QI")
 
 
 def ulong(number: int) -> bytes:
@@ -28,6 +33,11 @@ def ulong(number: int) -> bytes:
 def number(value: bytes) -> int:
     """The number in a CK_ULONG."""
     return int.from_bytes(value, sys.byteorder)
+
+
+def numbers(value: bytes) -> list[int]:
+    """The numbers in an array of CK_ULONG, such as CKA_ALLOWED_MECHANISMS."""
+    return [number(value[at : at + ULONG_SIZE]) for at in range(0, len(value), ULONG_SIZE)]
 
 
 def boolean(value: bool) -> bytes:
@@ -48,206 +58,123 @@ def parse_day(value: bytes) -> date | None:
     return date(int(text[:4]), int(text[4:6]), int(text[6:])) if text else None
 
 
-class Form(Enum):
-    """The C type of a value."""
-
-    BOOL = auto()
-    ULONG = auto()
-    BYTES = auto()
-    UTF8 = auto()
-    DATE = auto()
+# Arrays of attributes
 
 
-class Mark(Flag):
-    """What is special about an attribute of a kind of object."""
+def packed(template: Iterable[Attribute]) -> bytes:
+    """An array of attributes as bytes, equal for equal ones in any order.
 
-    NONE = 0
-    NEEDED_TO_CREATE = auto()
-    NEEDED_TO_GENERATE = auto()
-    COMPUTED = auto()
-    """The token alone sets it: any template that names it is refused."""
-    DERIVED = auto()
-    """Follows from other attributes: a template may name it with the value it has anyway."""
-    FIXED = auto()
-    """Has its default here; another value is refused."""
-    CHANGEABLE = auto()
-    """C_SetAttributeValue may change it."""
-    SECRET = auto()
-    """Not told of a key that is sensitive or not extractable."""
+    Type (8 bytes, little-endian), length (4) and value of each, by ascending type. Raises
+    Pkcs11Error (CKR_TEMPLATE_INCONSISTENT) where a type has two values, and
+    CKR_ATTRIBUTE_VALUE_INVALID for a value that no attribute of that type has.
+    """
+    given = collect(template)
+    parts = []
+    for name in sorted(given):
+        value = given[name] if name not in _FORMS else checked(_FORMS[name], given[name])
+        parts.append(_PACKED.pack(name, len(value)) + value)
+    return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Form, default (None: it has none, and is absent where nobody gives it) and marks."""
-
-    form: Form
-    default: bytes | None = None
-    marks: Mark = Mark.NONE
-
-
-class Purpose(Enum):
-    """What a template is for."""
-
-    CREATE = Mark.NEEDED_TO_CREATE
-    GENERATE = Mark.NEEDED_TO_GENERATE
-
-
-_CREATE, _GENERATE = Mark.NEEDED_TO_CREATE, Mark.NEEDED_TO_GENERATE
-_CHANGEABLE, _COMPUTED, _DERIVED, _SECRET = (
-    Mark.CHANGEABLE,
-    Mark.COMPUTED,
-    Mark.DERIVED,
-    Mark.SECRET,
-)
-_Rules = Mapping[int, Rule]
+def unpacked(value: bytes) -> dict[int, bytes]:
+    """The attributes in what `packed` gave, by type; raises ValueError for anything else."""
+    found: dict[int, bytes] = {}
+    position = 0
+    while position < len(value):
+        if len(value) - position < _PACKED.size:
+            raise ValueError("not an array of attributes")
+        name, size = _PACKED.unpack_from(value, position)
+        position += _PACKED.size
+        if len(value) - position < size:
+            raise ValueError("not an array of attributes")
+        found[name] = value[position : position + size]
+        position += size
+    return found
 
 
-def _storage(*, private: bytes) -> _Rules:
-    return {
-        ck.CKA_CLASS: Rule(Form.ULONG, None, _CREATE),
-        ck.CKA_TOKEN: Rule(Form.BOOL, FALSE),
-        ck.CKA_PRIVATE: Rule(Form.BOOL, private),
-        ck.CKA_MODIFIABLE: Rule(Form.BOOL, TRUE),
-        ck.CKA_LABEL: Rule(Form.UTF8, b"", _CHANGEABLE),
-        ck.CKA_COPYABLE: Rule(Form.BOOL, TRUE, Mark.FIXED),
-        ck.CKA_DESTROYABLE: Rule(Form.BOOL, TRUE, Mark.FIXED),
-    }
+def as_template(value: bytes) -> tuple[Attribute, ...]:
+    """The same as the caller gets it."""
+    return tuple(
+        Attribute(name, None, as_template(own))
+        if form_of(name) is Form.TEMPLATE
+        else Attribute(name, own)
+        for name, own in unpacked(value).items()
+    )
 
 
-_KEY: Final[_Rules] = {
-    ck.CKA_KEY_TYPE: Rule(Form.ULONG, None, _CREATE),
-    ck.CKA_ID: Rule(Form.BYTES, b"", _CHANGEABLE),
-    ck.CKA_SUBJECT: Rule(Form.BYTES, b"", _CHANGEABLE),
-    ck.CKA_START_DATE: Rule(Form.DATE, b"", _CHANGEABLE),
-    ck.CKA_END_DATE: Rule(Form.DATE, b"", _CHANGEABLE),
-    ck.CKA_DERIVE: Rule(Form.BOOL, FALSE, _CHANGEABLE),
-    ck.CKA_LOCAL: Rule(Form.BOOL, FALSE, _COMPUTED),
-    ck.CKA_KEY_GEN_MECHANISM: Rule(Form.ULONG, ulong(ck.CK_UNAVAILABLE_INFORMATION), _COMPUTED),
-    ck.CKA_PUBLIC_KEY_INFO: Rule(Form.BYTES, None, _DERIVED),
-}
+def template_matches(attributes: Mapping[int, bytes], template: bytes) -> bool:
+    """Whether an object has all the attributes of a packed CKA_WRAP_TEMPLATE or its like."""
+    return all(attributes.get(name) == value for name, value in unpacked(template).items())
 
 
-def _public_key(*, encrypt: bytes, verify: bytes) -> _Rules:
-    return {
-        **_storage(private=FALSE),
-        **_KEY,
-        ck.CKA_ENCRYPT: Rule(Form.BOOL, encrypt, _CHANGEABLE),
-        ck.CKA_VERIFY: Rule(Form.BOOL, verify, _CHANGEABLE),
-        ck.CKA_VERIFY_RECOVER: Rule(Form.BOOL, FALSE, _CHANGEABLE),
-        ck.CKA_WRAP: Rule(Form.BOOL, FALSE, _CHANGEABLE),
-        ck.CKA_TRUSTED: Rule(Form.BOOL, FALSE, Mark.FIXED),
-    }
+def with_template(given: Mapping[int, bytes], template: bytes) -> dict[int, bytes]:
+    """A template with the attributes that a packed CKA_UNWRAP_TEMPLATE or its like asks for.
+
+    Raises Pkcs11Error (CKR_TEMPLATE_INCONSISTENT) where the two have different values.
+    """
+    asked = unpacked(template)
+    for name, value in asked.items():
+        if given.get(name, value) != value:
+            raise _refusal(ck.CKR_TEMPLATE_INCONSISTENT, name)
+    return {**given, **asked}
 
 
-def _private_key(*, decrypt: bytes, sign: bytes) -> _Rules:
-    return {
-        **_storage(private=TRUE),
-        **_KEY,
-        ck.CKA_SENSITIVE: Rule(Form.BOOL, TRUE),
-        ck.CKA_EXTRACTABLE: Rule(Form.BOOL, FALSE),
-        ck.CKA_ALWAYS_SENSITIVE: Rule(Form.BOOL, FALSE, _COMPUTED),
-        ck.CKA_NEVER_EXTRACTABLE: Rule(Form.BOOL, FALSE, _COMPUTED),
-        ck.CKA_DECRYPT: Rule(Form.BOOL, decrypt),
-        ck.CKA_SIGN: Rule(Form.BOOL, sign),
-        ck.CKA_SIGN_RECOVER: Rule(Form.BOOL, FALSE),
-        ck.CKA_UNWRAP: Rule(Form.BOOL, FALSE),
-        ck.CKA_WRAP_WITH_TRUSTED: Rule(Form.BOOL, FALSE, Mark.FIXED),
-        ck.CKA_ALWAYS_AUTHENTICATE: Rule(Form.BOOL, FALSE),
-    }
-
-
-_RSA_PUBLIC: Final[_Rules] = {
-    **_public_key(encrypt=TRUE, verify=TRUE),
-    ck.CKA_MODULUS: Rule(Form.BYTES, None, _CREATE | _DERIVED),
-    ck.CKA_MODULUS_BITS: Rule(Form.ULONG, None, _GENERATE | _DERIVED),
-    ck.CKA_PUBLIC_EXPONENT: Rule(Form.BYTES, None, _CREATE | _DERIVED),
-}
-_EC_PUBLIC: Final[_Rules] = {
-    **_public_key(encrypt=FALSE, verify=TRUE),
-    ck.CKA_EC_PARAMS: Rule(Form.BYTES, None, _CREATE | _GENERATE | _DERIVED),
-    ck.CKA_EC_POINT: Rule(Form.BYTES, None, _CREATE | _DERIVED),
-}
-_RSA_PRIVATE: Final[_Rules] = {
-    **_private_key(decrypt=TRUE, sign=TRUE),
-    ck.CKA_MODULUS: Rule(Form.BYTES, None, _CREATE | _DERIVED),
-    ck.CKA_PUBLIC_EXPONENT: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_PRIVATE_EXPONENT: Rule(Form.BYTES, None, _CREATE | _SECRET),
-    ck.CKA_PRIME_1: Rule(Form.BYTES, None, _CREATE | _SECRET),
-    ck.CKA_PRIME_2: Rule(Form.BYTES, None, _CREATE | _SECRET),
-    ck.CKA_EXPONENT_1: Rule(Form.BYTES, None, _SECRET),
-    ck.CKA_EXPONENT_2: Rule(Form.BYTES, None, _SECRET),
-    ck.CKA_COEFFICIENT: Rule(Form.BYTES, None, _SECRET),
-}
-_EC_PRIVATE: Final[_Rules] = {
-    **_private_key(decrypt=FALSE, sign=TRUE),
-    ck.CKA_EC_PARAMS: Rule(Form.BYTES, None, _CREATE | _DERIVED),
-    ck.CKA_EC_POINT: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_VALUE: Rule(Form.BYTES, None, _CREATE | _SECRET),
-}
-_DERIVES: Final[_Rules] = {ck.CKA_DERIVE: Rule(Form.BOOL, TRUE, _CHANGEABLE)}
-_CERTIFICATE: Final[_Rules] = {
-    **_storage(private=FALSE),
-    ck.CKA_CERTIFICATE_TYPE: Rule(Form.ULONG, None, _CREATE),
-    ck.CKA_VALUE: Rule(Form.BYTES, None, _CREATE),
-    ck.CKA_ID: Rule(Form.BYTES, b"", _CHANGEABLE),
-    ck.CKA_SUBJECT: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_ISSUER: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_SERIAL_NUMBER: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_CHECK_VALUE: Rule(Form.BYTES, None, _DERIVED),
-    ck.CKA_START_DATE: Rule(Form.DATE, None, _DERIVED),
-    ck.CKA_END_DATE: Rule(Form.DATE, None, _DERIVED),
-    ck.CKA_TRUSTED: Rule(Form.BOOL, FALSE, Mark.FIXED),
-    ck.CKA_CERTIFICATE_CATEGORY: Rule(Form.ULONG, ulong(0)),
-    ck.CKA_JAVA_MIDP_SECURITY_DOMAIN: Rule(Form.ULONG, ulong(0), Mark.FIXED),
-    ck.CKA_URL: Rule(Form.BYTES, b"", Mark.FIXED),
-    ck.CKA_HASH_OF_SUBJECT_PUBLIC_KEY: Rule(Form.BYTES, b"", Mark.FIXED),
-    ck.CKA_HASH_OF_ISSUER_PUBLIC_KEY: Rule(Form.BYTES, b"", Mark.FIXED),
-}
-_DATA: Final[_Rules] = {
-    **_storage(private=FALSE),
-    ck.CKA_APPLICATION: Rule(Form.UTF8, b"", _CHANGEABLE),
-    ck.CKA_OBJECT_ID: Rule(Form.BYTES, b"", _CHANGEABLE),
-    ck.CKA_VALUE: Rule(Form.BYTES, b"", _CHANGEABLE),
-}
-_RULES: Final[dict[tuple[int, int], _Rules]] = {
-    (ck.CKO_DATA, 0): _DATA,
-    (ck.CKO_CERTIFICATE, 0): _CERTIFICATE,
-    (ck.CKO_PUBLIC_KEY, ck.CKK_RSA): _RSA_PUBLIC,
-    (ck.CKO_PUBLIC_KEY, ck.CKK_EC): _EC_PUBLIC,
-    (ck.CKO_PUBLIC_KEY, ck.CKK_EC_EDWARDS): _EC_PUBLIC,
-    (ck.CKO_PUBLIC_KEY, ck.CKK_EC_MONTGOMERY): {**_EC_PUBLIC, **_DERIVES},
-    (ck.CKO_PRIVATE_KEY, ck.CKK_RSA): _RSA_PRIVATE,
-    (ck.CKO_PRIVATE_KEY, ck.CKK_EC): _EC_PRIVATE,
-    (ck.CKO_PRIVATE_KEY, ck.CKK_EC_EDWARDS): _EC_PRIVATE,
-    (ck.CKO_PRIVATE_KEY, ck.CKK_EC_MONTGOMERY): {
-        **_EC_PRIVATE,
-        **_DERIVES,
-        ck.CKA_SIGN: Rule(Form.BOOL, FALSE),
-    },
-}
-KEY_CLASSES: Final = frozenset({ck.CKO_PUBLIC_KEY, ck.CKO_PRIVATE_KEY})
+# The rules
 
 
 def rules(object_class: int, key_type: int) -> _Rules:
-    """The rules of a kind of object; `key_type` is 0 where it is no key.
+    """The rules of a kind of object; `key_type` is of no matter where it is no key.
 
     Raises Pkcs11Error (CKR_ATTRIBUTE_VALUE_INVALID) for a kind this module does not have.
     """
-    found = _RULES.get((object_class, key_type if object_class in KEY_CLASSES else 0))
+    found = KINDS.get((object_class, key_type if object_class in KEY_CLASSES else 0))
     if found is None:
         raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "the kind of object is not supported")
     return found
 
 
-def secrets(object_class: int, key_type: int) -> frozenset[int]:
-    """The attributes of a kind of object that a sensitive one does not tell."""
-    return _SECRETS.get((object_class, key_type), frozenset())
+def _default(rule: Rule) -> bytes | None:
+    """The value of an attribute that nobody has given."""
+    if isinstance(rule.default, bool):
+        return boolean(rule.default)
+    return ulong(rule.default) if isinstance(rule.default, int) else rule.default
 
 
-_SECRETS: Final = {
-    kind: frozenset(name for name, rule in table.items() if Mark.SECRET in rule.marks)
-    for kind, table in _RULES.items()
+_DEFAULTS: Final = {
+    kind: {name: default for name, rule in table.items() if (default := _default(rule)) is not None}
+    for kind, table in KINDS.items()
 }
+_NEEDED: Final = {
+    (kind, purpose): tuple(name for name, rule in table.items() if purpose in rule.need)
+    for kind, table in KINDS.items()
+    for purpose in Purpose
+}
+_SECRETS: Final = {
+    kind: frozenset(name for name, rule in table.items() if rule.secret)
+    for kind, table in KINDS.items()
+}
+ALL_SECRETS: Final = frozenset().union(*_SECRETS.values())
+"""Attributes that some kind of key does not tell."""
+_FORMS: Final = {name: rule.form for table in KINDS.values() for name, rule in table.items()}
+_NOTHING: Final[frozenset[int]] = frozenset()
+
+
+def defaults(object_class: int, key_type: int) -> Mapping[int, bytes]:
+    """The values that nobody has to give an object of that kind (key type 0: no key)."""
+    return _DEFAULTS[object_class, key_type]
+
+
+def form_of(name: int) -> Form:
+    """The C type of an attribute, which is the same for every kind of object."""
+    return _FORMS.get(name, Form.BYTES)
+
+
+def untold(attributes: Mapping[int, bytes]) -> frozenset[int]:
+    """The attributes that an object has and does not tell: a key's that is sensitive or stays."""
+    sensitive = attributes.get(ck.CKA_SENSITIVE)
+    if sensitive is None or (sensitive == FALSE and attributes[ck.CKA_EXTRACTABLE] == TRUE):
+        return _NOTHING
+    return _SECRETS[number(attributes[ck.CKA_CLASS]), number(attributes[ck.CKA_KEY_TYPE])]
 
 
 def collect(template: Iterable[Attribute]) -> dict[int, bytes]:
@@ -255,6 +182,8 @@ def collect(template: Iterable[Attribute]) -> dict[int, bytes]:
     given: dict[int, bytes] = {}
     for attribute in template:
         value = attribute.value or b""
+        if attribute.nested is not None:
+            value = packed(attribute.nested)
         if given.setdefault(attribute.type, value) != value:
             raise Pkcs11Error(ck.CKR_TEMPLATE_INCONSISTENT, "an attribute has two values")
     return given
@@ -273,7 +202,7 @@ def kind_of(given: Mapping[int, bytes]) -> tuple[int, int]:
 
 def _number_in(given: Mapping[int, bytes], name: int) -> int:
     if name not in given:
-        raise Pkcs11Error(ck.CKR_TEMPLATE_INCOMPLETE, ck.CKA_NAMES[name])
+        raise _refusal(ck.CKR_TEMPLATE_INCOMPLETE, name)
     return number(checked(Form.ULONG, given[name]))
 
 
@@ -286,26 +215,43 @@ def complete(
     CKR_ATTRIBUTE_READ_ONLY, CKR_TEMPLATE_INCOMPLETE or CKR_TEMPLATE_INCONSISTENT (4.1.1).
     """
     table = rules(object_class, key_type)
-    full = {name: rule.default for name, rule in table.items() if rule.default is not None}
+    is_key = object_class in KEY_CLASSES
+    kind = object_class, key_type if is_key else 0
+    full = dict(_DEFAULTS[kind])
     for name, value in given.items():
         rule = table.get(name)
         if rule is None:
-            raise Pkcs11Error(ck.CKR_ATTRIBUTE_TYPE_INVALID, f"{name:#x}")
-        if Mark.COMPUTED in rule.marks:
-            raise Pkcs11Error(ck.CKR_ATTRIBUTE_READ_ONLY, ck.CKA_NAMES[name])
-        full[name] = checked(rule.form, value)
-        if Mark.FIXED in rule.marks and full[name] != rule.default:
-            raise Pkcs11Error(ck.CKR_TEMPLATE_INCONSISTENT, ck.CKA_NAMES[name])
-    for name, rule in table.items():
-        if purpose.value in rule.marks and name not in full:
-            raise Pkcs11Error(ck.CKR_TEMPLATE_INCOMPLETE, ck.CKA_NAMES[name])
-    own = {ck.CKA_CLASS: object_class}
-    if object_class in KEY_CLASSES:
-        own[ck.CKA_KEY_TYPE] = key_type
-    for name, expected in own.items():
-        if full.setdefault(name, ulong(expected)) != ulong(expected):
-            raise Pkcs11Error(ck.CKR_TEMPLATE_INCONSISTENT, ck.CKA_NAMES[name])
+            raise _refusal(ck.CKR_ATTRIBUTE_TYPE_INVALID, name)
+        if purpose in rule.refuse:
+            raise _refusal(rule.error, name)
+        full[name] = _allowed(rule, name, value)
+    for name in _NEEDED[kind, purpose]:
+        if name not in full:
+            raise _refusal(ck.CKR_TEMPLATE_INCOMPLETE, name)
+    own = {ck.CKA_CLASS: object_class, ck.CKA_KEY_TYPE: key_type}
+    for name in own if is_key else (ck.CKA_CLASS,):
+        expected = ulong(own[name])
+        if full.setdefault(name, expected) != expected:
+            raise _refusal(ck.CKR_TEMPLATE_INCONSISTENT, name)
+    check_consistent(full)
     return full
+
+
+def check_consistent(full: Mapping[int, bytes]) -> None:
+    """Whether the values of an object go together; raises Pkcs11Error."""
+    for conflict in CONFLICTS:
+        if full[ck.CKA_CLASS] == ulong(conflict.object_class) and _is_met(conflict, full):
+            raise Pkcs11Error(conflict.error, conflict.rule)
+
+
+def _is_met(conflict: Conflict, full: Mapping[int, bytes]) -> bool:
+    return all(_fits(full.get(name, b""), wanted) for name, wanted in conflict.when)
+
+
+def _fits(value: bytes, wanted: bool | int | Match) -> bool:
+    if isinstance(wanted, Match):
+        return bool(value) == (wanted is Match.ANY)
+    return value == (boolean(wanted) if isinstance(wanted, bool) else ulong(wanted))
 
 
 def check_derived(given: Mapping[int, bytes], actual: Mapping[int, bytes]) -> None:
@@ -313,21 +259,92 @@ def check_derived(given: Mapping[int, bytes], actual: Mapping[int, bytes]) -> No
     object_class = number(actual[ck.CKA_CLASS])
     table = rules(object_class, number(actual.get(ck.CKA_KEY_TYPE, FALSE)))
     for name, value in given.items():
-        if Mark.DERIVED in table[name].marks and actual.get(name, value) != value:
-            raise Pkcs11Error(ck.CKR_TEMPLATE_INCONSISTENT, ck.CKA_NAMES[name])
+        rule = table[name]
+        if rule.derived and actual.get(name, value) != value:
+            raise _refusal(rule.error, name)
+
+
+def check_so(given: Mapping[int, bytes], object_class: int, key_type: int, *, so: bool) -> None:
+    """Whether what the SO alone may give was given by the SO; raises Pkcs11Error."""
+    table = rules(object_class, key_type)
+    for name, value in given.items():
+        rule = table.get(name)
+        if rule is not None and rule.so and value != FALSE and not so:
+            raise _refusal(ck.CKR_ATTRIBUTE_READ_ONLY, name)
+
+
+def changes(
+    attributes: Mapping[int, bytes], given: Mapping[int, bytes], *, token: bool
+) -> dict[int, bytes]:
+    """What a template of C_SetAttributeValue changes on an object; raises Pkcs11Error."""
+
+    def refused(rule: Rule, value: bytes) -> int | None:
+        if rule.change is Change.SESSION and not token:
+            return None
+        return None if _is_way(rule.change, value) else ck.CKR_ATTRIBUTE_READ_ONLY
+
+    return _changed(attributes, given, refused)
+
+
+def copy_changes(attributes: Mapping[int, bytes], given: Mapping[int, bytes]) -> dict[int, bytes]:
+    """What a template of C_CopyObject makes different on the copy; raises Pkcs11Error."""
+    return _changed(
+        attributes,
+        given,
+        lambda rule, value: None if _is_way(rule.copy, value) else rule.copy_error,
+    )
+
+
+_WAYS: Final = {Change.TO_TRUE: TRUE, Change.TO_FALSE: FALSE}
+
+
+def _is_way(change: Change, value: bytes) -> bool:
+    return change is Change.YES or _WAYS.get(change) == value
+
+
+def _changed(
+    attributes: Mapping[int, bytes],
+    given: Mapping[int, bytes],
+    refused: Callable[[Rule, bytes], int | None],
+) -> dict[int, bytes]:
+    table = rules(number(attributes[ck.CKA_CLASS]), number(attributes.get(ck.CKA_KEY_TYPE, FALSE)))
+    changed: dict[int, bytes] = {}
+    for name, value in given.items():
+        rule = table.get(name)
+        if rule is None:
+            raise _refusal(ck.CKR_ATTRIBUTE_TYPE_INVALID, name)
+        error = refused(rule, checked(rule.form, value) if rule.form is Form.BOOL else value)
+        if error is not None:
+            raise _refusal(error, name)
+        changed[name] = _allowed(rule, name, value)
+    return changed
+
+
+def _allowed(rule: Rule, name: int, value: bytes) -> bytes:
+    """A value in its one form; raises Pkcs11Error (CKR_ATTRIBUTE_VALUE_INVALID)."""
+    kept = checked(rule.form, value)
+    if rule.values and number(kept) not in rule.values:
+        raise _refusal(ck.CKR_ATTRIBUTE_VALUE_INVALID, name)
+    return kept
+
+
+def _refusal(error: int, name: int) -> Pkcs11Error:
+    return Pkcs11Error(error, ck.CKA_NAMES.get(name, f"{name:#x}"))
+
+
+# Forms
 
 
 def checked(form: Form, value: bytes) -> bytes:
     """The value in the one form it is kept in; raises Pkcs11Error (CKR_ATTRIBUTE_VALUE_INVALID)."""
     if form is Form.BOOL and len(value) == 1:
         return boolean(value != FALSE)
-    if form is Form.ULONG and len(value) == ULONG_SIZE:
-        return value
-    if form is Form.BYTES or (form is Form.UTF8 and _is_utf8(value)):
-        return value
     if form is Form.DATE and _is_date(value):
         return value.lstrip(b"\0")
-    raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, f"not a {form.name}")
+    check = _CHECKS.get(form)
+    if check is None or not check(value):
+        raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, f"not a {form.name}")
+    return value
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -345,3 +362,41 @@ def _is_date(value: bytes) -> bool:
         return len(value) == 8 and value.isdigit() and parse_day(value) is not None
     except ValueError:
         return False
+
+
+def _is_packed(value: bytes) -> bool:
+    try:
+        unpacked(value)
+    except ValueError:
+        return False
+    return True
+
+
+_CHECKS: Final[dict[Form, Callable[[bytes], bool]]] = {
+    Form.ULONG: lambda value: len(value) == ULONG_SIZE,
+    Form.BYTES: lambda value: True,
+    Form.UTF8: _is_utf8,
+    Form.MECHANISMS: lambda value: len(value) % ULONG_SIZE == 0,
+    Form.TEMPLATE: _is_packed,
+}
+
+
+# Forms on a card, which another host may read
+
+
+def portable(name: int, value: bytes) -> bytes:
+    """A value as it is stored, numbers with the lowest byte first; its own inverse."""
+    if sys.byteorder == "little":
+        return value
+    form = form_of(name)
+    if form is Form.TEMPLATE:
+        return b"".join(
+            _PACKED.pack(inner, len(own)) + portable(inner, own)
+            for inner, own in unpacked(value).items()
+        )
+    if form is Form.ULONG:
+        return value[::-1]
+    if form is Form.MECHANISMS:
+        sizes = range(0, len(value), ULONG_SIZE)
+        return b"".join(value[at : at + ULONG_SIZE][::-1] for at in sizes)
+    return value

@@ -16,7 +16,7 @@ _UTC_TIME = 0x17
 
 
 def certificate_attributes(value: bytes) -> dict[int, bytes]:
-    """Subject, issuer, serial number, validity and check value of a DER certificate.
+    """Subject, issuer, serial number, validity, public key and check value of a DER certificate.
 
     Raises ValueError where it is none. Fill after the certificate is cut off CKA_VALUE.
     """
@@ -30,11 +30,13 @@ def certificate_attributes(value: bytes) -> dict[int, bytes]:
     issuer = fields.need(der.SEQUENCE)
     validity = Fields(fields.need(der.SEQUENCE))
     subject = fields.need(der.SEQUENCE)
+    public_key = fields.need(der.SEQUENCE)
     return {
         ck.CKA_VALUE: value[:used],
         ck.CKA_SUBJECT: tlv.encode(der.SEQUENCE, subject),
         ck.CKA_ISSUER: tlv.encode(der.SEQUENCE, issuer),
         ck.CKA_SERIAL_NUMBER: tlv.encode(der.INTEGER, serial),
+        ck.CKA_PUBLIC_KEY_INFO: tlv.encode(der.SEQUENCE, public_key),
         ck.CKA_CHECK_VALUE: digest.compute(Hash.SHA1, value[:used])[:3],
         ck.CKA_START_DATE: day(_moment(validity)),
         ck.CKA_END_DATE: day(_moment(validity)),

@@ -1,124 +1,122 @@
-"""RSA encryption with public and decryption with private keys (PKCS#11 2.40 5.8, 5.9)."""
+"""Encryption and decryption (PKCS#11 2.40 5.8, 5.9)."""
 
 from __future__ import annotations
 
-from apdu.model import SW, StatusWordError
-from pkcs11_module import _constants as ck
-from pkcs11_module.facade.operations import (
-    KeyOperation,
-    choose_key,
-    crypto_refusal,
-    ending,
-    finished,
-    public_key,
-    session_key,
-)
-from pkcs11_module.facade.registry import session_function
+from typing import TYPE_CHECKING
+
+from pkcs11_module.facade.engines import Engine, cipher_engine
+from pkcs11_module.facade.operations import KeyOperation, choose_key
+from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import cipher
-from pkcs11_module.types import Buffer, Length, Mechanism, Pkcs11Error
-from token_fw.crypto import CryptoError, RsaOaep, RsaPkcs1
+from pkcs11_module.mechanisms import CipherPlan, Function, check, cipher
+from pkcs11_module.rulebook import State
+from pkcs11_module.types import Buffer, Length, Mechanism
 
-_ENCRYPT, _DECRYPT = "encrypt", "decrypt"
-
-
-@session_function("C_EncryptInit")
-def encrypt_init(session: Session, mechanism: Mechanism | None, key: int) -> None:
-    """C_EncryptInit."""
-    session.begin(_ENCRYPT)
-    session.operations[_ENCRYPT] = choose_key(
-        session,
-        key,
-        mechanism,
-        object_class=ck.CKO_PUBLIC_KEY,
-        usage=ck.CKA_ENCRYPT,
-        find=cipher,
-    )
+if TYPE_CHECKING:
+    from pkcs11_module.facade.application import AnyObject
 
 
-@session_function("C_Encrypt")
-def encrypt(session: Session, data: bytes | None, buffer: Buffer) -> bytes | Length:
-    """C_Encrypt."""
-    with ending(session, _ENCRYPT) as operation:
-        answer = buffer.fill(operation.size, lambda: _encrypted(operation, data or b""))
-        return finished(session, _ENCRYPT, answer)
+class CipherOperation(KeyOperation):
+    """Encrypting or decrypting.
 
+    `whole` and `last` are what C_Decrypt and C_DecryptFinal made, and did not fit the caller's
+    buffer.
+    """
 
-@session_function("C_DecryptInit")
-def decrypt_init(session: Session, mechanism: Mechanism | None, key: int) -> None:
-    """C_DecryptInit."""
-    session.begin(_DECRYPT)
-    session.operations[_DECRYPT] = choose_key(
-        session,
-        key,
-        mechanism,
-        object_class=ck.CKO_PRIVATE_KEY,
-        usage=ck.CKA_DECRYPT,
-        find=cipher,
-    )
+    def __init__(
+        self, session: Session, target: AnyObject, plan: CipherPlan, *, encrypting: bool
+    ) -> None:
+        super().__init__(session, target, multipart=True)
+        self._plan = plan
+        self._encrypting = encrypting
+        self.engine = self.fresh_engine()
+        if not self.engine.multipart:
+            self.state = State.SINGLE
+        self.whole: bytes | None = None
+        self.last: bytes | None = None
 
-
-@session_function("C_Decrypt")
-def decrypt(session: Session, data: bytes | None, buffer: Buffer) -> bytes | Length:
-    """C_Decrypt: the length asked for is an upper bound, a buffer for the data itself does."""
-    with ending(session, _DECRYPT) as operation:
-        if buffer.capacity is None and operation.result is None:
-            return Length(operation.size)
-        if operation.result is None:
-            operation.result = _decrypted(operation, data or b"")
-        result: bytes = operation.result
-        return finished(session, _DECRYPT, buffer.fill(len(result), lambda: result))
-
-
-@session_function("C_EncryptUpdate")
-def encrypt_update(session: Session, _part: bytes | None, _buffer: Buffer) -> bytes | Length:
-    """C_EncryptUpdate: RSA takes one part only."""
-    return _one_part_only(session, _ENCRYPT)
-
-
-@session_function("C_EncryptFinal")
-def encrypt_final(session: Session, _buffer: Buffer) -> bytes | Length:
-    """C_EncryptFinal: RSA takes one part only."""
-    return _one_part_only(session, _ENCRYPT)
-
-
-@session_function("C_DecryptUpdate")
-def decrypt_update(session: Session, _part: bytes | None, _buffer: Buffer) -> bytes | Length:
-    """C_DecryptUpdate: RSA takes one part only."""
-    return _one_part_only(session, _DECRYPT)
-
-
-@session_function("C_DecryptFinal")
-def decrypt_final(session: Session, _buffer: Buffer) -> bytes | Length:
-    """C_DecryptFinal: RSA takes one part only."""
-    return _one_part_only(session, _DECRYPT)
-
-
-def _one_part_only(session: Session, kind: str) -> bytes | Length:
-    with ending(session, kind):
-        raise Pkcs11Error(ck.CKR_FUNCTION_NOT_SUPPORTED, "the mechanism takes one part only")
-
-
-def _encrypted(operation: KeyOperation, data: bytes) -> bytes:
-    scheme = operation.operation.scheme
-    assert isinstance(scheme, RsaPkcs1 | RsaOaep)
-    try:
-        return public_key(operation.session, operation.target).encrypt(scheme, data)
-    except CryptoError as error:
-        raise crypto_refusal(error) from error
-
-
-def _decrypted(operation: KeyOperation, data: bytes) -> bytes:
-    scheme = operation.operation.scheme
-    assert isinstance(scheme, RsaPkcs1 | RsaOaep)
-    if len(data) != operation.size:
-        raise Pkcs11Error(ck.CKR_ENCRYPTED_DATA_LEN_RANGE)
-    try:
-        return operation.use(
-            lambda card, environment: card.decipher(environment, data),
-            lambda key: session_key(key).decrypt(scheme, data),
+    def fresh_engine(self) -> Engine:
+        """An engine that nothing was put in; raises Pkcs11Error."""
+        return cipher_engine(
+            self.session,
+            self.target,
+            self._plan,
+            encrypting=self._encrypting,
+            use=self.use_card,
         )
-    except StatusWordError as error:
-        if error.sw != SW.INCORRECT_DATA:
-            raise
-        raise Pkcs11Error(ck.CKR_ENCRYPTED_DATA_INVALID) from error
+
+    def decrypted(self, data: bytes) -> bytes:
+        """All of the plaintext at once; raises Pkcs11Error."""
+        if self.on_card:
+            return self.engine.whole(data)
+        with self.use_consent():
+            return self.engine.whole(data)
+
+
+def _begin(
+    session: Session, mechanism: Mechanism, handle: int, function: Function
+) -> CipherOperation:
+    capability = check(mechanism, function)
+    plan = cipher(mechanism)
+    target = choose_key(session, handle, capability, function)
+    return CipherOperation(session, target, plan, encrypting=function is Function.ENCRYPT)
+
+
+@begin_function("C_EncryptInit")
+def encrypt_init(session: Session, mechanism: Mechanism, key: int) -> CipherOperation:
+    """C_EncryptInit."""
+    return _begin(session, mechanism, key, Function.ENCRYPT)
+
+
+@operation_function("C_Encrypt")
+def encrypt(operation: CipherOperation, data: bytes | None, buffer: Buffer) -> bytes | Length:
+    """C_Encrypt: the length asked for is exact."""
+    engine, data = operation.engine, data or b""
+    return buffer.fill(engine.whole_size(len(data)), lambda: engine.whole(data))
+
+
+@operation_function("C_EncryptUpdate")
+def update(operation: CipherOperation, part: bytes | None, buffer: Buffer) -> bytes | Length:
+    """C_EncryptUpdate and C_DecryptUpdate: the length asked for is exact."""
+    engine, part = operation.engine, part or b""
+    return buffer.fill(engine.update_size(len(part)), lambda: engine.update(part))
+
+
+@operation_function("C_EncryptFinal")
+def encrypt_final(operation: CipherOperation, buffer: Buffer) -> bytes | Length:
+    """C_EncryptFinal: the length asked for is exact."""
+    engine = operation.engine
+    return buffer.fill(engine.finish_size(), engine.finish)
+
+
+@begin_function("C_DecryptInit")
+def decrypt_init(session: Session, mechanism: Mechanism, key: int) -> CipherOperation:
+    """C_DecryptInit."""
+    return _begin(session, mechanism, key, Function.DECRYPT)
+
+
+@operation_function("C_Decrypt")
+def decrypt(operation: CipherOperation, data: bytes | None, buffer: Buffer) -> bytes | Length:
+    """C_Decrypt: the length asked for is an upper bound, a buffer for the data itself does."""
+    data, result = data or b"", operation.whole
+    if result is None:
+        if buffer.capacity is None:
+            return Length(operation.engine.whole_size(len(data)))
+        result = operation.whole = operation.decrypted(data)
+        # The caller of a buffer that was too short may still turn to parts.
+        operation.engine = operation.fresh_engine()
+    return buffer.fill(len(result), lambda: result)
+
+
+operation_function("C_DecryptUpdate")(update)
+
+
+@operation_function("C_DecryptFinal")
+def decrypt_final(operation: CipherOperation, buffer: Buffer) -> bytes | Length:
+    """C_DecryptFinal: as C_Decrypt."""
+    result = operation.last
+    if result is None:
+        if buffer.capacity is None:
+            return Length(operation.engine.finish_size())
+        result = operation.last = operation.engine.finish()
+    return buffer.fill(len(result), lambda: result)

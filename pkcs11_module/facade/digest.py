@@ -3,56 +3,60 @@
 from __future__ import annotations
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade.operations import ending, finished
-from pkcs11_module.facade.registry import session_function
+from pkcs11_module.facade.operations import ActiveOperation, key_object, session_key
+from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import digest_of
+from pkcs11_module.mechanisms import Function, check, digest_of
 from pkcs11_module.types import Buffer, Length, Mechanism, Pkcs11Error
-from token_fw.crypto import Hash, RunningDigest
+from token_fw.crypto import RunningDigest, SecretKey
 from token_fw.crypto import digest as digests
 
-_KIND = "digest"
 
-
-class DigestOperation:
+class DigestOperation(ActiveOperation):
     """A digest in progress."""
 
-    def __init__(self, hash_: Hash) -> None:
-        self.state: RunningDigest = digests.new(hash_)
-        self.updated = False
+    def __init__(self, session: Session, running: RunningDigest) -> None:
+        self.session = session
+        self.running = running
+
+    @property
+    def size(self) -> int:
+        """The length of the digest in bytes."""
+        return self.running.hash.size
 
 
-@session_function("C_DigestInit")
-def digest_init(session: Session, mechanism: Mechanism | None) -> None:
+@begin_function("C_DigestInit")
+def digest_init(session: Session, mechanism: Mechanism) -> DigestOperation:
     """C_DigestInit."""
-    session.begin(_KIND)
-    if mechanism is None:
-        raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD)
-    session.operations[_KIND] = DigestOperation(digest_of(mechanism))
+    check(mechanism, Function.DIGEST)
+    return DigestOperation(session, digests.new(digest_of(mechanism)))
 
 
-@session_function("C_Digest")
-def digest(session: Session, data: bytes | None, buffer: Buffer) -> bytes | Length:
-    """C_Digest: not for what C_DigestUpdate has begun."""
-    with ending(session, _KIND) as operation:
-        if operation.updated:
-            raise Pkcs11Error(ck.CKR_OPERATION_ACTIVE)
-        hash_: Hash = operation.state.hash
-        answer = buffer.fill(hash_.size, lambda: digests.compute(hash_, data or b""))
-        return finished(session, _KIND, answer)
+@operation_function("C_Digest")
+def digest(operation: DigestOperation, data: bytes | None, buffer: Buffer) -> bytes | Length:
+    """C_Digest."""
+    hash_ = operation.running.hash
+    return buffer.fill(operation.size, lambda: digests.compute(hash_, data or b""))
 
 
-@session_function("C_DigestUpdate")
-def digest_update(session: Session, part: bytes | None) -> None:
+@operation_function("C_DigestUpdate")
+def digest_update(operation: DigestOperation, part: bytes | None) -> None:
     """C_DigestUpdate."""
-    operation: DigestOperation = session.operation(_KIND)
-    operation.updated = True
-    operation.state.update(part or b"")
+    operation.running.update(part or b"")
 
 
-@session_function("C_DigestFinal")
-def digest_final(session: Session, buffer: Buffer) -> bytes | Length:
+@operation_function("C_DigestKey")
+def digest_key(operation: DigestOperation, handle: int) -> None:
+    """C_DigestKey: secret keys of the session. The value of one of the token stays on its card."""
+    target = key_object(operation.session, handle)
+    if target.object_class != ck.CKO_SECRET_KEY or target.token:
+        raise Pkcs11Error(ck.CKR_KEY_INDIGESTIBLE)
+    key = session_key(target)
+    assert isinstance(key, SecretKey)
+    operation.running.update(key.value)
+
+
+@operation_function("C_DigestFinal")
+def digest_final(operation: DigestOperation, buffer: Buffer) -> bytes | Length:
     """C_DigestFinal; without any part it is the digest of no data."""
-    with ending(session, _KIND) as operation:
-        state: RunningDigest = operation.state
-        return finished(session, _KIND, buffer.fill(state.hash.size, state.finish))
+    return buffer.fill(operation.size, operation.running.finish)

@@ -6,7 +6,7 @@ The card's change counter says whether they are still true.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,62 +16,100 @@ from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import CardKey, TokenCard
 from pkcs11_module.cards.entries import (
     AnyEntry,
+    CertificateEntry,
     DirectoryKind,
+    KeyEntry,
     PrivateKeyEntry,
     PublicKeyEntry,
+    SecretKeyEntry,
     Unknown,
     decode,
 )
+from pkcs11_module.facade.attributes import ulong
+from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
 from pkcs11_module.facade.token_objects import Identity, TokenObject, identity
 
-_INDEXED: Final = (ck.CKA_ID, ck.CKA_LABEL, ck.CKA_CLASS, ck.CKA_KEY_TYPE)
-_INDEXED_VALUES: Final = (ck.CKA_SUBJECT, ck.CKA_ISSUER, ck.CKA_SERIAL_NUMBER)
 _FEW: Final = 8
 """So many objects are compared one by one rather than by an index of their values."""
+_CERTIFICATES: Final = ulong(ck.CKO_CERTIFICATE)
 _NO_KEY_LIST: Final = frozenset(
     {SW.REFERENCED_DATA_NOT_FOUND, SW.INCORRECT_P1P2, SW.INS_NOT_SUPPORTED, SW.WRONG_P1P2}
 )
 
 
+_KEY_KINDS: Final = frozenset(
+    {DirectoryKind.PRIVATE_KEYS, DirectoryKind.PUBLIC_KEYS, DirectoryKind.SECRET_KEYS}
+)
+_OF_CARD: Final = PrivateKeyEntry | SecretKeyEntry
+"""Entries whose key is on the card under their reference."""
+
+
 @dataclass(slots=True, eq=False)
 class Directory:
-    """A directory file as it was read; `counter` is the change counter then, None: never."""
+    """A directory file as it was read; `read` says whether that is still its content.
+
+    `paths` are where its entries have their values, as far as they are `understood`. `shown` are
+    they as objects, `unfinished` those that a cut has left.
+    """
 
     kind: DirectoryKind
     path: bytes
     private: bool
-    counter: bytes | None = None
-    content: bytes = b""
+    read: bool = False
+    content: bytes | None = None
     raws: list[bytes] = field(default_factory=list)
     entries: list[AnyEntry | Unknown] = field(default_factory=list)
     rest: bytes = b""
+    paths: set[bytes] = field(default_factory=set)
+    understood: bool = True
+    shown: dict[Identity, TokenObject] = field(default_factory=dict)
+    unfinished: list[AnyEntry] = field(default_factory=list)
 
     def load(self, content: bytes) -> None:
-        """Take new content; entries that it had before are not decoded again."""
+        """Take new content as it was read."""
+        raws, self.rest = pkcs15.split(content)
+        self.take(content, raws)
+
+    def take(self, content: bytes, raws: list[bytes]) -> None:
+        """Take new content with these entries; those that it had before are not decoded again."""
         known = dict(zip(self.raws, self.entries, strict=True))
-        self.content = content
-        self.raws, self.rest = pkcs15.split(content)
+        self.content, self.raws = content, raws
         self.entries = [known.get(raw) or decode(self.kind, raw) for raw in self.raws]
+        known_entries = [entry for entry in self.entries if not isinstance(entry, Unknown)]
+        self.paths = {entry.path for entry in known_entries}
+        self.understood = not self.rest and len(known_entries) == len(self.entries)
 
     def with_entries(self, raws: Iterable[bytes]) -> bytes:
         """The content with these entries, and with whatever follows them that is not understood."""
         return b"".join(raws) + self.rest
 
+    def references(self) -> Iterator[int]:
+        """The keys on the card that it lists."""
+        for entry in self.entries:
+            if isinstance(entry, _OF_CARD) and entry.reference is not None:
+                yield entry.reference
+
 
 class TokenView:
-    """The objects of one inserted token. The caller has locked the slot that `card` belongs to."""
+    """The objects of one inserted token. The caller has locked the slot that `card` belongs to.
+
+    `counter` is the card's change counter after the last change that this module did not make
+    itself: what was read since then is still true, unless this module has changed it.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.sessions = 0
         """Open sessions of all applications."""
         self.counter = b""
-        self._layout_at: bytes | None = None
+        self._seen: tuple[bytes, TokenCard, int] | None = None
+        self._layout_read = False
+        self._keys_read = False
         self._directories: list[Directory] = []
         self._objects: dict[Identity, TokenObject] = {}
-        self._index: dict[int, dict[bytes, list[TokenObject]]] | None = None
-        self._values: dict[tuple[int, bool], dict[object, list[TokenObject]]] = {}
-        self._values_at: bytes | None = None
+        self._index: Index[TokenObject] = Index(ENTRY_ATTRIBUTES)
+        self._values: Index[TokenObject] = Index(VALUE_ATTRIBUTES)
+        self._unread: dict[TokenObject, None] = {}
         self._keys: Mapping[int, CardKey] | None = {}
         self._label: tuple[bytes, str] | None = None
         self._in_work: set[int] = set()
@@ -83,20 +121,41 @@ class TokenView:
         Raises StatusWordError, TransportError.
         """
         with self.lock:
-            counter = self.counter = card.change_counter()
-            changed = self._refresh_layout(card, counter)
-            for directory in self._directories:
-                if directory.counter != counter and (user or not directory.private):
-                    changed |= self._read(card, directory, counter)
-            if changed:
-                self._rebuild()
+            self._look(card)
+            keys_changed = self._refresh_layout(card) | self._refresh_keys(card)
+            changed = [
+                directory
+                for directory in self._directories
+                if not directory.read and (user or not directory.private)
+                if self._read(card, directory)
+            ]
+            if changed or keys_changed:
+                self._rebuild(changed, keys_changed)
 
     def forget(self) -> None:
         """Have everything read again at the next refresh."""
         with self.lock:
-            self._layout_at = None
-            for directory in self._directories:
-                directory.counter = None
+            self._seen = None
+
+    def _look(self, card: TokenCard) -> None:
+        """Compare the change counter: it goes up by one with every command that changes something.
+
+        If it went further than by what was done here through the same card, others have been at
+        work, and nothing is taken to be as it was.
+        """
+        counter = card.change_counter()
+        seen, self._seen = self._seen, (counter, card, card.changes)
+        if seen is not None:
+            before, same_card, changes = seen
+            own = card.changes - changes if same_card is card else 0
+            if int.from_bytes(counter, "big") == int.from_bytes(before, "big") + own:
+                return
+        self.counter = counter
+        self._layout_read = self._keys_read = False
+        for directory in self._directories:
+            directory.read = False
+        self._values.clear()
+        self._unread = dict.fromkeys(self._objects.values())
 
     def label(self, card: TokenCard) -> str:
         """The token's label; raises StatusWordError, TransportError."""
@@ -112,46 +171,42 @@ class TokenView:
 
     def candidates(
         self, wanted: dict[int, bytes], read: Callable[[TokenObject, int], object], user: bool
-    ) -> list[TokenObject]:
+    ) -> Collection[TokenObject]:
         """Objects that may match a search: all, or those with one of the indexed attributes.
 
         `read` gives an attribute that is in the value; `user`: private values can be read.
         """
         with self.lock:
-            chosen = self._by_entry(wanted)
-            for name in _INDEXED_VALUES:
-                if name in wanted and len(chosen) > _FEW:
-                    found = self._by_value(name, read, user).get(wanted[name], [])
-                    chosen = found if len(found) < len(chosen) else chosen
+            chosen = self._index.matching(wanted)
+            if len(chosen) <= _FEW:
+                return list(chosen)
+            told: dict[int, bytes] = {
+                name: wanted[name] for name in VALUE_ATTRIBUTES if name in wanted
+            }
+            if wanted.get(ck.CKA_CLASS) != _CERTIFICATES:
+                # The values of other objects are not kept.
+                told.pop(ck.CKA_VALUE, None)
+            if told:
+                self._read_values(read, user)
+                found = self._values.matching(told)
+                chosen = found if len(found) < len(chosen) else chosen
             return list(chosen)
 
-    def _by_value(
-        self, name: int, read: Callable[[TokenObject, int], object], user: bool
-    ) -> dict[object, list[TokenObject]]:
-        """The objects by an attribute in their values, read once a state of the change counter."""
-        if self._values_at != self.counter:
-            self._values, self._values_at = {}, self.counter
-        index = self._values.get((name, user))
-        if index is None:
-            index = self._values[name, user] = {}
-            for shown in self._objects.values():
-                if user or not shown.private:
-                    index.setdefault(read(shown, name), []).append(shown)
-        return index
+    def _read_values(self, read: Callable[[TokenObject, int], object], user: bool) -> None:
+        """Take what certificates tell into the index, each once."""
+        readable = [shown for shown in self._unread if user or not shown.private]
+        for shown in readable:
+            if isinstance(shown.entry, CertificateEntry | KeyEntry):
+                is_certificate = isinstance(shown.entry, CertificateEntry)
+                names = VALUE_ATTRIBUTES if is_certificate else (ck.CKA_SUBJECT,)
+                values = {name: read(shown, name) for name in names}
+                told = {name: value for name, value in values.items() if isinstance(value, bytes)}
+                self._values.put(shown, told)
+            del self._unread[shown]
 
-    def _by_entry(self, wanted: dict[int, bytes]) -> list[TokenObject]:
-        """The fewest objects that an attribute of the entries leaves; all without one."""
-        chosen: list[TokenObject] | None = None
-        for name in _INDEXED:
-            if name in wanted:
-                found = self._indexed()[name].get(wanted[name], [])
-                if chosen is None or len(found) < len(chosen):
-                    chosen = found
-        return list(self._objects.values()) if chosen is None else chosen
-
-    def _refresh_layout(self, card: TokenCard, counter: bytes) -> bool:
-        """Read the object directory file and the list of keys; says whether the keys changed."""
-        if self._layout_at == counter:
+    def _refresh_layout(self, card: TokenCard) -> bool:
+        """Read the object directory file; says whether a directory is gone."""
+        if self._layout_read:
             return False
         try:
             listed = pkcs15.decode_odf(card.read(pkcs15.ODF))
@@ -162,13 +217,22 @@ class TokenView:
         known = {(directory.kind, directory.path): directory for directory in self._directories}
         self._directories = [
             known.get((kind, path)) or Directory(kind, path, pkcs15.is_private_directory(path))
-            for kind, path in listed
+            for kind, path in dict.fromkeys(listed)
             if kind is not DirectoryKind.AUTH_OBJECTS
         ]
+        gone = known.keys() - {(directory.kind, directory.path) for directory in self._directories}
+        for place in gone:
+            self._end(known[place].shown)
+        self._layout_read = True
+        return bool(gone)
+
+    def _refresh_keys(self, card: TokenCard) -> bool:
+        """Read the list of keys; says whether it has changed."""
+        if self._keys_read:
+            return False
         before, self._keys = self._keys, self._read_keys(card)
-        gone = known.keys() - {(d.kind, d.path) for d in self._directories}
-        self._layout_at = counter
-        return before != self._keys or bool(gone)
+        self._keys_read = True
+        return before != self._keys
 
     def _read_keys(self, card: TokenCard) -> Mapping[int, CardKey] | None:
         """The keys on the card; None where the card has no command that lists them."""
@@ -179,77 +243,100 @@ class TokenView:
                 return None
             raise
 
-    def _read(self, card: TokenCard, directory: Directory, counter: bytes) -> bool:
+    def _read(self, card: TokenCard, directory: Directory) -> bool:
+        """Read a directory; says whether its content is another one."""
         try:
             content = card.read(directory.path)
         except StatusWordError as error:
             if error.sw == SW.SECURITY_STATUS_NOT_SATISFIED and not directory.private:
-                directory.private = True
+                directory.private, directory.content = True, None
                 return False
             if error.sw != SW.FILE_NOT_FOUND:
                 raise
             content = b""
-        first = directory.counter is None
-        directory.counter = counter
-        if content == directory.content and not first:
+        directory.read = True
+        if content == directory.content:
             return False
         directory.load(content)
         return True
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, changed: Iterable[Directory], keys_changed: bool) -> None:
         """Make objects of the entries, keeping those that are listed still."""
-        before = self._objects
-        self._objects = {}
+        changed = list(changed)
         listed = self._listed_references()
-        for directory in self._directories:
-            for entry in directory.entries:
-                if isinstance(entry, Unknown) or self._is_unfinished(entry, listed):
-                    continue
-                key = identity(entry)
-                shown = before.get(key) or TokenObject()
-                private = entry.private or directory.private
-                card_key = self._card_key(entry)
-                if (shown.entry, shown.private, shown.card_key) != (entry, private, card_key):
-                    shown.show(entry, private, card_key)
-                self._objects[key] = shown
-        for key, gone in before.items():
-            if self._objects.get(key) is not gone:
-                gone.alive = False
-        self._index = None
+        if keys_changed or any(directory.kind in _KEY_KINDS for directory in changed):
+            others = [directory for directory in changed if directory.kind not in _KEY_KINDS]
+            changed = [d for d in self._directories if d.kind in _KEY_KINDS] + others
+        before = [directory.shown for directory in changed]
+        for directory in changed:
+            self._show(directory, listed)
+        still = {key for directory in changed for key in directory.shown}
+        for shown in before:
+            self._end({key: gone for key, gone in shown.items() if key not in still})
         if self._leftover is None:
             self._leftover = set(self._keys or ()) - listed
+        self._leftover -= listed
 
-    def _indexed(self) -> dict[int, dict[bytes, list[TokenObject]]]:
-        """The objects by the attributes of their entries."""
-        if self._index is not None:
-            return self._index
-        index: dict[int, dict[bytes, list[TokenObject]]] = {name: {} for name in _INDEXED}
-        for shown in self._objects.values():
-            for name in _INDEXED:
-                value = shown.attributes.get(name)
-                if value is not None:
-                    index[name].setdefault(value, []).append(shown)
-        self._index = index
-        return index
+    def _show(self, directory: Directory, listed: set[int]) -> None:
+        """Make objects of a directory's entries."""
+        before = {} if directory.kind in _KEY_KINDS else directory.shown
+        same = {
+            id(shown.entry): (key, shown)
+            for key, shown in before.items()
+            if shown.private or not directory.private
+        }
+        directory.shown, directory.unfinished = {}, []
+        for entry in directory.entries:
+            if (kept := same.get(id(entry))) is not None:
+                directory.shown[kept[0]] = kept[1]
+                continue
+            if isinstance(entry, Unknown):
+                continue
+            if self._is_unfinished(entry, listed):
+                directory.unfinished.append(entry)
+                continue
+            key = identity(entry)
+            shown = self._objects.get(key)
+            if shown is None:
+                shown = self._objects[key] = TokenObject()
+            private = entry.private or directory.private
+            card_key = self._card_key(entry)
+            directory.shown[key] = shown
+            if shown.entry is entry and (shown.private, shown.card_key) == (private, card_key):
+                continue
+            shown.show(entry, private, card_key)
+            self._index.put(shown, shown.attributes)
+            self._values.discard(shown)
+            self._unread[shown] = None
+
+    def _end(self, gone: Mapping[Identity, TokenObject]) -> None:
+        """These objects are listed no more."""
+        for key, shown in gone.items():
+            shown.alive = False
+            if self._objects.get(key) is shown:
+                del self._objects[key]
+            self._index.discard(shown)
+            self._values.discard(shown)
+            self._unread.pop(shown, None)
 
     def _card_key(self, entry: AnyEntry) -> CardKey | None:
-        if isinstance(entry, PrivateKeyEntry) and entry.reference is not None:
+        if isinstance(entry, _OF_CARD) and entry.reference is not None:
             return (self._keys or {}).get(entry.reference)
         return None
 
     def _listed_references(self) -> set[int]:
         return {
-            entry.reference
+            reference
             for directory in self._directories
-            for entry in directory.entries
-            if isinstance(entry, PrivateKeyEntry) and entry.reference is not None
+            if directory.kind in _KEY_KINDS
+            for reference in directory.references()
         }
 
     def _is_unfinished(self, entry: AnyEntry, listed: set[int]) -> bool:
-        """Whether a cut left the entry: its private key is not on the card, or not listed yet."""
+        """Whether a cut left the entry: its key is not on the card, or not listed yet."""
         if self._keys is None:
             return False
-        if isinstance(entry, PrivateKeyEntry):
+        if isinstance(entry, _OF_CARD):
             return entry.reference is not None and entry.reference not in self._keys
         return (
             isinstance(entry, PublicKeyEntry)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from itertools import islice
+
 from pkcs11_module import _constants as ck
 from pkcs11_module.facade.application import AnyObject, Slot
-from pkcs11_module.facade.attributes import collect
-from pkcs11_module.facade.registry import session_function
+from pkcs11_module.facade.attributes import ALL_SECRETS, collect
+from pkcs11_module.facade.operations import ActiveOperation
+from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.values import read
 from pkcs11_module.types import Attribute, Pkcs11Error
 
-_KIND = "find"
+
+class Search(ActiveOperation):
+    """What a search has found and not told yet."""
+
+    def __init__(self, handles: Iterable[int]) -> None:
+        self.handles = iter(handles)
 
 
-@session_function("C_FindObjectsInit")
-def find_objects_init(session: Session, template: tuple[Attribute, ...]) -> None:
+@begin_function("C_FindObjectsInit")
+def find_objects_init(session: Session, template: tuple[Attribute, ...]) -> Search:
     """C_FindObjectsInit: what is found is settled here."""
-    session.begin(_KIND)
     slot = session.slot
     slot.refresh()
     wanted = collect_search(template)
     found = [] if wanted is None else search(slot, wanted)
-    session.operations[_KIND] = [slot.handle(target) for target in found]
+    return Search([slot.handle(target) for target in found])
 
 
 def collect_search(template: tuple[Attribute, ...]) -> dict[int, bytes] | None:
@@ -36,33 +45,35 @@ def search(slot: Slot, wanted: dict[int, bytes]) -> list[AnyObject]:
     """The objects that this application may see and that have all these attributes."""
     user = slot.user == ck.CKU_USER
     found = slot.token.candidates(wanted, lambda target, name: read(slot, target, name), user)
-    candidates: list[AnyObject] = [*found, *slot.session_objects()]
+    candidates: list[AnyObject] = [*found, *slot.session_objects(wanted)]
     if not user:
         candidates = [target for target in candidates if not target.private]
-    return [target for target in candidates if _matches(slot, target, wanted)]
+    secret = not ALL_SECRETS.isdisjoint(wanted)
+    return [target for target in candidates if _matches(slot, target, wanted, secret)]
 
 
-def _matches(slot: Slot, target: AnyObject, wanted: dict[int, bytes]) -> bool:
+def _matches(slot: Slot, target: AnyObject, wanted: dict[int, bytes], secret: bool) -> bool:
+    """Whether an object has all of these; `secret`: some of them may be secrets of a key."""
     known = target.attributes
-    if not target.secrets.isdisjoint(wanted):
+    if secret and not target.secrets.isdisjoint(wanted):
         return False
     # Whatever needs no value is compared first: reading values takes commands.
-    unknown = [name for name in wanted if name not in known]
-    if any(known[name] != value for name, value in wanted.items() if name in known):
-        return False
+    unknown = []
+    for name, value in wanted.items():
+        own = known.get(name)
+        if own is None:
+            unknown.append(name)
+        elif own != value:
+            return False
     return all(read(slot, target, name) == wanted[name] for name in unknown)
 
 
-@session_function("C_FindObjects")
-def find_objects(session: Session, maximum: int) -> list[int]:
+@operation_function("C_FindObjects")
+def find_objects(operation: Search, maximum: int) -> list[int]:
     """C_FindObjects: the next handles, none at the end."""
-    handles: list[int] = session.operation(_KIND)
-    given, session.operations[_KIND] = handles[:maximum], handles[maximum:]
-    return given
+    return list(islice(operation.handles, min(maximum, sys.maxsize)))
 
 
-@session_function("C_FindObjectsFinal")
-def find_objects_final(session: Session) -> None:
-    """C_FindObjectsFinal."""
-    session.operation(_KIND)
-    session.end(_KIND)
+@operation_function("C_FindObjectsFinal")
+def find_objects_final(operation: Search) -> None:
+    """C_FindObjectsFinal: the registry ends the search."""

@@ -19,8 +19,13 @@ from token_fw.crypto import (
     CryptoError,
     EcPublicKey,
     EdwardsPublicKey,
+    InvalidKey,
     KeyKind,
     KeySpec,
+    MlDsaPrivateKey,
+    MlDsaPublicKey,
+    MlKemPrivateKey,
+    MlKemPublicKey,
     PrivateKey,
     PublicKey,
     RsaPublicKey,
@@ -31,6 +36,10 @@ from token_fw.crypto import (
     edwards_private,
     edwards_public,
     load_public,
+    ml_dsa_private,
+    ml_dsa_public,
+    ml_kem_private,
+    ml_kem_public,
     rsa_private,
     rsa_public,
 )
@@ -40,14 +49,35 @@ KEY_TYPES: Final[dict[KeyKind, int]] = {
     KeyKind.EC: ck.CKK_EC,
     KeyKind.ED25519: ck.CKK_EC_EDWARDS,
     KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
+    KeyKind.ML_DSA: ck.CKK_ML_DSA,
+    KeyKind.ML_KEM: ck.CKK_ML_KEM,
 }
+"""Kind of key pair to its CKK_ number."""
 GENERATION: Final[dict[int, int]] = {
     ck.CKK_RSA: ck.CKM_RSA_PKCS_KEY_PAIR_GEN,
     ck.CKK_EC: ck.CKM_EC_KEY_PAIR_GEN,
     ck.CKK_EC_EDWARDS: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
     ck.CKK_EC_MONTGOMERY: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+    ck.CKK_ML_DSA: ck.CKM_ML_DSA_KEY_PAIR_GEN,
+    ck.CKK_ML_KEM: ck.CKM_ML_KEM_KEY_PAIR_GEN,
 }
-"""Key type to the mechanism that makes such keys."""
+"""Key type to the mechanism that makes such pairs."""
+PARAMETER_SETS: Final[dict[int, dict[int, KeySpec]]] = {
+    ck.CKK_ML_DSA: {
+        ck.CKP_ML_DSA_44: KeySpec.ml_dsa(44),
+        ck.CKP_ML_DSA_65: KeySpec.ml_dsa(65),
+        ck.CKP_ML_DSA_87: KeySpec.ml_dsa(87),
+    },
+    ck.CKK_ML_KEM: {
+        ck.CKP_ML_KEM_768: KeySpec.ml_kem(768),
+        ck.CKP_ML_KEM_1024: KeySpec.ml_kem(1024),
+    },
+}
+"""Key type to what its CKA_PARAMETER_SET stands for."""
+_SET_NUMBERS: Final = {
+    spec: number for sets in PARAMETER_SETS.values() for number, spec in sets.items()
+}
+CURVE_TYPES: Final = frozenset({ck.CKK_EC, ck.CKK_EC_EDWARDS, ck.CKK_EC_MONTGOMERY})
 _CURVE_NAMES: Final = {b"edwards25519": KeySpec.ED25519, b"curve25519": KeySpec.X25519}
 _NUMBERS: Final = (ck.CKA_MODULUS, ck.CKA_PUBLIC_EXPONENT)
 PUBLIC_EXPONENT: Final = b"\x01\x00\x01"
@@ -75,6 +105,23 @@ def curve_spec(parameters: bytes, key_type: int) -> KeySpec:
     return spec
 
 
+def set_spec(parameter_set: bytes, key_type: int) -> KeySpec:
+    """The kind of key that CKA_PARAMETER_SET names.
+
+    Raises Pkcs11Error (CKR_PARAMETER_SET_NOT_SUPPORTED).
+    """
+    spec = PARAMETER_SETS[key_type].get(number(parameter_set))
+    if spec is None:
+        raise Pkcs11Error(ck.CKR_PARAMETER_SET_NOT_SUPPORTED)
+    return spec
+
+
+def set_attributes(spec: KeySpec) -> dict[int, bytes]:
+    """CKA_PARAMETER_SET of an ML-DSA or ML-KEM key, nothing for other kinds."""
+    found = _SET_NUMBERS.get(spec)
+    return {} if found is None else {ck.CKA_PARAMETER_SET: ulong(found)}
+
+
 def normalised(given: Mapping[int, bytes], key_type: int) -> dict[int, bytes]:
     """A key's template with numbers, curve and point in the one form in which they are kept.
 
@@ -85,7 +132,7 @@ def normalised(given: Mapping[int, bytes], key_type: int) -> dict[int, bytes]:
     for name in _NUMBERS:
         if name in kept:
             kept[name] = kept[name].lstrip(b"\0")
-    if ck.CKA_EC_PARAMS in kept and key_type != ck.CKK_RSA:
+    if ck.CKA_EC_PARAMS in kept and key_type in CURVE_TYPES:
         spec = curve_spec(kept[ck.CKA_EC_PARAMS], key_type)
         kept[ck.CKA_EC_PARAMS] = spec.oid_der
         if ck.CKA_EC_POINT in kept:
@@ -100,17 +147,45 @@ def _wrapped_point(spec: KeySpec, point: bytes) -> bytes:
     return point
 
 
-def is_sequence(value: bytes) -> bool:
-    """Whether the value is one DER SEQUENCE, as a Name is."""
+def point_of(spec: KeySpec, data: bytes) -> bytes:
+    """A peer's point, uncompressed, from its raw form or a DER OCTET STRING (CKA_EC_POINT).
+
+    Raises InvalidKey for what is no point of the curve.
+    """
+    try:
+        return _public_point(spec, data)
+    except InvalidKey:
+        inner = contents(data, der.OCTET_STRING)
+        if inner is None:
+            raise
+        return _public_point(spec, inner)
+
+
+def _public_point(spec: KeySpec, raw: bytes) -> bytes:
+    if spec.kind is KeyKind.EC:
+        return ec_public(spec.curve, raw).point
+    return edwards_public(spec.kind, raw).point
+
+
+def contents(value: bytes, tag: int) -> bytes | None:
+    """What is in a value that is one DER object of that tag, None for any other value."""
     try:
         item, used = tlv.parse_one(value)
     except TlvError:
-        return False
-    return item.tag == der.SEQUENCE and used == len(value)
+        return None
+    return item.value if item.tag == tag and used == len(value) else None
+
+
+def is_sequence(value: bytes) -> bool:
+    """Whether the value is one DER SEQUENCE, as a Name is."""
+    return contents(value, der.SEQUENCE) is not None
 
 
 def public_attributes(key: PublicKey) -> dict[int, bytes]:
-    """What a public key itself says: CKA_MODULUS … or CKA_EC_PARAMS and CKA_EC_POINT, and the SPKI.
+    """What a public key itself says, and the SPKI.
+
+    That is CKA_MODULUS … of RSA, CKA_EC_PARAMS and CKA_EC_POINT of curves, CKA_PARAMETER_SET and
+    CKA_VALUE of ML-DSA and ML-KEM.
 
     The point is a DER OCTET STRING for every curve: PKCS#11 3.1 has Edwards points raw, but
     pkcs11-tool (OpenSC 0.23) reads only the wrapped form.
@@ -122,6 +197,8 @@ def public_attributes(key: PublicKey) -> dict[int, bytes]:
             ck.CKA_MODULUS_BITS: ulong(key.spec.bits),
             ck.CKA_PUBLIC_EXPONENT: key.exponent,
         }
+    if isinstance(key, MlDsaPublicKey | MlKemPublicKey):
+        return common | set_attributes(key.spec) | {ck.CKA_VALUE: key.raw}
     assert isinstance(key, EcPublicKey | EdwardsPublicKey)
     return common | {
         ck.CKA_EC_PARAMS: key.spec.oid_der,
@@ -135,14 +212,18 @@ def public_key(full: Mapping[int, bytes]) -> PublicKey:
     try:
         if key_type == ck.CKK_RSA:
             return rsa_public(full[ck.CKA_MODULUS], full[ck.CKA_PUBLIC_EXPONENT])
+        if key_type in PARAMETER_SETS:
+            spec = set_spec(full[ck.CKA_PARAMETER_SET], key_type)
+            from_raw = ml_dsa_public if key_type == ck.CKK_ML_DSA else ml_kem_public
+            return from_raw(spec.level, full[ck.CKA_VALUE])
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
-        item, used = tlv.parse_one(full[ck.CKA_EC_POINT])
-        if item.tag != der.OCTET_STRING or used != len(full[ck.CKA_EC_POINT]):
+        point = contents(full[ck.CKA_EC_POINT], der.OCTET_STRING)
+        if point is None:
             raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT")
         if spec.kind is KeyKind.EC:
-            return ec_public(spec.curve, item.value)
-        return edwards_public(spec.kind, item.value)
-    except (CryptoError, TlvError):
+            return ec_public(spec.curve, point)
+        return edwards_public(spec.kind, point)
+    except CryptoError:
         raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "not a public key") from None
 
 
@@ -153,6 +234,10 @@ def private_key(full: Mapping[int, bytes]) -> PrivateKey:
         if key_type == ck.CKK_RSA:
             p, q, dp, dq, qinv = _crt(full)
             return rsa_private(p, q, dp, dq, qinv, e=full.get(ck.CKA_PUBLIC_EXPONENT))
+        if key_type in PARAMETER_SETS:
+            spec = set_spec(full[ck.CKA_PARAMETER_SET], key_type)
+            from_seed = ml_dsa_private if key_type == ck.CKK_ML_DSA else ml_kem_private
+            return from_seed(spec.level, full[ck.CKA_SEED])
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
         if spec.kind is KeyKind.EC:
             return ec_private(spec.curve, full[ck.CKA_VALUE])
@@ -164,7 +249,11 @@ def private_key(full: Mapping[int, bytes]) -> PrivateKey:
 def key_material(full: Mapping[int, bytes]) -> KeyMaterial:
     """The same as what a card imports; the card checks that it is a key. Raises Pkcs11Error."""
     key_type = number(full[ck.CKA_KEY_TYPE])
-    if key_type != ck.CKK_RSA:
+    if key_type in PARAMETER_SETS:
+        return KeyMaterial(
+            set_spec(full[ck.CKA_PARAMETER_SET], key_type), {0x88: full[ck.CKA_SEED]}
+        )
+    if key_type in CURVE_TYPES:
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
         return KeyMaterial(spec, {0x88: full[ck.CKA_VALUE]})
     bits = int.from_bytes(full[ck.CKA_MODULUS], "big").bit_length()
@@ -207,7 +296,9 @@ def _bytes(value: int) -> bytes:
 
 
 def secret_attributes(key: PrivateKey) -> dict[int, bytes]:
-    """The secret attributes of a session key that was generated."""
+    """The secret attributes of a private key."""
+    if isinstance(key, MlDsaPrivateKey | MlKemPrivateKey):
+        return {ck.CKA_SEED: key.seed}
     info = PrivateKeyInfo.load(key.to_pkcs8())
     parsed = info["private_key"].parsed
     if key.spec.kind is KeyKind.RSA:

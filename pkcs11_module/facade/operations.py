@@ -1,182 +1,174 @@
-"""What the operations with a key have in common: choosing the key, and using it wherever it is."""
+"""What the operations of a session have in common: their state, choosing a key, and using it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from apdu import tlv
 from apdu.model import SW, StatusWordError
-from apdu.tlv import TlvError
-from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
-from pkcs11_module.cards import der
-from pkcs11_module.cards.card import TokenCard, key_reference
-from pkcs11_module.cards.entries import PrivateKeyEntry
+from pkcs11_module.cards.card import MAX_REFERENCE, TokenCard, key_reference
+from pkcs11_module.cards.entries import KeyEntry, PublicKeyEntry
 from pkcs11_module.facade.attributes import KEY_CLASSES, TRUE
-from pkcs11_module.facade.keys import KEY_TYPES
-from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.token_objects import TokenObject
-from pkcs11_module.mechanisms import Operation
-from pkcs11_module.types import BufferTooSmall, Length, Mechanism, Pkcs11Error
+from pkcs11_module.mechanisms import Capability, Function, check_key
+from pkcs11_module.rulebook import State
+from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
     CryptoError,
     DataLength,
     DecryptionFailed,
-    KeyKind,
     KeySpec,
     PrivateKey,
     PublicKey,
-    RsaOaep,
-    RsaPkcs1,
-    RsaPss,
-    curve_of,
-    digest,
+    SecretKey,
 )
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
+    from pkcs11_module.facade.application import AnyObject, Connection
     from pkcs11_module.facade.sessions import Session
 
-_MAX_GATHERED: Final = 1 << 16
-_RSA_OVERHEAD: Final = 11
+CardRun = Callable[[TokenCard, bytes], bytes]
+"""What is done on a card, given the MSE data object of the key."""
+OnCard = Callable[[CardRun], bytes]
+
+_key_reference: Final = lru_cache(maxsize=MAX_REFERENCE + 1)(key_reference)
+_AT_ONCE: Final = frozenset(
+    {
+        Function.DERIVE,
+        Function.UNWRAP,
+        Function.UNWRAP_AUTHENTICATED,
+        Function.DECAPSULATE,
+    }
+)
+"""What a private key does in one call."""
+_SECRET_CLASSES: Final = frozenset({ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY})
 
 
-class KeyOperation:
-    """An operation in progress: its key, and what was put into it so far.
+class ActiveOperation:
+    """An operation of a session; `state` is what spec/pkcs11/rules.toml goes by.
 
-    `size` is the length of an RSA modulus, of an ECDSA signature or an Ed25519 one, in bytes.
-    `needs_consent`: the key asks for a login of its own, which `consent` says has happened.
+    `private`: it uses a private object. `needs_consent`: its key asks for a login of its own for
+    each use; `consent` is where that has happened, a connection for one use.
     """
 
-    def __init__(self, session: Session, target: AnyObject, operation: Operation) -> None:
+    state = State.READY
+    private = False
+    needs_consent = False
+    consent: Connection | None = None
+
+
+class KeyOperation(ActiveOperation):
+    """An operation with a key. Raises Pkcs11Error (CKR_KEY_HANDLE_INVALID) for an unreadable one.
+
+    `on_card`: the key is on the token and works there; public keys work in the middleware.
+    """
+
+    def __init__(self, session: Session, target: AnyObject, *, multipart: bool) -> None:
         spec = target.spec
         if spec is None:
             raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID, "the key cannot be read")
         self.session = session
         self.target = target
-        self.operation = operation
         self.spec: KeySpec = spec
-        self.size = _size(spec)
-        self.updated = False
-        self.result: bytes | None = None
-        attributes = target.attributes
-        self.needs_consent = attributes.get(ck.CKA_ALWAYS_AUTHENTICATE) == TRUE and target.token
-        self.consent = False
-        self._hash = digest.new(operation.hash) if operation.hash is not None else None
-        self._gathered = bytearray()
+        self.private = target.private
+        self.on_card = isinstance(target, TokenObject) and not isinstance(
+            target.entry, PublicKeyEntry
+        )
+        self.state = State.READY if multipart else State.SINGLE
+        self.needs_consent = asks_every_time(target)
 
-    def update(self, data: bytes) -> None:
-        """Put in a part of the data; raises Pkcs11Error."""
-        self.updated = True
-        if self._hash is not None:
-            self._hash.update(data)
-            return
-        if not self.operation.gathers:
-            raise Pkcs11Error(ck.CKR_FUNCTION_NOT_SUPPORTED, "the mechanism takes one part only")
-        self._gathered += data
-        if len(self._gathered) > _MAX_GATHERED:
-            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE)
-
-    def input(self) -> bytes:
-        """What the scheme gets for the data put in; raises Pkcs11Error (CKR_DATA_LEN_RANGE)."""
-        if self._hash is not None:
-            return self._fitted(self.operation.finish(self._hash.finish()))
-        return self._fitted(bytes(self._gathered))
-
-    def take(self, data: bytes) -> bytes:
-        """What the scheme gets for data given in one part; raises Pkcs11Error."""
-        if self._hash is not None:
-            self._hash.update(data)
-            return self.input()
-        if self.operation.data_size not in (None, len(data)):
-            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE)
-        return self._fitted(data)
-
-    def _fitted(self, data: bytes) -> bytes:
-        kind = self.spec.kind
-        if kind is KeyKind.EC:
-            if not data:
-                raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE)
-            # Only the leftmost bits count, as many as the order has (FIPS 186-5 6.4.1).
-            return data[: self.size // 2]
-        if kind is KeyKind.ED25519 and len(data) > _MAX_GATHERED:
-            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE)
-        is_pkcs1 = isinstance(self.operation.scheme, RsaPkcs1)
-        if is_pkcs1 and len(data) > self.size - _RSA_OVERHEAD:
-            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE)
-        return data
-
-    def need_parts(self) -> None:
-        """Whether C_SignFinal or C_VerifyFinal may follow; raises Pkcs11Error."""
-        if self._hash is None and not self.operation.gathers:
-            raise Pkcs11Error(ck.CKR_OPERATION_NOT_INITIALIZED, "the mechanism takes one part only")
-
-    def use(
-        self, on_card: Callable[[TokenCard, bytes], bytes], in_session: Callable[[Any], bytes]
-    ) -> bytes:
-        """Run the private operation where the key is; raises Pkcs11Error, TransportError.
-
-        `on_card` gets the card and the MSE data objects, `in_session` the key.
-        """
-        target = self.target
-        if not target.alive:
+    def use_card(self, run: CardRun) -> bytes:
+        """Use the key on its card; raises Pkcs11Error, StatusWordError, TransportError."""
+        if not self.target.alive:
             raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID, "the key is gone")
-        if isinstance(target, SessionObject):
-            return _crypto(lambda: in_session(target.key))
-        if self.needs_consent and not self.consent:
-            raise Pkcs11Error(ck.CKR_USER_NOT_LOGGED_IN, "the key asks for a login for each use")
-        self.consent = False
-        entry = target.entry
-        assert isinstance(entry, PrivateKeyEntry)
-        environment = self.operation.environment + key_reference(entry.reference or 0)
+        if not self.needs_consent:
+            return on_card(self.session, self.target, run)
+        with self.use_consent() as card:
+            return on_card(self.session, self.target, run, card)
+
+    @contextmanager
+    def use_consent(self) -> Iterator[TokenCard | None]:
+        """Use the user's consent to one use up; gives the card that knows of it.
+
+        Raises Pkcs11Error (CKR_USER_NOT_LOGGED_IN) where the key asks for one and there is none.
+        """
+        if not self.needs_consent:
+            yield None
+            return
+        consent, self.consent = self.consent, None
+        if consent is None:
+            raise no_consent()
         try:
-            return on_card(self.session.slot.card, environment)
-        except StatusWordError as error:
-            if error.sw == SW.REFERENCED_DATA_NOT_FOUND:
-                self.session.slot.token.forget()
-                raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID, "the key is gone") from error
-            raise
+            yield consent.card
+        finally:
+            consent.close()
+
+    def session_key(self) -> Any:
+        """The key of a session object, for one use; raises Pkcs11Error where it is gone."""
+        if not self.target.alive:
+            raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID, "the key is gone")
+        with self.use_consent():
+            return session_key(self.target)
 
 
-def _size(spec: KeySpec) -> int:
-    if spec.kind is KeyKind.RSA:
-        return (spec.bits + 7) // 8
-    return 2 * curve_of(spec).size if spec.kind is KeyKind.EC else 64
+def asks_every_time(target: AnyObject) -> bool:
+    """Whether the key asks for a login for each use."""
+    return target.attributes.get(ck.CKA_ALWAYS_AUTHENTICATE) == TRUE
+
+
+def no_consent() -> Pkcs11Error:
+    """The key asks for a login for each use, and there was none."""
+    return Pkcs11Error(ck.CKR_USER_NOT_LOGGED_IN, "the key asks for a login for each use")
+
+
+def on_card(
+    session: Session, target: AnyObject, run: CardRun, card: TokenCard | None = None
+) -> bytes:
+    """Use a key of the token, on the slot's connection unless another one is named.
+
+    Raises Pkcs11Error (CKR_KEY_HANDLE_INVALID), StatusWordError, TransportError.
+    """
+    assert isinstance(target, TokenObject)
+    entry = target.entry
+    assert isinstance(entry, KeyEntry)
+    assert entry.reference is not None
+    try:
+        return run(card or session.slot.card, _key_reference(entry.reference))
+    except StatusWordError as error:
+        if error.sw == SW.REFERENCED_DATA_NOT_FOUND:
+            session.slot.token.forget()
+            raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID, "the key is gone") from error
+        raise
 
 
 def choose_key(
     session: Session,
     handle: int,
-    mechanism: Mechanism | None,
-    *,
-    object_class: int,
-    usage: int,
-    find: Callable[[Mechanism], Operation],
-) -> KeyOperation:
-    """The operation of a mechanism with a key; raises Pkcs11Error.
+    capability: Capability,
+    function: Function,
+    error: int = ck.CKR_KEY_HANDLE_INVALID,
+) -> AnyObject:
+    """The key of a handle, which the mechanism may be used with for that; raises Pkcs11Error.
 
-    `usage` is the attribute that has to be true of the key.
+    `error` is the return value for the handle of no key.
     """
-    if mechanism is None:
-        raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD)
-    operation = find(mechanism)
-    target = key_object(session, handle)
-    wrong_kind = target.key_type != KEY_TYPES[operation.kind]
-    if target.object_class != object_class or wrong_kind:
-        raise Pkcs11Error(ck.CKR_KEY_TYPE_INCONSISTENT)
-    if target.attributes.get(usage) != TRUE:
-        raise Pkcs11Error(ck.CKR_KEY_FUNCTION_NOT_PERMITTED)
-    if object_class == ck.CKO_PRIVATE_KEY and target.token:
-        session.need_user()
-    started = KeyOperation(session, target, operation)
-    _check_size(started)
-    return started
+    target = key_object(session, handle, error)
+    check_key(capability.mechanism, function, target)
+    if function in _AT_ONCE and asks_every_time(target):
+        # There is no operation between whose beginning and end the user could log in.
+        raise no_consent()
+    # The card works with its private and secret keys for the user alone.
+    logged_in = not target.token or session.slot.user == ck.CKU_USER
+    if not logged_in and target.object_class in _SECRET_CLASSES:
+        raise Pkcs11Error(ck.CKR_USER_NOT_LOGGED_IN)
+    return target
 
 
-def key_object(session: Session, handle: int) -> AnyObject:
-    """The key of a handle; raises Pkcs11Error (CKR_KEY_HANDLE_INVALID)."""
+def key_object(session: Session, handle: int, error: int = ck.CKR_KEY_HANDLE_INVALID) -> AnyObject:
+    """The key of a handle; raises Pkcs11Error, with `error` where it is the handle of none."""
     slot = session.slot
     try:
         target = slot.object(handle)
@@ -186,26 +178,13 @@ def key_object(session: Session, handle: int) -> AnyObject:
             if slot.user != user:
                 raise Pkcs11Error(ck.CKR_USER_NOT_LOGGED_IN, "the login was ended elsewhere")
             target = slot.object(handle)
-    except Pkcs11Error as error:
-        if error.rv != ck.CKR_OBJECT_HANDLE_INVALID:
+    except Pkcs11Error as refused:
+        if refused.rv != ck.CKR_OBJECT_HANDLE_INVALID:
             raise
-        raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID) from error
+        raise Pkcs11Error(error) from refused
     if target.object_class not in KEY_CLASSES:
-        raise Pkcs11Error(ck.CKR_KEY_HANDLE_INVALID)
+        raise Pkcs11Error(error)
     return target
-
-
-def _check_size(started: KeyOperation) -> None:
-    """The padding has to fit into the modulus (RFC 8017 7.1.1, 9.1.1); raises Pkcs11Error."""
-    scheme = started.operation.scheme
-    if isinstance(scheme, RsaPss):
-        room = (started.spec.bits + 6) // 8 - 2 - scheme.hash.size - scheme.salt_length
-    elif isinstance(scheme, RsaOaep):
-        room = started.size - 2 - 2 * scheme.hash.size
-    else:
-        return
-    if room < 0:
-        raise Pkcs11Error(ck.CKR_KEY_SIZE_RANGE, "hash and salt do not fit into the modulus")
 
 
 def public_key(session: Session, target: AnyObject) -> PublicKey:
@@ -220,33 +199,12 @@ def public_key(session: Session, target: AnyObject) -> PublicKey:
     return target.key
 
 
-def session_key(key: object) -> PrivateKey:
-    """The private key of a session object."""
-    assert isinstance(key, PrivateKey)
+def session_key(target: AnyObject) -> PrivateKey | SecretKey:
+    """The private or secret key of a session object."""
+    assert not isinstance(target, TokenObject)
+    key = target.key
+    assert isinstance(key, PrivateKey | SecretKey)
     return key
-
-
-@contextmanager
-def ending(session: Session, kind: str) -> Iterator[Any]:
-    """The active operation of that kind, which ends unless its result was not fetched yet.
-
-    A size query (see `keep`) and a short buffer keep it; any other error ends it (5.2).
-    """
-    operation = session.operation(kind)
-    try:
-        yield operation
-    except BufferTooSmall:
-        raise
-    except (Pkcs11Error, StatusWordError, TransportError):
-        session.end(kind)
-        raise
-
-
-def finished(session: Session, kind: str, answer: bytes | Length) -> bytes | Length:
-    """The answer; the operation is over unless it was only asked for the length."""
-    if not isinstance(answer, Length):
-        session.end(kind)
-    return answer
 
 
 def crypto_refusal(error: CryptoError) -> Pkcs11Error:
@@ -256,25 +214,3 @@ def crypto_refusal(error: CryptoError) -> Pkcs11Error:
     if isinstance(error, DecryptionFailed):
         return Pkcs11Error(ck.CKR_ENCRYPTED_DATA_INVALID)
     return Pkcs11Error(ck.CKR_FUNCTION_FAILED)
-
-
-def _crypto(run: Callable[[], bytes]) -> bytes:
-    try:
-        return run()
-    except CryptoError as error:
-        raise crypto_refusal(error) from error
-
-
-def raw_ecdsa(signature: bytes, size: int) -> bytes:
-    """The `size` bytes r || s of a DER ECDSA-Sig-Value; raises TransportError."""
-    half = size // 2
-    try:
-        outer, _ = tlv.parse_one(signature)
-        r, s = tlv.parse(outer.value)
-        if r.tag == s.tag == der.INTEGER:
-            return b"".join(
-                number.value.lstrip(b"\0").rjust(half, b"\0")[-half:] for number in (r, s)
-            )
-    except (TlvError, ValueError):
-        pass
-    raise TransportError("the card's ECDSA signature is malformed")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from pkcs11_module import _constants as ck
+from hashlib import sha512, shake_256
+
 from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.types import Pkcs11Error
 
 
 @session_function("C_SeedRandom")
-def seed_random(_session: Session, _seed: bytes | None) -> None:
-    """C_SeedRandom: the card has no command that takes a seed."""
-    raise Pkcs11Error(ck.CKR_RANDOM_SEED_NOT_SUPPORTED)
+def seed_random(session: Session, seed: bytes | None) -> None:
+    """C_SeedRandom: the seed changes what the application gets from the token from then on.
+
+    The card has no command that takes a seed, so that it is mixed in here.
+    """
+    slot = session.slot
+    slot.seed = sha512(slot.seed + (seed or b"")).digest()
 
 
 @session_function("C_GenerateRandom")
 def generate_random(session: Session, length: int) -> bytes:
-    """C_GenerateRandom."""
-    return session.slot.card.challenge(length)
+    """C_GenerateRandom: as random as the card's numbers are, whatever the seed is."""
+    slot = session.slot
+    numbers = slot.card.challenge(length)
+    if not slot.seed:
+        return numbers
+    slot.seed = sha512(slot.seed).digest()
+    mask = shake_256(slot.seed).digest(length)
+    return bytes(number ^ other for number, other in zip(numbers, mask, strict=True))

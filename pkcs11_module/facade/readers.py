@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from apdu.transport import Transport
+from pkcs11_module.facade.events import SlotEvents
 
 
 class Reader(Protocol):
@@ -32,7 +33,13 @@ class Reader(Protocol):
 
 
 class Readers(Protocol):
-    """Every reader there is; the list only grows."""
+    """Every reader there is; the list only grows. `events` is told of every insertion and removal,
+    after it shows at the reader.
+    """
+
+    @property
+    def events(self) -> SlotEvents:
+        """Who waits for tokens to come and go."""
 
     def readers(self) -> Sequence[Reader]:
         """The readers in a stable order."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade.attributes import FALSE, TRUE, number, secrets
-from token_fw.crypto import KeySpec, PrivateKey, PublicKey
+from pkcs11_module.facade.attributes import FALSE, TRUE, number, untold
+from token_fw.crypto import KeySpec, PrivateKey, PublicKey, SecretKey
 
 if TYPE_CHECKING:
     from pkcs11_module.facade.sessions import Session
 
 
 class SessionObject:
-    """An object with all its attributes; `key` is the key itself where it is one."""
+    """An object with all its attributes; `key` is the key itself where it is one.
 
-    __slots__ = ("alive", "attributes", "key", "owner")
+    `key_type` is CKA_KEY_TYPE, 0 for what is no key.
+    """
+
+    __slots__ = ("alive", "attributes", "key", "key_type", "object_class", "owner")
 
     token: Final = False
 
@@ -23,25 +26,18 @@ class SessionObject:
         self,
         owner: Session,
         attributes: dict[int, bytes],
-        key: PrivateKey | PublicKey | None = None,
+        key: PrivateKey | PublicKey | SecretKey | None = None,
     ) -> None:
         self.owner = owner
         self.attributes = attributes
         self.key = key
+        self.object_class = number(attributes[ck.CKA_CLASS])
+        self.key_type = number(attributes.get(ck.CKA_KEY_TYPE, FALSE))
         self.alive = True
 
     @property
     def private(self) -> bool:
         return self.attributes[ck.CKA_PRIVATE] == TRUE
-
-    @property
-    def object_class(self) -> int:
-        return number(self.attributes[ck.CKA_CLASS])
-
-    @property
-    def key_type(self) -> int:
-        """CKA_KEY_TYPE, 0 for what is no key."""
-        return number(self.attributes.get(ck.CKA_KEY_TYPE, FALSE))
 
     @property
     def spec(self) -> KeySpec | None:
@@ -51,7 +47,4 @@ class SessionObject:
     @property
     def secrets(self) -> frozenset[int]:
         """Attributes that exist but are not told."""
-        attributes = self.attributes
-        hidden = attributes.get(ck.CKA_SENSITIVE) == TRUE
-        hidden = hidden or attributes.get(ck.CKA_EXTRACTABLE) == FALSE
-        return secrets(self.object_class, self.key_type) if hidden else frozenset()
+        return untold(self.attributes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pkcs11_module import _constants as ck
+from pkcs11_module._rules import OPERATIONS
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.facade.registry import function, session_function
+from pkcs11_module.rulebook import State
 from pkcs11_module.types import Pkcs11Error
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import Application, Slot
+    from pkcs11_module.facade.application import AnyObject, Application, Slot
+    from pkcs11_module.facade.operations import ActiveOperation
 
 _READ_ONLY_STATES: Final = {
     None: ck.CKS_RO_PUBLIC_SESSION,
@@ -27,7 +30,7 @@ class Session:
     """A session of an application with the token in a slot.
 
     `closed` ends it, `removed` because the token was pulled. `operations` are the active ones by
-    kind: "find", "sign", "verify", "digest", "encrypt", "decrypt".
+    the kinds of spec/pkcs11/rules.toml.
     """
 
     def __init__(self, slot: Slot, *, handle: int, writable: bool, generation: int) -> None:
@@ -37,7 +40,9 @@ class Session:
         self.generation: Final = generation
         self.closed = False
         self.removed = False
-        self.operations: dict[str, Any] = {}
+        self.operations: dict[str, ActiveOperation] = {}
+        self.nonce_counters: dict[tuple[AnyObject, int, int], int] = {}
+        """What CKG_GENERATE_COUNTER has come to, by key, free bits and the rest of the nonce."""
 
     @property
     def state(self) -> int:
@@ -45,26 +50,19 @@ class Session:
         states = _READ_WRITE_STATES if self.writable else _READ_ONLY_STATES
         return states[self.slot.user]
 
-    def begin(self, kind: str) -> None:
-        """Check that no operation of that kind is active; raises Pkcs11Error."""
-        if kind in self.operations:
-            raise Pkcs11Error(ck.CKR_OPERATION_ACTIVE)
-
-    def operation(self, kind: str) -> Any:
-        """The active operation of that kind; raises Pkcs11Error."""
-        operation = self.operations.get(kind)
-        if operation is None:
-            raise Pkcs11Error(ck.CKR_OPERATION_NOT_INITIALIZED)
-        return operation
-
-    def end(self, kind: str) -> None:
-        """End the operation of that kind, if one is active."""
-        self.operations.pop(kind, None)
+    def move(self, kind: str, state: State | None) -> None:
+        """Bring the active operation of that kind, if any, into a state; None changes nothing."""
+        if state is State.NONE:
+            self.operations.pop(kind, None)
+        elif state is not None and (operation := self.operations.get(kind)) is not None:
+            operation.state = state
 
     def end_private_operations(self) -> None:
-        """End what was begun with a private key: its user has logged out."""
-        for kind in ("sign", "decrypt"):
-            self.end(kind)
+        """End what the rules say that a login carried: the user has logged out."""
+        for kind, operation in list(self.operations.items()):
+            rule = OPERATIONS[kind]
+            if rule.logout_ends or (rule.private_ends and operation.private):
+                del self.operations[kind]
 
     def need_writable(self) -> None:
         """Raises Pkcs11Error (CKR_SESSION_READ_ONLY) in a read-only session."""
@@ -127,3 +125,19 @@ def get_session_info(session: Session) -> tuple[int, int, int, int]:
     """C_GetSessionInfo: slot, CKS_ state, flags, device error."""
     flags = ck.CKF_SERIAL_SESSION | (ck.CKF_RW_SESSION if session.writable else 0)
     return session.slot.reader.slot_id, session.state, flags, 0
+
+
+@session_function("C_SessionCancel")
+def session_cancel(session: Session, flags: int) -> None:
+    """C_SessionCancel: flags of operations that are not active are ignored (3.0 5.6.8)."""
+    for kind in list(session.operations):
+        if OPERATIONS[kind].cancel & flags:
+            del session.operations[kind]
+
+
+@session_function("C_GetSessionValidationFlags")
+def get_session_validation_flags(_session: Session, kind: int) -> int:
+    """C_GetSessionValidationFlags: the token has no validation objects (3.2 5.6.10)."""
+    if kind != ck.CKS_LAST_VALIDATION_OK:
+        raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD)
+    return 0

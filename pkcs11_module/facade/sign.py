@@ -1,72 +1,46 @@
-"""Signing with private keys (PKCS#11 2.40 5.11)."""
+"""Signing, and making message authentication codes (PKCS#11 2.40 5.11)."""
 
 from __future__ import annotations
 
-from pkcs11_module import _constants as ck
-from pkcs11_module.facade.operations import (
-    KeyOperation,
-    choose_key,
-    ending,
-    finished,
-    raw_ecdsa,
-    session_key,
-)
-from pkcs11_module.facade.registry import session_function
+from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import signature
-from pkcs11_module.types import Buffer, Length, Mechanism, Pkcs11Error
-from token_fw.crypto import Ecdsa, EdDsa, RsaPkcs1, RsaPss
-
-_KIND = "sign"
+from pkcs11_module.facade.signing import SignatureOperation, begin_signature
+from pkcs11_module.mechanisms import Function
+from pkcs11_module.types import Buffer, Length, Mechanism
 
 
-@session_function("C_SignInit")
-def sign_init(session: Session, mechanism: Mechanism | None, key: int) -> None:
+@begin_function("C_SignInit")
+def sign_init(session: Session, mechanism: Mechanism, key: int) -> SignatureOperation:
     """C_SignInit."""
-    session.begin(_KIND)
-    session.operations[_KIND] = choose_key(
-        session,
-        key,
-        mechanism,
-        object_class=ck.CKO_PRIVATE_KEY,
-        usage=ck.CKA_SIGN,
-        find=signature,
-    )
+    return begin_signature(session, mechanism, key, Function.SIGN)
 
 
-@session_function("C_Sign")
-def sign(session: Session, data: bytes | None, buffer: Buffer) -> bytes | Length:
-    """C_Sign: not for what C_SignUpdate has begun."""
-    with ending(session, _KIND) as operation:
-        if operation.updated:
-            raise Pkcs11Error(ck.CKR_OPERATION_ACTIVE)
-        answer = buffer.fill(operation.size, lambda: _run(operation, operation.take(data or b"")))
-        return finished(session, _KIND, answer)
+@operation_function("C_Sign")
+def sign(operation: SignatureOperation, data: bytes | None, buffer: Buffer) -> bytes | Length:
+    """C_Sign: the length asked for is exact."""
+    answer = buffer.check(operation.size)
+    if answer is not None:
+        return answer
+    operation.update(data or b"")
+    return operation.sign()
 
 
-@session_function("C_SignUpdate")
-def sign_update(session: Session, part: bytes | None) -> None:
+@operation_function("C_SignUpdate")
+def sign_update(operation: SignatureOperation, part: bytes | None) -> None:
     """C_SignUpdate."""
-    with ending(session, _KIND) as operation:
-        operation.update(part or b"")
+    operation.update(part or b"")
 
 
-@session_function("C_SignFinal")
-def sign_final(session: Session, buffer: Buffer) -> bytes | Length:
-    """C_SignFinal."""
-    with ending(session, _KIND) as operation:
-        operation.need_parts()
-        answer = buffer.fill(operation.size, lambda: _run(operation, operation.input()))
-        return finished(session, _KIND, answer)
+@operation_function("C_SignFinal")
+def sign_final(operation: SignatureOperation, buffer: Buffer) -> bytes | Length:
+    """C_SignFinal; without any part it is the signature of no data."""
+    return buffer.fill(operation.size, operation.sign)
 
 
-def _run(operation: KeyOperation, data: bytes) -> bytes:
-    scheme = operation.operation.scheme
-    assert isinstance(scheme, RsaPkcs1 | RsaPss | Ecdsa | EdDsa)
-    if isinstance(scheme, Ecdsa) and operation.target.token:
-        der = operation.use(lambda card, environment: card.sign(environment, data), lambda _: b"")
-        return raw_ecdsa(der, operation.size)
-    return operation.use(
-        lambda card, environment: card.sign(environment, data),
-        lambda key: session_key(key).sign(scheme, data),
-    )
+@begin_function("C_SignRecoverInit")
+def sign_recover_init(session: Session, mechanism: Mechanism, key: int) -> SignatureOperation:
+    """C_SignRecoverInit."""
+    return begin_signature(session, mechanism, key, Function.SIGN_RECOVER)
+
+
+operation_function("C_SignRecover")(sign)

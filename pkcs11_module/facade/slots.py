@@ -22,7 +22,6 @@ _MODEL: Final = "Klyuch"
 _CRYPTOKI_VERSION: Final = (2, 40)
 _HARDWARE_VERSION: Final = (1, 0)
 _LABEL_SIZE: Final = 32
-_POLL_SECONDS: Final = 0.05
 
 Version = tuple[int, int]
 
@@ -37,8 +36,10 @@ def get_info(application: Application) -> tuple[Version, str, int, str, Version]
 def get_slot_list(
     application: Application, token_present: bool, buffer: Buffer
 ) -> list[int] | Length:
-    """C_GetSlotList."""
-    readers = application.module.readers()
+    """C_GetSlotList: new slots are looked for where only their number is asked for (3.1 5.5.1)."""
+    if buffer.capacity is None:
+        application.list_slots()
+    readers = application.readers
     return buffer.fill_list([r.slot_id for r in readers if r.present or not token_present])
 
 
@@ -97,9 +98,11 @@ _SO_FLAGS: Final = (
 
 
 def _token_flags(info: CardInfo) -> int:
-    flags = ck.CKF_RNG | ck.CKF_LOGIN_REQUIRED
+    flags = ck.CKF_RNG | ck.CKF_LOGIN_REQUIRED | ck.CKF_DUAL_CRYPTO_OPERATIONS
     if info.operational:
         flags |= ck.CKF_TOKEN_INITIALIZED
+    if info.protected_path:
+        flags |= ck.CKF_PROTECTED_AUTHENTICATION_PATH
     if info.pins[pkcs15.USER_PIN].initialised:
         flags |= ck.CKF_USER_PIN_INITIALIZED
     flags |= _pin_flags(info.pins[pkcs15.USER_PIN], _USER_FLAGS)
@@ -192,17 +195,17 @@ def _pin_entry(info: CardInfo, reference: int) -> PinEntry:
 
 @function("C_WaitForSlotEvent")
 def wait_for_slot_event(application: Application, flags: int) -> int:
-    """C_WaitForSlotEvent: the next slot where a token came or went; C_Finalize ends the waiting."""
-    while True:
-        for reader in application.module.readers():
-            now = reader.generation if reader.present else None
-            if application.seen.get(reader.slot_id) != now:
-                application.seen[reader.slot_id] = now
-                return reader.slot_id
-        if flags & ck.CKF_DONT_BLOCK:
-            raise Pkcs11Error(ck.CKR_NO_EVENT)
-        if application.closed.wait(_POLL_SECONDS):
-            raise Pkcs11Error(ck.CKR_CRYPTOKI_NOT_INITIALIZED)
+    """C_WaitForSlotEvent: a slot where a token came or went; C_Finalize ends the waiting.
+
+    Of several threads of one application, which the standard leaves open, each event wakes one.
+    """
+    slot_id = application.events.take(block=not flags & ck.CKF_DONT_BLOCK)
+    if slot_id is None:
+        closed = application.closed.is_set()
+        raise Pkcs11Error(ck.CKR_CRYPTOKI_NOT_INITIALIZED if closed else ck.CKR_NO_EVENT)
+    # The slot may be one that came after the application last listed them.
+    application.list_slots()
+    return slot_id
 
 
 def _fit(text: str, size: int) -> str:

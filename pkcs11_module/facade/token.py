@@ -1,12 +1,12 @@
 """Writing to a token, in an order that a power cut at any moment does no harm to.
 
 It leaves at worst a key or a file that no directory lists, and never half an object: a key or file
-is made before it is listed; a private key is deleted before, a file after it is struck off.
+is made before it is listed; a key is deleted before, a file after it is struck off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -20,8 +20,10 @@ from pkcs11_module.cards.entries import (
     KIND_OF_ENTRY,
     AnyEntry,
     DirectoryKind,
+    KeyEntry,
     PrivateKeyEntry,
     PublicKeyEntry,
+    SecretKeyEntry,
     Unknown,
     encode,
 )
@@ -29,6 +31,7 @@ from pkcs11_module.facade.directories import Directory, TokenView, is_ours
 from pkcs11_module.facade.token_objects import TokenObject, identity
 from pkcs11_module.types import Pkcs11Error
 
+_OF_CARD: Final = PrivateKeyEntry | SecretKeyEntry
 _NO_SUCH_KEY: Final = frozenset(
     {SW.REFERENCED_DATA_NOT_FOUND, SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED}
 )
@@ -58,13 +61,14 @@ class Token(TokenView):
         finally:
             with self.lock:
                 self._in_work.discard(reference)
+                self._keys_read = False
                 if reference not in self._listed_references():
                     self._leftover = (self._leftover or set()) | {reference}
 
     def _free_reference(self) -> int:
         taken = set(self._keys or ()) | self._in_work
         for entry in self._entries():
-            if isinstance(entry, PrivateKeyEntry | PublicKeyEntry) and entry.reference is not None:
+            if isinstance(entry, KeyEntry) and entry.reference is not None:
                 taken.add(entry.reference)
         for reference in range(MAX_REFERENCE + 1):
             if reference not in taken:
@@ -77,6 +81,9 @@ class Token(TokenView):
         The value is None where the card keeps it itself. Raises StatusWordError, TransportError.
         """
         with self.lock:
+            self._keys_read = self._keys_read and not any(
+                isinstance(entry, _OF_CARD) for entry, _ in new
+            )
             self.refresh(card, user=True)
             self._sweep(card)
             stored = []
@@ -94,12 +101,24 @@ class Token(TokenView):
             self.refresh(card, user=True)
             return [self._objects[identity(entry)] for entry in stored]
 
-    def change(self, card: TokenCard, target: TokenObject, entry: AnyEntry) -> None:
-        """Replace an object's entry; raises Pkcs11Error where the object is gone."""
+    def change(
+        self,
+        card: TokenCard,
+        target: TokenObject,
+        entry: AnyEntry,
+        first: Callable[[], None] | None = None,
+    ) -> None:
+        """Replace an object's entry, after having done to its key what `first` does.
+
+        Raises Pkcs11Error where the object is gone.
+        """
         with self.lock:
             self.refresh(card, user=True)
             self._sweep(card)
             directory, place = self._find(target)
+            if first is not None:
+                self._keys_read = False
+                first()
             raws = list(directory.raws)
             raws[place] = encode(entry)
             self._write(card, directory, raws)
@@ -129,21 +148,23 @@ class Token(TokenView):
             self._sweep(card)
             directory, place = self._find(target)
             entry = target.entry
-            if isinstance(entry, PrivateKeyEntry) and entry.reference is not None:
+            if isinstance(entry, _OF_CARD) and entry.reference is not None:
                 # The key first: an entry without its key counts as gone.
                 self._delete_key(card, entry.reference)
             raws = [raw for index, raw in enumerate(directory.raws) if index != place]
             self._write(card, directory, raws)
-            if entry.path and not isinstance(entry, PrivateKeyEntry):
+            if entry.path and not isinstance(entry, _OF_CARD):
                 self._delete_file(card, entry.path)
             self.refresh(card, user=True)
 
     def _find(self, target: TokenObject) -> tuple[Directory, int]:
         """Where an object is listed."""
+        key = identity(target.entry)
         for directory in self._directories:
-            for place, entry in enumerate(directory.entries):
-                if entry is target.entry and target.alive:
-                    return directory, place
+            if target.alive and directory.shown.get(key) is target:
+                for place, entry in enumerate(directory.entries):
+                    if entry is target.entry:
+                        return directory, place
         raise Pkcs11Error(ck.CKR_OBJECT_HANDLE_INVALID, "the object is gone")
 
     def _write(
@@ -153,18 +174,21 @@ class Token(TokenView):
         raws: list[bytes],
         moved: tuple[AnyEntry, AnyEntry] | None = None,
     ) -> None:
-        """Write a directory; `moved` is an entry before and after its value went elsewhere.
-
-        The objects follow at the next refresh, which then reads the directory back.
-        """
-        content = directory.with_entries(raws)
-        directory.counter = None
-        card.write(directory.path, directory.content, content)
+        """Write a directory; `moved` is an entry before and after its value went elsewhere."""
+        old, content = directory.content or b"", directory.with_entries(raws)
+        if content == old:
+            return
+        # Whatever comes of the command: what is in the file is not known before it has answered.
+        directory.read = False
+        card.write(directory.path, old, content)
+        directory.read = True
         if moved is not None:
             # The same object, though listed with another file: its handles stay.
-            before, after = moved
-            self._objects[identity(after)] = self._objects.pop(identity(before))
-        directory.load(content)
+            before, after = (identity(entry) for entry in moved)
+            shown = self._objects[after] = self._objects.pop(before)
+            directory.shown[after] = directory.shown.pop(before, shown)
+        directory.take(content, raws)
+        self._rebuild([directory], keys_changed=False)
 
     def _directory_for(self, card: TokenCard, entry: AnyEntry) -> Directory:
         """Where to list an entry: a directory of its kind, with room, as private as the entry."""
@@ -172,7 +196,7 @@ class Token(TokenView):
         # Private keys are listed for everybody: what they are for is no secret.
         private = entry.private and kind is not DirectoryKind.PRIVATE_KEYS
         for directory in self._directories:
-            has_room = len(directory.content) < pkcs15.DIRECTORY_SIZE
+            has_room = len(directory.content or b"") < pkcs15.DIRECTORY_SIZE
             if directory.kind is kind and directory.private == private and has_room:
                 return directory
         return self._make_directory(card, kind, private)
@@ -194,7 +218,7 @@ class Token(TokenView):
         old = card.read(pkcs15.ODF)
         objects, rest = pkcs15.split(old)
         card.write(pkcs15.ODF, old, b"".join(objects) + pkcs15.encode_odf([(kind, path)]) + rest)
-        self._layout_at = None
+        self._layout_read = False
         self.refresh(card, user=True)
         return next(directory for directory in self._directories if directory.path == path)
 
@@ -204,9 +228,8 @@ class Token(TokenView):
         A file that no directory lists is what a cut left: it is deleted and its place taken,
         unless there are entries that are not understood, one of which may point to it.
         """
-        used = {known.path for known in self._entries() if not isinstance(known, Unknown)}
-        sure = not any(isinstance(known, Unknown) for known in self._entries())
-        sure = sure and not any(directory.rest for directory in self._directories)
+        used = set[bytes]().union(*(directory.paths for directory in self._directories))
+        sure = all(directory.understood for directory in self._directories)
         read = pkcs15.USER if entry.private else pkcs15.ALWAYS
         rules = pkcs15.conditions(read=read, update=pkcs15.USER, delete=pkcs15.USER)
         for fid in pkcs15.VALUE_FILES[KIND_OF_ENTRY[type(entry)], entry.private]:
@@ -236,7 +259,7 @@ class Token(TokenView):
                 shown = self._objects.get(identity(entry))
                 if shown is not None and shown.entry == entry:
                     self.remove(card, shown)
-                elif not isinstance(entry, PrivateKeyEntry):
+                elif not isinstance(entry, _OF_CARD):
                     self._delete_file(card, entry.path)
 
     def _delete_file(self, card: TokenCard, path: bytes) -> None:
@@ -253,6 +276,7 @@ class Token(TokenView):
         if self._keys is not None:
             # Known at once: a key that seems to be there unlisted would hide its public half.
             self._keys = {known: key for known, key in self._keys.items() if known != reference}
+            self._keys_read = False
 
     def _sweep(self, card: TokenCard) -> None:
         """Clear what cuts have left: entries without their key, keys and half pairs not listed.
@@ -263,31 +287,32 @@ class Token(TokenView):
         if self._keys is None:
             return
         leftover = (self._leftover or set()) - self._in_work - self._listed_references()
-        changed = False
+        unfinished = any(directory.unfinished for directory in self._directories)
+        if unfinished or leftover & self._keys.keys():
+            self._clear(card, leftover)
+            self.refresh(card, user=True)
+        self._leftover = set()
+
+    def _clear(self, card: TokenCard, leftover: set[int]) -> None:
+        """Strike off the entries that cuts have left, and delete the keys left over."""
         for directory in self._directories:
-            if directory.private and directory.counter is None:
-                continue
             kept, dropped = self._sift(directory, leftover)
-            if dropped:
-                changed = True
+            if dropped and directory.read:
                 self._write(card, directory, kept)
                 for entry in dropped:
                     if isinstance(entry, PublicKeyEntry):
                         self._delete_file(card, entry.path)
-        for reference in leftover & self._keys.keys():
-            changed = True
+        for reference in leftover & set(self._keys or ()):
             self._delete_key(card, reference)
-        self._leftover = set()
-        if changed:
-            self.refresh(card, user=True)
 
     def _sift(self, directory: Directory, leftover: set[int]) -> tuple[list[bytes], list[AnyEntry]]:
+        """The entries to keep, and those that a cut has left."""
         keys = self._keys or {}
         kept: list[bytes] = []
         dropped: list[AnyEntry] = []
         for raw, entry in zip(directory.raws, directory.entries, strict=True):
             ghost = (
-                isinstance(entry, PrivateKeyEntry)
+                isinstance(entry, _OF_CARD)
                 and entry.reference is not None
                 and entry.reference not in keys
             )

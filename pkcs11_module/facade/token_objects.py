@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import (
     POLICY_ALWAYS_AUTHENTICATE,
+    POLICY_EXPORT,
     USAGE_DECRYPT,
     USAGE_DERIVE,
+    USAGE_ENCRYPT,
+    USAGE_MAC,
     USAGE_SIGN,
+    USAGE_UNWRAP,
+    USAGE_WRAP,
     CardKey,
     TokenCard,
 )
@@ -25,21 +30,33 @@ from pkcs11_module.cards.entries import (
     KeyUsage,
     PrivateKeyEntry,
     PublicKeyEntry,
+    SecretKeyEntry,
 )
 from pkcs11_module.facade.attributes import (
     FALSE,
     TRUE,
     boolean,
+    checked,
     day,
+    defaults,
     number,
     parse_day,
+    portable,
     rules,
-    secrets,
     ulong,
+    untold,
 )
 from pkcs11_module.facade.certificates import certificate_attributes
-from pkcs11_module.facade.keys import GENERATION, KEY_TYPES, public_attributes, read_public_key
-from token_fw.crypto import CryptoError, KeyKind, KeySpec, PublicKey
+from pkcs11_module.facade.keys import (
+    GENERATION,
+    KEY_TYPES,
+    public_attributes,
+    read_public_key,
+    set_attributes,
+)
+from pkcs11_module.facade.secret_keys import KINDS
+from pkcs11_module.types import Pkcs11Error
+from token_fw.crypto import CryptoError, Hash, KeyKind, KeySpec, PublicKey, digest
 
 _USAGE: Final[dict[int, KeyUsage]] = {
     ck.CKA_ENCRYPT: KeyUsage.ENCRYPT,
@@ -52,13 +69,39 @@ _USAGE: Final[dict[int, KeyUsage]] = {
     ck.CKA_VERIFY_RECOVER: KeyUsage.VERIFY_RECOVER,
     ck.CKA_DERIVE: KeyUsage.DERIVE,
 }
+_ACCESS: Final[dict[int, KeyAccess]] = {
+    ck.CKA_SENSITIVE: KeyAccess.SENSITIVE,
+    ck.CKA_EXTRACTABLE: KeyAccess.EXTRACTABLE,
+    ck.CKA_ALWAYS_SENSITIVE: KeyAccess.ALWAYS_SENSITIVE,
+    ck.CKA_NEVER_EXTRACTABLE: KeyAccess.NEVER_EXTRACTABLE,
+    ck.CKA_LOCAL: KeyAccess.LOCAL,
+}
+_BLOCK: Final = frozenset({KeyKind.AES, KeyKind.DES3})
 _CARD_USAGE: Final[tuple[tuple[int, int, frozenset[KeyKind]], ...]] = (
-    (ck.CKA_SIGN, USAGE_SIGN, frozenset({KeyKind.RSA, KeyKind.EC, KeyKind.ED25519})),
-    (ck.CKA_DECRYPT, USAGE_DECRYPT, frozenset({KeyKind.RSA})),
-    (ck.CKA_UNWRAP, USAGE_DECRYPT, frozenset({KeyKind.RSA})),
-    (ck.CKA_DERIVE, USAGE_DERIVE, frozenset({KeyKind.EC, KeyKind.X25519})),
+    (
+        ck.CKA_SIGN,
+        USAGE_SIGN,
+        frozenset({KeyKind.RSA, KeyKind.EC, KeyKind.ED25519, KeyKind.ML_DSA}),
+    ),
+    (ck.CKA_SIGN_RECOVER, USAGE_SIGN, frozenset({KeyKind.RSA})),
+    (ck.CKA_DECRYPT, USAGE_DECRYPT, _BLOCK | {KeyKind.RSA}),
+    (ck.CKA_UNWRAP, USAGE_UNWRAP, _BLOCK | {KeyKind.RSA}),
+    (ck.CKA_DECAPSULATE, USAGE_DECRYPT, frozenset({KeyKind.ML_KEM})),
+    (ck.CKA_DERIVE, USAGE_DERIVE, frozenset({KeyKind.EC, KeyKind.X25519, KeyKind.GENERIC})),
+    # A block cipher derives by enciphering what the application gives.
+    (ck.CKA_DERIVE, USAGE_DERIVE | USAGE_ENCRYPT, _BLOCK),
+    (ck.CKA_ENCRYPT, USAGE_ENCRYPT, _BLOCK),
+    (ck.CKA_WRAP, USAGE_WRAP, _BLOCK),
+    (ck.CKA_SIGN, USAGE_MAC, _BLOCK | {KeyKind.GENERIC}),
+    (ck.CKA_VERIFY, USAGE_MAC, _BLOCK | {KeyKind.GENERIC}),
 )
+"""Attribute, what it lets the card do, and for which kinds of key."""
 _AUTHORITY: Final = 2
+_ELSEWHERE: Final = frozenset(
+    {ck.CKA_CLASS, ck.CKA_KEY_TYPE, ck.CKA_TOKEN, ck.CKA_PRIVATE, ck.CKA_VALUE, ck.CKA_VALUE_LEN}
+)
+"""Attributes that are never kept beside an entry: the entry's place and its value tell them."""
+_UNIQUE_BYTES: Final = 8
 
 Identity = tuple[str, object]
 
@@ -66,8 +109,8 @@ Identity = tuple[str, object]
 class TokenObject:
     """An object of the token, shared by every application; its attributes are never secret.
 
-    `alive` ends when the object is not listed any more. `spec` is the kind of key, None where it
-    is no key or not known before its value is read.
+    `alive` ends when the object is not listed any more. `key_type` is CKA_KEY_TYPE, 0 for what is
+    no key; `spec` the kind of key, None where it is none or not known before its value is read.
     """
 
     __slots__ = (
@@ -78,6 +121,8 @@ class TokenObject:
         "attributes",
         "card_key",
         "entry",
+        "key_type",
+        "object_class",
         "private",
         "spec",
     )
@@ -87,6 +132,8 @@ class TokenObject:
     def __init__(self) -> None:
         self.alive = True
         self.entry: AnyEntry = DataEntry()
+        self.object_class = ck.CKO_DATA
+        self.key_type = 0
         self.private = False
         self.spec: KeySpec | None = None
         self.card_key: CardKey | None = None
@@ -96,37 +143,30 @@ class TokenObject:
         self._public: tuple[bytes, PublicKey] | None = None
 
     def show(self, entry: AnyEntry, private: bool, key: CardKey | None) -> None:
-        """Take the attributes of an entry; `key` is what the card tells of a private key."""
+        """Take the attributes of an entry; `key` is what the card tells of its key."""
         self.entry = entry
         self.private = private
         self.card_key = key
         self.spec = _spec(entry, key)
-        self.attributes = entry_attributes(entry, self.spec, private)
+        self.attributes = _shown(entry, self.spec, private, key)
+        self.object_class, self.key_type = _kind(entry, self.spec)
         self._loaded_at = None
 
     @property
-    def object_class(self) -> int:
-        return number(self.attributes[ck.CKA_CLASS])
-
-    @property
-    def key_type(self) -> int:
-        """CKA_KEY_TYPE, 0 for what is no key."""
-        return number(self.attributes.get(ck.CKA_KEY_TYPE, FALSE))
-
-    @property
     def secrets(self) -> frozenset[int]:
-        """Attributes that exist but are never told."""
-        return secrets(self.object_class, self.key_type)
+        """Attributes that exist but are not told."""
+        return untold(self.attributes)
 
     def loaded(self, card: TokenCard, counter: bytes) -> Mapping[int, bytes]:
-        """The attributes that are in the value, read once a state of the card's change counter.
+        """The attributes that are in the value, read once a state of the change counter.
 
         Raises StatusWordError, TransportError. A value that makes no sense has none.
         """
         if self._loaded_at != counter:
             self._loaded = self._load(card, counter)
-            # Data objects may be large and confidential: they are not kept.
-            self._loaded_at = None if isinstance(self.entry, DataEntry) else counter
+            # Data objects may be large and confidential, secret keys are: they are not kept.
+            kept = not isinstance(self.entry, DataEntry | SecretKeyEntry)
+            self._loaded_at = counter if kept else None
         return self._loaded
 
     def public_key(self, card: TokenCard, counter: bytes) -> PublicKey:
@@ -150,21 +190,34 @@ class TokenObject:
         return self.entry.direct or card.read(self.entry.path)
 
     def _load(self, card: TokenCard, counter: bytes) -> Mapping[int, bytes]:
-        if isinstance(self.entry, DataEntry):
+        entry = self.entry
+        if isinstance(entry, DataEntry):
             return {ck.CKA_VALUE: self._value(card)}
+        if isinstance(entry, SecretKeyEntry):
+            known = entry.reference is not None
+            return {ck.CKA_VALUE: card.secret_value(entry.reference or 0)} if known else {}
         try:
-            if isinstance(self.entry, CertificateEntry):
-                return certificate_attributes(self._value(card))
-            known = rules(self.object_class, self.key_type)
-            found = public_attributes(self.public_key(card, counter))
-            return {name: value for name, value in found.items() if name in known}
+            if isinstance(entry, CertificateEntry):
+                value = self._value(card)
+                return certificate_attributes(value) if value else {ck.CKA_VALUE: b""}
+            return own_attributes(self.attributes, self.public_key(card, counter))
         except (CryptoError, ValueError):
             return {}
 
 
+def own_attributes(attributes: Mapping[int, bytes], key: PublicKey) -> dict[int, bytes]:
+    """What a public key says, as far as it belongs to that public or private key's attributes."""
+    known = rules(number(attributes[ck.CKA_CLASS]), number(attributes[ck.CKA_KEY_TYPE]))
+    return {
+        name: value
+        for name, value in public_attributes(key).items()
+        if name in known and not known[name].secret
+    }
+
+
 def identity(entry: AnyEntry) -> Identity:
     """What makes an object the same when its entry changes: its key's reference or its file."""
-    if isinstance(entry, PrivateKeyEntry) and entry.reference is not None:
+    if isinstance(entry, PrivateKeyEntry | SecretKeyEntry) and entry.reference is not None:
         return "key", entry.reference
     return ("file", entry.path) if entry.path else ("entry", (type(entry), entry.direct))
 
@@ -172,88 +225,135 @@ def identity(entry: AnyEntry) -> Identity:
 def _spec(entry: AnyEntry, key: CardKey | None) -> KeySpec | None:
     if key is not None:
         return key.spec
-    if isinstance(entry, KeyEntry):
+    if not isinstance(entry, KeyEntry):
+        return None
+    try:
+        if isinstance(entry, SecretKeyEntry):
+            kind = KINDS.get(entry.key_type)
+            return None if kind is None else KeySpec.secret(kind, entry.bits)
         if entry.bits:
             return KeySpec.rsa(entry.bits)
-        if entry.curve:
+        named = entry.algorithm or entry.curve
+        return KeySpec.from_oid_der(named) if named else None
+    except CryptoError:
+        return None
+
+
+def _shown(
+    entry: AnyEntry, spec: KeySpec | None, private: bool, key: CardKey | None
+) -> dict[int, bytes]:
+    """The attributes that need no value: those of the entry, with those kept beside it."""
+    shown = _entry_attributes(entry, spec, private)
+    table = rules(number(shown[ck.CKA_CLASS]), number(shown.get(ck.CKA_KEY_TYPE, FALSE)))
+    for name, stored in entry.extra.items():
+        if name in table and name not in _ELSEWHERE:
             try:
-                return KeySpec.from_oid_der(entry.curve)
-            except CryptoError:
-                return None
-    return None
+                shown[name] = checked(table[name].form, portable(name, stored))
+            except Pkcs11Error:
+                continue
+    if isinstance(entry, SecretKeyEntry) and key is not None and not key.policy & POLICY_EXPORT:
+        # The card has the last word, should a cut have come between it and the entry.
+        shown[ck.CKA_EXTRACTABLE] = FALSE
+    return shown
 
 
-def entry_attributes(entry: AnyEntry, spec: KeySpec | None, private: bool) -> dict[int, bytes]:
-    """The attributes that need no value."""
+def _entry_attributes(entry: AnyEntry, spec: KeySpec | None, private: bool) -> dict[int, bytes]:
+    """What an entry itself says; defaults where PKCS #15 has no place for an attribute."""
+    object_class, key_type = _kind(entry, spec)
     attributes = {
+        **defaults(object_class, key_type),
+        ck.CKA_CLASS: ulong(object_class),
         ck.CKA_TOKEN: TRUE,
         ck.CKA_PRIVATE: boolean(private),
         ck.CKA_MODIFIABLE: boolean(entry.modifiable),
         ck.CKA_LABEL: entry.label.encode("utf-8"),
-        ck.CKA_COPYABLE: TRUE,
-        ck.CKA_DESTROYABLE: TRUE,
+        ck.CKA_UNIQUE_ID: _unique_id(entry),
     }
+    attributes.pop(ck.CKA_VALUE, None)
     if isinstance(entry, KeyEntry):
-        return attributes | _key_attributes(entry, spec)
+        return attributes | _key_attributes(entry, spec, attributes.keys(), key_type)
     if isinstance(entry, CertificateEntry):
         return attributes | {
-            ck.CKA_CLASS: ulong(ck.CKO_CERTIFICATE),
             ck.CKA_CERTIFICATE_TYPE: ulong(ck.CKC_X_509),
             ck.CKA_ID: entry.id,
             ck.CKA_TRUSTED: boolean(entry.trusted),
             ck.CKA_CERTIFICATE_CATEGORY: ulong(_AUTHORITY if entry.authority else 0),
-            ck.CKA_JAVA_MIDP_SECURITY_DOMAIN: ulong(0),
-            ck.CKA_URL: b"",
-            ck.CKA_HASH_OF_SUBJECT_PUBLIC_KEY: b"",
-            ck.CKA_HASH_OF_ISSUER_PUBLIC_KEY: b"",
         }
     return attributes | {
-        ck.CKA_CLASS: ulong(ck.CKO_DATA),
         ck.CKA_APPLICATION: entry.application.encode("utf-8"),
         ck.CKA_OBJECT_ID: entry.object_id,
     }
 
 
-def _key_attributes(entry: KeyEntry, spec: KeySpec | None) -> dict[int, bytes]:
+_CLASSES: Final[dict[type, int]] = {
+    DataEntry: ck.CKO_DATA,
+    CertificateEntry: ck.CKO_CERTIFICATE,
+    PublicKeyEntry: ck.CKO_PUBLIC_KEY,
+    PrivateKeyEntry: ck.CKO_PRIVATE_KEY,
+    SecretKeyEntry: ck.CKO_SECRET_KEY,
+}
+
+
+def _kind(entry: AnyEntry, spec: KeySpec | None) -> tuple[int, int]:
+    """Object class and key type, 0 for what is no key."""
+    if isinstance(entry, SecretKeyEntry):
+        known = entry.key_type in KINDS
+        return ck.CKO_SECRET_KEY, entry.key_type if known else ck.CKK_GENERIC_SECRET
+    if not isinstance(entry, KeyEntry):
+        return _CLASSES[type(entry)], 0
     key_type = KEY_TYPES[spec.kind] if spec else (ck.CKK_RSA if entry.bits else ck.CKK_EC)
+    return _CLASSES[type(entry)], key_type
+
+
+def _unique_id(entry: AnyEntry) -> bytes:
+    """A CKA_UNIQUE_ID for an entry that has none beside it, as other programs make them."""
+    source = repr((type(entry).__name__, identity(entry))).encode("utf-8")
+    return digest.compute(Hash.SHA256, source)[:_UNIQUE_BYTES].hex().encode("ascii")
+
+
+def _key_attributes(
+    entry: KeyEntry, spec: KeySpec | None, known: Iterable[int], key_type: int
+) -> dict[int, bytes]:
     local = KeyAccess.LOCAL in entry.access
-    made_by = GENERATION[key_type] if local else ck.CK_UNAVAILABLE_INFORMATION
-    is_private = isinstance(entry, PrivateKeyEntry)
-    object_class = ck.CKO_PRIVATE_KEY if is_private else ck.CKO_PUBLIC_KEY
-    known = rules(object_class, key_type)
+    made_by = GENERATION.get(key_type) if local else None
+    unknown = ck.CK_UNAVAILABLE_INFORMATION
     attributes = {
-        ck.CKA_CLASS: ulong(object_class),
         ck.CKA_KEY_TYPE: ulong(key_type),
         ck.CKA_ID: entry.id,
-        ck.CKA_SUBJECT: entry.subject,
         ck.CKA_START_DATE: day(entry.start),
         ck.CKA_END_DATE: day(entry.end),
-        ck.CKA_LOCAL: boolean(local),
-        ck.CKA_KEY_GEN_MECHANISM: ulong(made_by),
+        ck.CKA_KEY_GEN_MECHANISM: ulong(unknown if made_by is None else made_by),
     }
-    for name, flag in _USAGE.items():
-        if name in known:
-            attributes[name] = boolean(flag in entry.usage)
+    for name in known:
+        if name in _USAGE:
+            attributes[name] = boolean(_USAGE[name] in entry.usage)
+        elif name in _ACCESS:
+            attributes[name] = boolean(_ACCESS[name] in entry.access)
+    if isinstance(entry, SecretKeyEntry):
+        if key_type in _WITH_LENGTH:
+            attributes[ck.CKA_VALUE_LEN] = ulong(entry.bits // 8)
+        return attributes
+    attributes[ck.CKA_SUBJECT] = entry.subject
     if spec is not None and spec.oid:
-        attributes[ck.CKA_EC_PARAMS] = spec.oid_der
+        attributes |= set_attributes(spec) or {ck.CKA_EC_PARAMS: spec.oid_der}
     if isinstance(entry, PrivateKeyEntry):
         attributes |= {
             ck.CKA_SENSITIVE: TRUE,
             ck.CKA_EXTRACTABLE: FALSE,
-            ck.CKA_ALWAYS_SENSITIVE: boolean(KeyAccess.ALWAYS_SENSITIVE in entry.access),
-            ck.CKA_NEVER_EXTRACTABLE: boolean(KeyAccess.NEVER_EXTRACTABLE in entry.access),
-            ck.CKA_WRAP_WITH_TRUSTED: FALSE,
             ck.CKA_ALWAYS_AUTHENTICATE: boolean(entry.consent),
         }
-    else:
-        attributes[ck.CKA_TRUSTED] = FALSE
-        if entry.bits:
-            attributes[ck.CKA_MODULUS_BITS] = ulong(entry.bits)
+    elif entry.bits:
+        attributes[ck.CKA_MODULUS_BITS] = ulong(entry.bits)
     return attributes
 
 
+_WITH_LENGTH: Final = frozenset(
+    key_type for key_type in KINDS if ck.CKA_VALUE_LEN in rules(ck.CKO_SECRET_KEY, key_type)
+)
+
+
 def card_usage(full: Mapping[int, bytes], spec: KeySpec) -> int:
-    """Usage flags of the card for a private key; what the kind of key cannot do is left out."""
+    """Usage flags of the card for a key; what the kind of key cannot do is left out."""
     usage = 0
     for name, flag, kinds in _CARD_USAGE:
         if full.get(name) == TRUE and spec.kind in kinds:
@@ -262,21 +362,45 @@ def card_usage(full: Mapping[int, bytes], spec: KeySpec) -> int:
 
 
 def card_policy(full: Mapping[int, bytes]) -> int:
-    """Policy flags of the card for a private key."""
-    return POLICY_ALWAYS_AUTHENTICATE if full[ck.CKA_ALWAYS_AUTHENTICATE] == TRUE else 0
+    """Policy flags of the card for a private or secret key."""
+    policy = POLICY_ALWAYS_AUTHENTICATE if full.get(ck.CKA_ALWAYS_AUTHENTICATE) == TRUE else 0
+    return policy | (POLICY_EXPORT if full[ck.CKA_EXTRACTABLE] == TRUE else 0)
 
 
 def new_entry(
-    full: Mapping[int, bytes],
-    *,
-    spec: KeySpec | None = None,
-    reference: int | None = None,
-    local: bool = False,
+    full: Mapping[int, bytes], *, spec: KeySpec | None = None, reference: int | None = None
 ) -> AnyEntry:
-    """The entry for a complete set of attributes; `path` is left for whoever stores the value."""
+    """The entry for the complete attributes of an object, as `creation.stamped` gives them.
+
+    `spec` and `reference` are those of a key; `path` is left for whoever stores the value.
+    """
+    entry = _bare_entry(full, spec, reference)
+    shown = _entry_attributes(entry, spec, entry.private)
+    extra = {
+        name: portable(name, value)
+        for name, value in full.items()
+        if _is_extra(full, name) and shown.get(name) != value
+    }
+    return replace(entry, extra=extra)
+
+
+def _is_extra(full: Mapping[int, bytes], name: int) -> bool:
+    """Whether an attribute is kept beside the entry where the entry does not say it."""
+    rule = rules(number(full[ck.CKA_CLASS]), number(full.get(ck.CKA_KEY_TYPE, FALSE))).get(name)
+    if rule is None or rule.secret or name in _ELSEWHERE:
+        return False
+    if not rule.derived or not full[name]:
+        # An empty check value is one that nobody wants computed.
+        return not rule.derived or name == ck.CKA_CHECK_VALUE
+    is_secret_key = full[ck.CKA_CLASS] == ulong(ck.CKO_SECRET_KEY)
+    is_elsewhere = full[ck.CKA_CLASS] == ulong(ck.CKO_CERTIFICATE) and not full[ck.CKA_VALUE]
+    return is_secret_key or is_elsewhere
+
+
+def _bare_entry(full: Mapping[int, bytes], spec: KeySpec | None, reference: int | None) -> AnyEntry:
     private = full[ck.CKA_PRIVATE] == TRUE
     common: dict[str, Any] = {
-        "label": full[ck.CKA_LABEL].decode("utf-8"),
+        "label": _text(full[ck.CKA_LABEL]),
         "private": private,
         "modifiable": full[ck.CKA_MODIFIABLE] == TRUE,
         "auth_id": pkcs15.USER_AUTH_ID if private else b"",
@@ -284,56 +408,74 @@ def new_entry(
     object_class = number(full[ck.CKA_CLASS])
     if object_class == ck.CKO_CERTIFICATE:
         authority = number(full[ck.CKA_CERTIFICATE_CATEGORY]) == _AUTHORITY
-        return CertificateEntry(**common, id=full[ck.CKA_ID], authority=authority)
+        trusted = full[ck.CKA_TRUSTED] == TRUE
+        return CertificateEntry(**common, id=full[ck.CKA_ID], authority=authority, trusted=trusted)
     if object_class == ck.CKO_DATA:
-        application = full[ck.CKA_APPLICATION].decode("utf-8")
+        application = _text(full[ck.CKA_APPLICATION])
         return DataEntry(**common, application=application, object_id=full[ck.CKA_OBJECT_ID])
     assert spec is not None
     common |= {
         "id": full[ck.CKA_ID],
-        "usage": _usage(full),
+        "usage": _with_flags(_USAGE, KeyUsage(0), full),
+        "access": _with_flags(_ACCESS, KeyAccess(0), full),
         "reference": reference,
         "bits": spec.bits,
-        "curve": spec.oid_der,
-        "subject": full[ck.CKA_SUBJECT],
         "start": parse_day(full[ck.CKA_START_DATE]),
         "end": parse_day(full[ck.CKA_END_DATE]),
     }
+    if object_class != ck.CKO_PUBLIC_KEY:
+        common |= {"auth_id": pkcs15.USER_AUTH_ID, "path": pkcs15.DF}
+    if object_class == ck.CKO_SECRET_KEY:
+        return SecretKeyEntry(**common, key_type=number(full[ck.CKA_KEY_TYPE]))
+    common |= {
+        "subject": full[ck.CKA_SUBJECT],
+        "algorithm" if spec.level else "curve": spec.oid_der,
+    }
     if object_class == ck.CKO_PUBLIC_KEY:
-        return PublicKeyEntry(**common, access=KeyAccess.LOCAL if local else KeyAccess(0))
-    access = KeyAccess.SENSITIVE
-    if local:
-        access |= KeyAccess.LOCAL | KeyAccess.ALWAYS_SENSITIVE | KeyAccess.NEVER_EXTRACTABLE
-    common["auth_id"] = pkcs15.USER_AUTH_ID
-    consent = full[ck.CKA_ALWAYS_AUTHENTICATE] == TRUE
-    return PrivateKeyEntry(**common, access=access, path=pkcs15.DF, consent=consent)
+        return PublicKeyEntry(**common)
+    return PrivateKeyEntry(**common, consent=full[ck.CKA_ALWAYS_AUTHENTICATE] == TRUE)
 
 
-def _usage(full: Mapping[int, bytes]) -> KeyUsage:
-    usage = KeyUsage(0)
-    for name, flag in _USAGE.items():
-        if full.get(name) == TRUE:
-            usage |= flag
-    return usage
+_Flags = TypeVar("_Flags", KeyUsage, KeyAccess)
 
 
-def changed_entry(entry: AnyEntry, changes: Mapping[int, bytes]) -> AnyEntry:
+def _with_flags(
+    table: Mapping[int, _Flags], flags: _Flags, attributes: Mapping[int, bytes]
+) -> _Flags:
+    """The flags with those of the attributes that are given set or cleared."""
+    for name, flag in table.items():
+        if name in attributes:
+            flags = flags | flag if attributes[name] == TRUE else flags & ~flag
+    return flags
+
+
+def changed_entry(target: TokenObject, changes: Mapping[int, bytes]) -> AnyEntry:
     """The entry after C_SetAttributeValue; CKA_VALUE of a data object is not its matter."""
+    entry = target.entry
     fields: dict[str, Any] = {}
-    usage = entry.usage if isinstance(entry, KeyEntry) else KeyUsage(0)
+    if isinstance(entry, KeyEntry):
+        fields["usage"] = _with_flags(_USAGE, entry.usage, changes)
+        fields["access"] = _with_flags(_ACCESS, entry.access, changes)
     for name, value in changes.items():
-        if name in _USAGE:
-            flag = _USAGE[name]
-            usage = usage | flag if value == TRUE else usage & ~flag
-            fields["usage"] = usage
-        elif name in _FIELDS:
+        if name in _FIELDS and hasattr(entry, _FIELDS[name][0]):
             field, read = _FIELDS[name]
             fields[field] = read(value)
-    return replace(entry, **fields)
+    changed = replace(entry, **fields)
+    shown = _entry_attributes(changed, target.spec, target.private)
+    extra = dict(entry.extra)
+    for name, value in changes.items():
+        extra.pop(name, None)
+        if name not in _ELSEWHERE and shown.get(name) != value:
+            extra[name] = portable(name, value)
+    return replace(changed, extra=extra)
 
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8")
+
+
+def _is_true(value: bytes) -> bool:
+    return value == TRUE
 
 
 _FIELDS: Final[dict[int, tuple[str, Any]]] = {
@@ -344,4 +486,5 @@ _FIELDS: Final[dict[int, tuple[str, Any]]] = {
     ck.CKA_END_DATE: ("end", parse_day),
     ck.CKA_APPLICATION: ("application", _text),
     ck.CKA_OBJECT_ID: ("object_id", bytes),
+    ck.CKA_TRUSTED: ("trusted", _is_true),
 }

@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
+from pkcs11_module.cards.entries import SecretKeyEntry
 from pkcs11_module.facade.application import AnyObject, Slot
-from pkcs11_module.facade.attributes import rules
+from pkcs11_module.facade.attributes import ALL_SECRETS, rules
 from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.types import Pkcs11Error
 
@@ -29,12 +30,21 @@ def read(slot: Slot, target: AnyObject, name: int) -> bytes | Sensitive | None:
     Raises Pkcs11Error (CKR_OBJECT_HANDLE_INVALID) where the value is gone, StatusWordError,
     TransportError.
     """
-    if name in target.secrets:
-        return SENSITIVE
     value = target.attributes.get(name)
+    if name in ALL_SECRETS and name in target.secrets:
+        return SENSITIVE
     if value is None and isinstance(target, TokenObject) and has(target, name):
+        if isinstance(target.entry, SecretKeyEntry) and slot.user != ck.CKU_USER:
+            # The card tells the value of a public secret key to its user alone.
+            return SENSITIVE
         return loaded(slot, target).get(name)
     return value
+
+
+def all_of(slot: Slot, target: AnyObject) -> dict[int, bytes]:
+    """Every attribute that an object tells, by type; raises as `read`."""
+    found = {name: read(slot, target, name) for name in rules(target.object_class, target.key_type)}
+    return {name: value for name, value in found.items() if isinstance(value, bytes)}
 
 
 def has(target: AnyObject, name: int) -> bool:

@@ -1,72 +1,75 @@
-"""Verifying signatures: in the middleware, with public keys only (PKCS#11 2.40 5.12)."""
+"""Verifying signatures and message authentication codes (PKCS#11 2.40 5.12, 3.2 5.15)."""
 
 from __future__ import annotations
 
-from pkcs11_module import _constants as ck
-from pkcs11_module.facade.operations import (
-    KeyOperation,
-    choose_key,
-    crypto_refusal,
-    ending,
-    public_key,
-)
-from pkcs11_module.facade.registry import session_function
+from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import signature as find_operation
-from pkcs11_module.types import Mechanism, Pkcs11Error
-from token_fw.crypto import CryptoError, Ecdsa, EdDsa, InvalidSignature, RsaPkcs1, RsaPss
-
-_KIND = "verify"
+from pkcs11_module.facade.signing import SignatureOperation, begin_signature
+from pkcs11_module.mechanisms import Function
+from pkcs11_module.types import Buffer, Length, Mechanism
 
 
-@session_function("C_VerifyInit")
-def verify_init(session: Session, mechanism: Mechanism | None, key: int) -> None:
+@begin_function("C_VerifyInit")
+def verify_init(session: Session, mechanism: Mechanism, key: int) -> SignatureOperation:
     """C_VerifyInit."""
-    session.begin(_KIND)
-    session.operations[_KIND] = choose_key(
-        session,
-        key,
-        mechanism,
-        object_class=ck.CKO_PUBLIC_KEY,
-        usage=ck.CKA_VERIFY,
-        find=find_operation,
-    )
+    return begin_signature(session, mechanism, key, Function.VERIFY)
 
 
-@session_function("C_Verify")
-def verify(session: Session, data: bytes | None, signature: bytes | None) -> None:
-    """C_Verify: not for what C_VerifyUpdate has begun. Any answer ends the operation."""
-    with ending(session, _KIND) as operation:
-        if operation.updated:
-            raise Pkcs11Error(ck.CKR_OPERATION_ACTIVE)
-        _check(operation, operation.take(data or b""), signature or b"")
-        session.end(_KIND)
+@operation_function("C_Verify")
+def verify(operation: SignatureOperation, data: bytes | None, signature: bytes | None) -> None:
+    """C_Verify."""
+    operation.update(data or b"")
+    operation.verify(signature or b"")
 
 
-@session_function("C_VerifyUpdate")
-def verify_update(session: Session, part: bytes | None) -> None:
+@operation_function("C_VerifyUpdate")
+def verify_update(operation: SignatureOperation, part: bytes | None) -> None:
     """C_VerifyUpdate."""
-    with ending(session, _KIND) as operation:
-        operation.update(part or b"")
+    operation.update(part or b"")
 
 
-@session_function("C_VerifyFinal")
-def verify_final(session: Session, signature: bytes | None) -> None:
-    """C_VerifyFinal."""
-    with ending(session, _KIND) as operation:
-        operation.need_parts()
-        _check(operation, operation.input(), signature or b"")
-        session.end(_KIND)
+@operation_function("C_VerifyFinal")
+def verify_final(operation: SignatureOperation, signature: bytes | None) -> None:
+    """C_VerifyFinal; without any part it is the signature of no data."""
+    operation.verify(signature or b"")
 
 
-def _check(operation: KeyOperation, data: bytes, signature: bytes) -> None:
-    scheme = operation.operation.scheme
-    assert isinstance(scheme, RsaPkcs1 | RsaPss | Ecdsa | EdDsa)
-    if len(signature) != operation.size:
-        raise Pkcs11Error(ck.CKR_SIGNATURE_LEN_RANGE)
-    try:
-        public_key(operation.session, operation.target).verify(scheme, data, signature)
-    except InvalidSignature as error:
-        raise Pkcs11Error(ck.CKR_SIGNATURE_INVALID) from error
-    except CryptoError as error:
-        raise crypto_refusal(error) from error
+@begin_function("C_VerifyRecoverInit")
+def verify_recover_init(session: Session, mechanism: Mechanism, key: int) -> SignatureOperation:
+    """C_VerifyRecoverInit."""
+    return begin_signature(session, mechanism, key, Function.VERIFY_RECOVER)
+
+
+@operation_function("C_VerifyRecover")
+def verify_recover(
+    operation: SignatureOperation, signature: bytes | None, buffer: Buffer
+) -> bytes | Length:
+    """C_VerifyRecover: a wrong signature is told before a short buffer (5.12)."""
+    data = operation.recover(signature or b"")
+    return buffer.fill(len(data), lambda: data)
+
+
+@begin_function("C_VerifySignatureInit")
+def verify_signature_init(
+    session: Session, mechanism: Mechanism, key: int, signature: bytes | None
+) -> SignatureOperation:
+    """C_VerifySignatureInit: the signature comes before the data."""
+    operation = begin_signature(session, mechanism, key, Function.VERIFY)
+    operation.given = signature or b""
+    return operation
+
+
+@operation_function("C_VerifySignature")
+def verify_signature(operation: SignatureOperation, data: bytes | None) -> None:
+    """C_VerifySignature."""
+    operation.update(data or b"")
+    operation.verify(operation.given)
+
+
+operation_function("C_VerifySignatureUpdate")(verify_update)
+
+
+@operation_function("C_VerifySignatureFinal")
+def verify_signature_final(operation: SignatureOperation) -> None:
+    """C_VerifySignatureFinal."""
+    operation.verify(operation.given)

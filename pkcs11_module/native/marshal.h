@@ -15,6 +15,10 @@
 
 #define FRAME_MAX ((size_t)16 * 1024 * 1024)
 #define FRAME_HEAD 4
+#define NULL_LENGTH UINT32_MAX
+/* Bounds of a template: attributes at one level, and templates within templates. */
+#define ATTRIBUTES_MAX 65536
+#define NESTING_MAX 4
 
 /* The function may be sent again to a daemon that took a dead one's place. */
 #define CALL_RETRY 1U
@@ -48,36 +52,61 @@ void put_session(struct call *call, CK_SESSION_HANDLE session);
 void put_ulong(struct call *call, CK_ULONG value);
 void put_bool(struct call *call, CK_BBOOL value);
 void put_bytes(struct call *call, const void *data, CK_ULONG length);
+/* The same; NULL says that there is nothing, whatever the length. */
+void put_optional(struct call *call, const void *data, CK_ULONG length);
 void put_label(struct call *call, const CK_BYTE *label);
 void put_mechanism(struct call *call, const CK_MECHANISM *mechanism);
+/* The same; NULL is sent, which ends an operation. */
+void put_init(struct call *call, const CK_MECHANISM *mechanism);
+/* The parameter of a message whose tag is an output, an input; and mechanisms with such ones. */
+void put_message(struct call *call, const void *parameter, CK_ULONG length);
+void put_message_in(struct call *call, const void *parameter, CK_ULONG length);
+void put_message_init(struct call *call, const CK_MECHANISM *mechanism);
+void put_wrapping(struct call *call, const CK_MECHANISM *mechanism);
+void put_unwrapping(struct call *call, const CK_MECHANISM *mechanism);
 void put_template(struct call *call, const CK_ATTRIBUTE *attributes, CK_ULONG count);
 void put_attributes(struct call *call, const CK_ATTRIBUTE *attributes, CK_ULONG count);
 void put_buffer(struct call *call, const CK_BYTE *data, const CK_ULONG *length);
+void put_last(struct call *call, const CK_BYTE *data, const CK_ULONG *length);
 void put_list(struct call *call, const CK_ULONG *items, const CK_ULONG *count);
 void put_find(struct call *call, const CK_ULONG *items, CK_ULONG most, const CK_ULONG *count);
 void put_filled(struct call *call, const CK_BYTE *data, CK_ULONG length);
 /* An output's place or a reserved pointer: checked, not sent. */
 void put_place(struct call *call, const void *place);
 void put_null(struct call *call, const void *reserved);
+/* The place of what is made together with the bytes at `data`: needed unless only asked for. */
+void put_made(struct call *call, const CK_ULONG *value, const CK_BYTE *data);
 
 void get_ulong_out(struct call *call, CK_ULONG *value);
 void get_session_out(struct call *call, CK_SESSION_HANDLE *session);
 void get_text(struct call *call, CK_UTF8CHAR *text, size_t size);
 void get_version(struct call *call, CK_VERSION *version);
+void get_made(struct call *call, CK_ULONG *value, const CK_BYTE *data);
 void get_buffer(struct call *call, CK_BYTE *data, CK_ULONG *length);
+void get_last(struct call *call, CK_BYTE *data, CK_ULONG *length);
+void get_message(struct call *call, void *parameter, CK_ULONG length);
+void get_wrapping(struct call *call, const CK_MECHANISM *given);
 void get_list(struct call *call, CK_ULONG *items, CK_ULONG *count);
 void get_find(struct call *call, CK_ULONG *items, CK_ULONG most, CK_ULONG *count);
 void get_filled(struct call *call, CK_BYTE *data, CK_ULONG length);
 void get_attributes(struct call *call, CK_ATTRIBUTE *attributes, CK_ULONG count);
 
 /* A mechanism parameter that is a structure: where its fields are. */
-enum field_kind { FIELD_ULONG, FIELD_BOOL, FIELD_BYTES };
+enum field_kind { FIELD_ULONG, FIELD_BOOL, FIELD_BYTES, FIELD_ARRAY, FIELD_BITS };
 
 struct field {
     enum field_kind kind;
     size_t offset;
     size_t length_offset;
+    /* Bytes of an array; bytes that bits may fill at most. */
+    size_t size;
+    /* The answer brings bytes for the place that the field points to. */
+    bool written;
 };
+
+/* Where a pointer field of the caller's structure points to, and how many bytes are there. */
+void *field_pointer(const struct field *field, const unsigned char *base);
+size_t field_length(const struct field *field, const unsigned char *base);
 
 struct parameter {
     CK_ULONG mechanism;
@@ -87,6 +116,16 @@ struct parameter {
 };
 
 const struct parameter *parameter_of(CK_ULONG mechanism);
+extern const struct parameter MESSAGE;
+
+/* Values of these are arrays of CK_ATTRIBUTE. */
+bool is_nested(CK_ULONG type);
+
+/* Bytes that an attribute has room for; none where an earlier answer found no length to tell. */
+static inline CK_ULONG room_of(const CK_ATTRIBUTE *attribute)
+{
+    return attribute->ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : attribute->ulValueLen;
+}
 
 /* Little-endian integers, wherever they lie. */
 static inline void store_u32(unsigned char *to, uint32_t value)

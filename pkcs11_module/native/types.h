@@ -1,4 +1,4 @@
-/* Base types of PKCS#11 2.40 (clauses 3.1 to 3.6); on Unix structures are laid out natively. */
+/* Base types of PKCS#11 (clauses 3.1 to 3.6); on Unix structures are laid out natively. */
 #ifndef KLYUCH_TYPES_H
 #define KLYUCH_TYPES_H
 
@@ -38,5 +38,11 @@ typedef struct {
     CK_ULONG flags;
     void *pReserved;
 } CK_C_INITIALIZE_ARGS;
+
+typedef struct {
+    CK_UTF8CHAR *pInterfaceName;
+    void *pFunctionList;
+    CK_ULONG flags;
+} CK_INTERFACE;
 
 #endif

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generators import HEADER
-from generators.pkcs11 import tables
+from generators.pkcs11 import split, tables, version
 
 FOLDER = Path("pkcs11_module/native/generated")
 WIDTH = 100
@@ -18,13 +18,22 @@ TYPES: Mapping[str, Sequence[str]] = {
     "ulong": ("CK_ULONG ",),
     "bool": ("CK_BBOOL ",),
     "bytes": ("CK_BYTE *", "CK_ULONG "),
+    "optional": ("CK_BYTE *", "CK_ULONG "),
     "label": ("CK_BYTE *",),
     "mechanism": ("CK_MECHANISM *",),
+    "init": ("CK_MECHANISM *",),
+    "message": ("void *", "CK_ULONG "),
+    "message_in": ("void *", "CK_ULONG "),
+    "message_init": ("CK_MECHANISM *",),
+    "wrapping": ("CK_MECHANISM *",),
+    "unwrapping": ("CK_MECHANISM *",),
     "template": ("CK_ATTRIBUTE *", "CK_ULONG "),
     "attributes": ("CK_ATTRIBUTE *", "CK_ULONG "),
     "ulong_out": ("CK_ULONG *",),
     "session_out": ("CK_SESSION_HANDLE *",),
+    "made": ("CK_ULONG *",),
     "buffer": ("CK_BYTE *", "CK_ULONG *"),
+    "last": ("CK_BYTE *", "CK_ULONG *"),
     "list": ("CK_ULONG *", "CK_ULONG *"),
     "find": ("CK_ULONG *", "CK_ULONG ", "CK_ULONG *"),
     "filled": ("CK_BYTE *", "CK_ULONG "),
@@ -33,12 +42,31 @@ TYPES: Mapping[str, Sequence[str]] = {
 }
 # Kinds that are written into the answer's place; the others only go out.
 OUTPUTS = frozenset(
-    {"attributes", "ulong_out", "session_out", "buffer", "list", "find", "filled", "struct"}
+    {
+        "attributes",
+        "ulong_out",
+        "session_out",
+        "made",
+        "buffer",
+        "last",
+        "list",
+        "find",
+        "filled",
+        "struct",
+        "message",
+        "wrapping",
+    }
 )
 FIELDS: Mapping[str, str] = {
     "ulong": "CK_ULONG {name};",
     "text": "CK_UTF8CHAR {name}[{size}];",
     "version": "CK_VERSION {name};",
+}
+# The lists of functions, with the version of the last function that each holds.
+LISTS: Mapping[str, tuple[int, int]] = {
+    "CK_FUNCTION_LIST": (2, 40),
+    "CK_FUNCTION_LIST_3_0": (3, 0),
+    "CK_FUNCTION_LIST_3_2": (3, 2),
 }
 # The only constants that the C sources and their tests use.
 GROUPS = ("CK", "CKU", "CKS", "CKO", "CKK", "CKA", "CKF", "CKG", "CKZ", "CKD")
@@ -55,12 +83,6 @@ def outputs(spec_dir: Path) -> dict[Path, str]:
     }
 
 
-def _split(argument: str) -> tuple[str, str, list[str]]:
-    """Kind, structure ("" but for kind struct) and C members of an argument."""
-    kind, *members = argument.split()
-    return (kind, members[0], members[1:]) if kind == "struct" else (kind, "", members)
-
-
 def _header(spec: Mapping[str, Any]) -> Iterator[str]:
     yield "#ifndef KLYUCH_CRYPTOKI_H\n#define KLYUCH_CRYPTOKI_H\n"
     yield '#include "../types.h"\n'
@@ -73,7 +95,7 @@ def _header(spec: Mapping[str, Any]) -> Iterator[str]:
         for kind, member, *size in map(str.split, fields):
             yield "    " + FIELDS[kind].format(name=member, size="".join(size))
         yield f"}} {name};\n"
-    for parameter in spec["mechanisms"]["parameter"]:
+    for parameter in _parameters_of(spec):
         yield "typedef struct {"
         yield from (f"    {member};" for member in parameter["layout"])
         yield f"}} {parameter['struct']};\n"
@@ -81,24 +103,35 @@ def _header(spec: Mapping[str, Any]) -> Iterator[str]:
     functions = spec["functions"]["function"]
     for function in functions:
         yield from _prototype("CK_EXPORT CK_RV ", function, ";")
-    yield "\nstruct CK_FUNCTION_LIST {\n    CK_VERSION version;"
-    for function in functions:
-        types = ", ".join(part.rstrip() for part in _parameter_types(function))
-        yield from _wrapped(f"    CK_RV (*{function['name']})(", types, ");")
-    yield "};\n\n#endif"
+    for name, last in LISTS.items():
+        yield f"\nstruct {name} {{\n    CK_VERSION version;"
+        for function in functions:
+            if version(function) <= last:
+                types = ", ".join(part.rstrip() for part in _parameter_types(function))
+                yield from _wrapped(f"    CK_RV (*{function['name']})(", types, ");")
+        yield "};"
+        yield f"typedef struct {name} {name};"
+    yield "\n#endif"
+
+
+def _parameters_of(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    mechanisms = spec["mechanisms"]
+    return [*mechanisms["parameter"], mechanisms["message"]]
 
 
 def _parameter_types(function: Mapping[str, Any]) -> Iterator[str]:
-    if function["name"] == "C_GetFunctionList":
-        yield "CK_FUNCTION_LIST **"
-        return
     for argument in function["args"]:
-        kind, struct, _ = _split(argument)
-        yield from (f"{struct} *",) if kind == "struct" else TYPES[kind]
+        kind, qualifier, _ = split(argument)
+        if kind == "struct":
+            yield f"{qualifier} *"
+        elif kind == "ignored" and qualifier:
+            yield qualifier
+        else:
+            yield from TYPES[kind]
 
 
 def _prototype(start: str, function: Mapping[str, Any], ending: str) -> Iterator[str]:
-    members = [member for argument in function["args"] for member in _split(argument)[2]]
+    members = [member for argument in function["args"] for member in split(argument)[2]]
     types = _parameter_types(function)
     parameters = ", ".join(kind + name for kind, name in zip(types, members, strict=True))
     yield from _wrapped(f"{start}{function['name']}(", parameters, f"){ending}")
@@ -130,36 +163,50 @@ def _stubs(spec: Mapping[str, Any]) -> Iterator[str]:
         yield "{"
         yield from _refusal(function, local) if local else _stub(number, function)
         yield "}\n"
-    yield "static const CK_FUNCTION_LIST FUNCTIONS = {\n    {2, 40},"
-    yield from (f"    {function['name']}," for function in functions)
-    yield "};\n\nconst CK_FUNCTION_LIST *module_functions(void)\n{\n    return &FUNCTIONS;\n}"
+    for name, last in LISTS.items():
+        major, minor = last
+        yield f"const {name} {name.removeprefix('CK_')} = {{\n    {{{major}, {minor}}},"
+        for function in functions:
+            if version(function) <= last:
+                yield f"    {_listed(function['name'], last)},"
+        yield "};\n"
+
+
+def _listed(name: str, last: tuple[int, int]) -> str:
+    """What stands in a list for a function: C_GetInfo tells the version of its own list."""
+    major, minor = last
+    return f"module_info_{major}_{minor}" if name == "C_GetInfo" and major > 2 else name
 
 
 def _refusal(function: Mapping[str, Any], rv: str) -> Iterator[str]:
     for argument in function["args"]:
-        yield from (f"    (void)({member});" for member in _split(argument)[2])
+        yield from (f"    (void)({member});" for member in split(argument)[2])
     yield f"    return module_is_up() ? {rv} : CKR_CRYPTOKI_NOT_INITIALIZED;"
 
 
 def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
-    arguments = [_split(argument) for argument in function["args"]]
+    arguments = [split(argument) for argument in function["args"]]
     flags = [f"CALL_{name.upper()}" for name in ("retry", "blocking") if function.get(name)]
+    if "asks" in function:
+        flags.append(f"({function['asks']} == NULL ? CALL_BLOCKING : 0)")
     yield "    struct call call;\n"
     yield f"    call_begin(&call, {number}, {' | '.join(flags) or '0'});"
-    for kind, _, members in arguments:
+    for kind, qualifier, members in arguments:
         if kind == "ignored":
             yield f"    (void)({members[0]});"
             continue
         put = "place" if kind in ("struct", "ulong_out", "session_out") else kind
-        yield f"    put_{put}(&call, {', '.join(members)});"
+        words = [*members, qualifier] if kind == "made" else members
+        yield f"    put_{put}(&call, {', '.join(words)});"
     results = [argument for argument in arguments if argument[0] in OUTPUTS]
     if not results:
         yield "    call_run(&call);"
         yield "    return call_end(&call);"
         return
     yield "    if (call_run(&call)) {"
-    for kind, struct, members in results:
-        yield f"        get_{struct or kind}(&call, {', '.join(members)});"
+    for kind, qualifier, members in results:
+        words = [*members, qualifier] if kind == "made" else members
+        yield f"        get_{qualifier if kind == 'struct' else kind}(&call, {', '.join(words)});"
     yield "    }"
     yield "    return call_end(&call);"
 
@@ -176,16 +223,16 @@ def _struct_reader(name: str, fields: Sequence[str]) -> Iterator[str]:
 def _parameters(spec: Mapping[str, Any]) -> Iterator[str]:
     yield '#include "../marshal.h"\n'
     yield "#include <stddef.h>\n"
-    kinds = {"ulong": "FIELD_ULONG", "bool": "FIELD_BOOL", "bytes": "FIELD_BYTES"}
-    for entry in spec["mechanisms"]["parameter"]:
-        struct = entry["struct"]
-        yield f"static const struct field {struct.lower()}[] = {{"
+    for entry in _parameters_of(spec):
+        yield f"static const struct field {entry['struct'].lower()}[] = {{"
         for field in entry["fields"]:
-            offsets = [f"offsetof({struct}, {field['member']})", "0"]
-            if "length" in field:
-                offsets[1] = f"offsetof({struct}, {field['length']})"
-            yield f"    {{{kinds[field['kind']]}, {', '.join(offsets)}}},"
+            written = field["member"] in entry.get("writes", ())
+            yield f"    {{{', '.join(_field(entry['struct'], field, written))}}},"
         yield "};\n"
+    message = spec["mechanisms"]["message"]
+    struct = message["struct"]
+    words = [*message["mechanisms"], f"sizeof({struct})", struct.lower(), len(message["fields"])]
+    yield f"const struct parameter MESSAGE = {{{', '.join(map(str, words))}}};\n"
     yield "static const struct parameter PARAMETERS[] = {"
     for entry in spec["mechanisms"]["parameter"]:
         struct, fields = entry["struct"], len(entry["fields"])
@@ -196,4 +243,15 @@ def _parameters(spec: Mapping[str, Any]) -> Iterator[str]:
     yield "    for (size_t i = 0; i < sizeof PARAMETERS / sizeof PARAMETERS[0]; i++)"
     yield "        if (PARAMETERS[i].mechanism == mechanism)"
     yield "            return &PARAMETERS[i];"
-    yield "    return NULL;\n}"
+    yield "    return NULL;\n}\n"
+    yield "bool is_nested(CK_ULONG type)\n{\n    switch (type) {"
+    yield from (f"    case {name}:" for name in spec["functions"]["nested"])
+    yield "        return true;\n    default:\n        return false;\n    }\n}"
+
+
+def _field(struct: str, field: Mapping[str, Any], written: bool) -> Iterator[str]:
+    yield f"FIELD_{field['kind'].upper()}"
+    yield f"offsetof({struct}, {field['member']})"
+    yield f"offsetof({struct}, {field['length']})" if "length" in field else "0"
+    yield str(field.get("size", field.get("most", 0)))
+    yield "true" if written else "false"

@@ -71,6 +71,9 @@ def _functions(spec: Mapping[str, Any]) -> Iterator[str]:
     yield f'"""Functions, structures and mechanism parameters of PKCS#11.\n\n{_HEADER}\n"""\n'
     yield "from typing import Final\n"
     yield "from pkcs11_module.model import Argument, Field, FunctionSpec, Kind, Parameter\n"
+    attributes = spec["constants"]["CKA"]
+    nested = ", ".join(hexadecimal(attributes[name]) for name in functions["nested"])
+    yield f"NESTED: Final = frozenset({{{nested}}})\n"
     yield "FUNCTIONS: Final[tuple[FunctionSpec, ...]] = ("
     for number, function in enumerate(functions["function"]):
         yield from _function(number, function)
@@ -84,8 +87,9 @@ def _functions(spec: Mapping[str, Any]) -> Iterator[str]:
     yield "}\n"
     yield "PARAMETERS: Final[tuple[Parameter, ...]] = ("
     for parameter in mechanisms["parameter"]:
-        yield from _parameter(parameter, mechanisms["mechanisms"])
-    yield ")"
+        yield from _parameter(parameter, mechanisms["mechanisms"], "    ", ",")
+    yield ")\n"
+    yield from _parameter(mechanisms["message"], mechanisms["mechanisms"], "MESSAGE: Final = ", "")
 
 
 def _kind(kind: str) -> str:
@@ -107,9 +111,29 @@ def _members(items: Sequence[str], opening: str, closing: str, indent: str) -> I
     yield f"{indent}{closing},"
 
 
+def split(argument: str) -> tuple[str, str, list[str]]:
+    """Kind, what qualifies it ("" for most) and C members of an argument.
+
+    The qualifier is a structure's name, the C type of an ignored pointer, or the buffer beside
+    which something is made.
+    """
+    kind, first, *others = argument.split()
+    if kind == "struct":
+        return kind, first, others
+    if kind in ("ignored", "made"):
+        return kind, " ".join(others), [first]
+    return kind, "", [first, *others]
+
+
+def version(function: Mapping[str, Any]) -> tuple[int, int]:
+    """The version of the standard that brought a function."""
+    major, minor = map(int, function.get("since", "2.40").split("."))
+    return major, minor
+
+
 def _argument(text: str) -> str:
-    kind, *words = text.split()
-    struct = f", {_quoted(words.pop(0))}" if kind == "struct" else ""
+    kind, struct, words = split(text)
+    struct = f", {_quoted(struct)}" if kind == "struct" else ""
     comma = "," if len(words) == 1 else ""
     return f"Argument({_kind(kind)}, ({', '.join(map(_quoted, words))}{comma}){struct})"
 
@@ -121,21 +145,30 @@ def _function(number: int, function: Mapping[str, Any]) -> Iterator[str]:
     yield f"{indent}{_quoted(function['name'])},"
     yield from _members([_argument(text) for text in function["args"]], "(", ")", indent)
     yield f"{indent}{_quoted(function['clause'])},"
+    if "since" in function:
+        yield f"{indent}since={version(function)},"
     if function.get("local"):
         yield f"{indent}local={_quoted(function['local'])},"
     yield from (f"{indent}{flag}=True," for flag in ("retry", "blocking") if function.get(flag))
     yield "    ),"
 
 
-def _parameter(parameter: Mapping[str, Any], mechanisms: Mapping[str, int]) -> Iterator[str]:
-    indent = " " * 8
-    fields = [
-        f"({_kind(entry['kind'])}, {_quoted(entry['member'])})" for entry in parameter["fields"]
-    ]
+def _field(entry: Mapping[str, Any]) -> str:
+    size = entry.get("size", entry.get("most"))
+    words = [_kind(entry["kind"]), _quoted(entry["member"]), *([str(size)] if size else [])]
+    return f"Field({', '.join(words)})"
+
+
+def _parameter(
+    parameter: Mapping[str, Any], mechanisms: Mapping[str, int], start: str, ending: str
+) -> Iterator[str]:
+    outer = " " * (4 if start.isspace() else 0)
+    indent = outer + " " * 4
+    fields = [_field(entry) for entry in parameter["fields"]]
     values = [hexadecimal(mechanisms[name]) for name in parameter["mechanisms"]]
-    yield "    Parameter("
+    yield f"{start}Parameter("
     yield f"{indent}{_quoted(parameter['struct'])},"
     yield f"{indent}{_quoted(parameter['python'])},"
     yield from _members(fields, "(", ")", indent)
     yield f"{indent}frozenset({{{', '.join(values)}}}),"
-    yield "    ),"
+    yield f"{outer}){ending}"

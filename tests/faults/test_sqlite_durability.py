@@ -106,6 +106,10 @@ def work(path):
         store.delete("file", b"even" if number % 2 else b"odd")
         store.commit()
         os.write(1, b"%d\\n" % number)
+        if number % 3 == 0:
+            # Some die while the file is moved together, closed, or opened and checked again.
+            store.rest()
+            store.get("file", b"a")
 
 for line in sys.stdin:
     worker = os.fork()

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from host_tools.cryptoki import Cryptoki
+from host_tools.testing import Command, ScratchToken
+from tests.interop.consumers import Owner
 from tests.interop.fake_daemon import FakeDaemon, Recorder, started, write_program
+from tests.interop.liar import Liar
 
 
 @pytest.fixture
@@ -23,6 +26,13 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("KLYUCH_DAEMON", str(path / "missing"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def owner(command: Command, token: ScratchToken) -> Iterator[Owner]:
+    """Somebody with a token and a folder, whose path is short: programs put sockets there."""
+    with tempfile.TemporaryDirectory(prefix="klyuch-") as path:
+        yield Owner(command, token, Path(path))
 
 
 @pytest.fixture
@@ -43,6 +53,13 @@ def recorder(folder: Path) -> Iterator[Recorder]:
     application = Recorder()
     with FakeDaemon(folder, lambda: application):
         yield application
+
+
+@pytest.fixture
+def liar(folder: Path) -> Iterator[Liar]:
+    made = Liar(folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from host_tools.cryptoki import pss
-from host_tools.cryptoki_types import CK_STRUCTS, CkAttribute, CkMechanism
+from host_tools.cryptoki_types import CK_STRUCTS, CkAttribute, CkMechanism, GcmMessageParameter
 from pkcs11_module._constants import (
     CKA_ID,
     CKA_LABEL,
     CKA_MODULUS,
+    CKA_UNWRAP_TEMPLATE,
+    CKA_WRAP_TEMPLATE,
+    CKM_AES_GCM,
     CKM_RSA_PKCS_PSS,
     CKM_SHA256,
     CKR_OK,
@@ -26,8 +29,10 @@ from pkcs11_module.types import (
     Attribute,
     AttributeRequest,
     Buffer,
+    GcmMessageParams,
     Length,
     Mechanism,
+    MessageOutput,
     RsaPkcsPssParams,
 )
 
@@ -40,7 +45,10 @@ UNTOUCHED: Final = CKR_VENDOR_DEFINED
 
 @dataclass
 class Sample:
-    """One argument: `pointers` are the places of the C values that must not be NULL."""
+    """One argument: `pointers` are the places of the C values that must not be NULL.
+
+    `lengths` are those of lengths, each behind its pointer, that may not be endless.
+    """
 
     values: tuple[Any, ...]
     arrives: tuple[object, ...] = ()
@@ -72,33 +80,109 @@ def _mechanism(_: Argument) -> Sample:
     return Sample((byref(raw),), (arrives,), pointers=(0,), kept=[parameter, raw])
 
 
+def _without_pointers(sample: Sample) -> Sample:
+    """The same argument, of a kind that allows NULL."""
+    sample.pointers = ()
+    return sample
+
+
+@dataclass
+class _Message:
+    """CK_GCM_MESSAGE_PARAMS with places for a nonce of 12 bytes and a tag of 15."""
+
+    iv: Any = field(default_factory=lambda: (ctypes.c_ubyte * 13)(*[CANARY] * 13))
+    tag: Any = field(default_factory=lambda: (ctypes.c_ubyte * 16)(*[CANARY] * 16))
+
+    def __post_init__(self) -> None:
+        iv, tag = ctypes.addressof(self.iv), ctypes.addressof(self.tag)
+        self.raw = GcmMessageParameter(iv, 12, 32, 1, tag, 120)
+        self.size = ctypes.sizeof(self.raw)
+        self.mechanism = CkMechanism(CKM_AES_GCM, ctypes.addressof(self.raw), self.size)
+
+    def arrives(self, read: bool) -> GcmMessageParams:
+        """Of a tag's place that is only written to, zeros arrive."""
+        return GcmMessageParams(bytes(self.iv)[:12], 32, 1, bytes([CANARY * read] * 15), 120)
+
+    def sample(self, values: tuple[Any, ...], arrives: object, written: bool) -> Sample:
+        kept = [self, self.iv, self.tag]
+        if not written:
+            return Sample(values, (arrives,), kept=kept)
+        output = MessageOutput(b"made by toke", b"fifteen bytes..")
+        return Sample(values, (arrives,), (output,), self.check, kept=kept)
+
+    def check(self) -> None:
+        assert bytes(self.iv) == b"made by toke" + bytes([CANARY])
+        assert bytes(self.tag) == b"fifteen bytes.." + bytes([CANARY])
+
+
+def _message(argument: Argument) -> Sample:
+    message, written = _Message(), argument.kind is Kind.MESSAGE
+    values = (byref(message.raw), message.size)
+    sample = message.sample(values, message.arrives(read=not written), written)
+    sample.lengths = (1,)
+    return sample
+
+
+def _message_mechanism(argument: Argument) -> Sample:
+    message, read = _Message(), argument.kind is Kind.UNWRAPPING
+    arrives = Mechanism(CKM_AES_GCM, message.arrives(read))
+    sample = message.sample((byref(message.mechanism),), arrives, argument.kind is Kind.WRAPPING)
+    sample.pointers = () if argument.kind is Kind.MESSAGE_INIT else (0,)
+    return sample
+
+
 def _template(_: Argument) -> Sample:
     label = ctypes.create_string_buffer(b"key", 3)
-    raw = (CkAttribute * 2)(
-        CkAttribute(CKA_LABEL, ctypes.addressof(label), 3), CkAttribute(CKA_ID, None, 0)
+    named = CkAttribute(CKA_LABEL, ctypes.addressof(label), 3)
+    inner = (CkAttribute * 2)(CkAttribute(CKA_UNWRAP_TEMPLATE, None, 0), named)
+    raw = (CkAttribute * 3)(
+        named,
+        CkAttribute(CKA_ID, None, 0),
+        CkAttribute(CKA_WRAP_TEMPLATE, ctypes.addressof(inner), ctypes.sizeof(inner)),
     )
-    arrives = (Attribute(CKA_LABEL, b"key"), Attribute(CKA_ID, None))
-    return Sample((raw, 2), (arrives,), pointers=(0,), lengths=(1,), kept=[label])
+    nested = (Attribute(CKA_UNWRAP_TEMPLATE, None), Attribute(CKA_LABEL, b"key"))
+    arrives = (
+        Attribute(CKA_LABEL, b"key"),
+        Attribute(CKA_ID, None),
+        Attribute(CKA_WRAP_TEMPLATE, None, nested),
+    )
+    return Sample((raw, 3), (arrives,), pointers=(0,), lengths=(1,), kept=[label, inner])
 
 
 def _attributes(_: Argument) -> Sample:
     room = (ctypes.c_ubyte * 8)(*[CANARY] * 8)
-    raw = (CkAttribute * 2)(
-        CkAttribute(CKA_ID, ctypes.addressof(room), 7), CkAttribute(CKA_MODULUS, None, 0)
+    small = (ctypes.c_ubyte * 4)(*[CANARY] * 4)
+    inner = (CkAttribute * 3)(CkAttribute(0, ctypes.addressof(small), 3))
+    raw = (CkAttribute * 3)(
+        CkAttribute(CKA_ID, ctypes.addressof(room), 7),
+        CkAttribute(CKA_MODULUS, None, 0),
+        CkAttribute(CKA_WRAP_TEMPLATE, ctypes.addressof(inner), ctypes.sizeof(inner)),
     )
+    size = ctypes.sizeof(CkAttribute)
 
     def check() -> None:
         assert bytes(room) == b"\x01\x02" + bytes([CANARY] * 6)
-        assert [item.ulValueLen for item in raw] == [2, 256]
+        assert bytes(small) == b"\x09" + bytes([CANARY] * 3)
+        assert [item.ulValueLen for item in raw] == [2, 256, 2 * size]
+        told = [(item.type, item.ulValueLen) for item in inner]
+        assert told == [(CKA_ID, 1), (CKA_UNWRAP_TEMPLATE, size), (0, 0)]
 
+    places = (AttributeRequest(0, 3), AttributeRequest(0, None), AttributeRequest(0, None))
+    deepest = (Attribute(CKA_ID, b"\x01"),)
+    template = (Attribute(CKA_ID, b"\x09"), Attribute(CKA_UNWRAP_TEMPLATE, None, deepest))
+    requests = (
+        AttributeRequest(CKA_ID, 7),
+        AttributeRequest(CKA_MODULUS, None),
+        AttributeRequest(CKA_WRAP_TEMPLATE, 3, places),
+    )
     return Sample(
-        (raw, 2),
-        ((AttributeRequest(CKA_ID, 7), AttributeRequest(CKA_MODULUS, None)),),
-        ((CKR_OK, [b"\x01\x02", Length(256)]),),
+        (raw, 3),
+        (requests,),
+        ((CKR_OK, [b"\x01\x02", Length(256), template]),),
         check,
         pointers=(0,),
         lengths=(1,),
-        kept=[room],
+        kept=[room, small, inner],
     )
 
 
@@ -186,13 +270,22 @@ _SAMPLES: Final[dict[Kind, Callable[[Argument], Sample]]] = {
     Kind.ULONG: lambda _: _plain(NUMBER),
     Kind.BOOL: lambda _: _plain(1, True),
     Kind.BYTES: _bytes,
+    Kind.OPTIONAL: lambda argument: _without_pointers(_bytes(argument)),
     Kind.LABEL: _label,
     Kind.MECHANISM: _mechanism,
+    Kind.INIT: lambda argument: _without_pointers(_mechanism(argument)),
+    Kind.MESSAGE: _message,
+    Kind.MESSAGE_IN: _message,
+    Kind.MESSAGE_INIT: _message_mechanism,
+    Kind.WRAPPING: _message_mechanism,
+    Kind.UNWRAPPING: _message_mechanism,
     Kind.TEMPLATE: _template,
     Kind.ATTRIBUTES: _attributes,
     Kind.ULONG_OUT: _ulong_out,
     Kind.SESSION_OUT: _ulong_out,
+    Kind.MADE: _ulong_out,
     Kind.BUFFER: _buffer,
+    Kind.LAST: lambda argument: _without_pointers(_buffer(argument)),
     Kind.LIST: _list,
     Kind.FIND: _find,
     Kind.FILLED: _filled,

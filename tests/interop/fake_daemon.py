@@ -21,7 +21,7 @@ from pkcs11_module._constants import (
     CKR_SESSION_HANDLE_INVALID,
 )
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
-from pkcs11_module.types import Application, Buffer, Length, Pkcs11Error
+from pkcs11_module.types import Application, Buffer, Length, MessageOutput, Pkcs11Error
 
 SIGNATURE: Final = bytes(range(64))
 SLOT: Final = 7
@@ -47,6 +47,7 @@ class FakeApplication:
             "C_Sign": self.sign,
             "C_Login": self.login,
             "C_GenerateRandom": lambda _session, size: bytes(size),
+            "C_EncryptMessage": self.encrypt_message,
             "C_WaitForSlotEvent": self.wait,
         }
 
@@ -86,6 +87,14 @@ class FakeApplication:
     def sign(self, session: int, _data: bytes | None, buffer: Buffer) -> bytes | Length:
         self.check(session)
         return buffer.fill(len(SIGNATURE), lambda: SIGNATURE)
+
+    def encrypt_message(
+        self, session: int, _parameter: object, _aad: object, data: bytes | None, buffer: Buffer
+    ) -> tuple[MessageOutput, bytes | Length]:
+        """The text as it is, and a tag."""
+        self.check(session)
+        text = data or b""
+        return MessageOutput(None, b"sixteen bytes .."), buffer.fill(len(text), lambda: text)
 
     def login(self, session: int, _user: int, _pin: bytes | None) -> None:
         """Takes so long that a test can kill the daemon in the middle."""

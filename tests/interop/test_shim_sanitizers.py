@@ -1,4 +1,4 @@
-"""The PKCS#11 library under AddressSanitizer and UBSan, loaded by a hostile program in C."""
+"""The PKCS#11 library under the sanitizers of the C compiler, loaded by a hostile program in C."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,24 +17,25 @@ import pytest
 from hatch_build import NATIVE, compile_library, compiler
 from host_tools.testing import ScratchToken
 from tests.conftest import program
-from tests.interop.fake_daemon import write_program
+from tests.interop.fake_daemon import started, write_program
 
-SANITIZERS: Final = (
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-omit-frame-pointer",
-    "-g",
-    "-O1",
-)
+COMMON: Final = ("-fno-omit-frame-pointer", "-g", "-O1")
+MEMORY: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", *COMMON)
+RACES: Final = ("-fsanitize=thread", *COMMON)
 SCENARIOS: Final = (
     "bad_input",
+    "bad_templates",
+    "bad_messages",
     "threads",
     "finalize_in_use",
+    "life_races",
     "forks",
     "forks_among_threads",
     "reload",
     "cancelled_threads",
 )
+ROUNDS: Final = "100" if os.environ.get("KLYUCH_PROFILE") == "nightly" else "1"
+"""How much longer than usual the scenarios that race go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,21 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """With what finds errors of memory and undefined behaviour."""
+    return build(tmp_path_factory.mktemp("memory"), MEMORY)
+
+
+@pytest.fixture(scope="module")
+def threaded(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """With what finds data races."""
+    return build(tmp_path_factory.mktemp("races"), RACES)
+
+
+def build(folder: Path, sanitizers: Sequence[str]) -> Built:
     """The library and the program that exercises it, both with sanitizers."""
-    folder = tmp_path_factory.mktemp("sanitized")
     library, program = folder / "libklyuch-pkcs11.so", folder / "exercise"
-    compile_library(library, SANITIZERS)
-    source = Path(__file__).with_name("native") / "exercise.c"
+    compile_library(library, sanitizers)
+    sources = sorted(Path(__file__).with_name("native").glob("exercise*.c"))
     done = subprocess.run(
         [
             *compiler(),
@@ -57,12 +68,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
             "-Wall",
             "-Wextra",
             "-Werror",
-            *SANITIZERS,
+            *sanitizers,
             f"-I{NATIVE / 'generated'}",
             "-pthread",
             "-o",
             program,
-            source,
+            *sources,
             "-ldl",
         ],
         capture_output=True,
@@ -87,16 +98,23 @@ def daemon() -> Iterator[tuple[Path, int]]:
     assert os.read(reader, 1) == b"\0"
     os.close(reader)
     yield folder, process.pid
-    process.send_signal(signal.SIGKILL)
+    for pid in started(folder):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
     process.wait()
     shutil.rmtree(folder)
 
 
-def exercise(built: Built, home: Path, scenario: str, *arguments: str) -> None:
+def exercise(
+    built: Built, home: Path, scenario: str, *arguments: str, startable: bool = False
+) -> None:
     environment = {
         "KLYUCH_HOME": str(home),
-        "KLYUCH_DAEMON": "/nonexistent/klyuch",
+        "KLYUCH_DAEMON": str(home / "klyuch") if startable else "/nonexistent/klyuch",
         "PATH": os.environ["PATH"],
+        "EXERCISE_ROUNDS": ROUNDS,
         "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
@@ -105,7 +123,7 @@ def exercise(built: Built, home: Path, scenario: str, *arguments: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,6 +134,20 @@ def test_hostile_host_finds_no_error_of_memory(
     scenario: str, built: Built, daemon: tuple[Path, int]
 ) -> None:
     exercise(built, daemon[0], scenario)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_threads_of_a_hostile_host_find_no_data_race(
+    scenario: str, threaded: Built, daemon: tuple[Path, int]
+) -> None:
+    exercise(threaded, daemon[0], scenario)
+
+
+def test_daemons_that_die_among_threads_leave_neither_races_nor_errors_of_memory(
+    built: Built, threaded: Built, daemon: tuple[Path, int]
+) -> None:
+    for one in (built, threaded):
+        exercise(one, daemon[0], "daemon_restarts", startable=True)
 
 
 def test_daemon_killed_in_the_middle_of_calls(built: Built, daemon: tuple[Path, int]) -> None:
@@ -166,7 +198,23 @@ def test_the_sanitizers_see_an_error_where_there_is_one(tmp_path: Path) -> None:
         "int main(void) { volatile char *p = malloc(1); free((void *)p); return p[0]; }\n"
     )
     program = tmp_path / "wrong"
-    subprocess.run([*compiler(), *SANITIZERS, "-o", program, source], check=True)
+    subprocess.run([*compiler(), *MEMORY, "-o", program, source], check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "heap-use-after-free" in done.stderr
+
+
+def test_the_sanitizers_see_a_race_where_there_is_one(tmp_path: Path) -> None:
+    source = tmp_path / "race.c"
+    source.write_text(
+        "#include <pthread.h>\n"
+        "static int shared;\n"
+        "static void *add(void *unused) { shared++; return unused; }\n"
+        "int main(void) { pthread_t one; pthread_create(&one, 0, add, 0); shared++;\n"
+        "                 return pthread_join(one, 0); }\n"
+    )
+    program = tmp_path / "race"
+    subprocess.run([*compiler(), *RACES, "-pthread", "-o", program, source], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "data race" in done.stderr

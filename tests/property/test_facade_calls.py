@@ -10,13 +10,23 @@ from pkcs11_module._functions import FUNCTIONS
 from pkcs11_module.facade.registry import HANDLERS
 from pkcs11_module.model import Kind
 from pkcs11_module.types import (
+    AesCbcEncryptDataParams,
+    AesCtrParams,
     Attribute,
     AttributeRequest,
     Buffer,
+    Des3CbcEncryptDataParams,
+    Ecdh1DeriveParams,
     EddsaParams,
+    GcmMessageParams,
+    GcmParams,
+    HkdfParams,
+    KeyDerivationStringData,
     Mechanism,
+    Pkcs5Pbkd2Params2,
     RsaPkcsOaepParams,
     RsaPkcsPssParams,
+    SignAdditionalContext,
 )
 from tests.unit.facade_rig import ED25519, P256, SO_PIN, USER_PIN, Rig, encoded
 
@@ -27,14 +37,31 @@ VALUES = st.sampled_from(
     [b"", b"\x00", b"\x01", P256, ED25519, b"\xff" * 8, *(encoded(number) for number in range(4))]
 ) | st.binary(max_size=40)
 ATTRIBUTE_TYPES = st.sampled_from(list(ck.CKA_NAMES)) | ULONGS
+FEW = st.none() | st.binary(max_size=20)
+BLOCK = st.binary(min_size=16, max_size=16)
+HALF_BLOCK = st.binary(min_size=8, max_size=8)
+MESSAGES = st.builds(GcmMessageParams, FEW, ULONGS, ULONGS, FEW, ULONGS | st.just(128))
 PARAMETERS = (
     st.none()
     | st.binary(max_size=4)
+    | BLOCK
+    | HALF_BLOCK
     | st.builds(RsaPkcsPssParams, ULONGS, ULONGS, ULONGS)
-    | st.builds(RsaPkcsOaepParams, ULONGS, ULONGS, ULONGS, st.none() | st.binary(max_size=4))
-    | st.builds(EddsaParams, st.booleans(), st.none() | st.binary(max_size=4))
+    | st.builds(RsaPkcsOaepParams, ULONGS, ULONGS, ULONGS, FEW)
+    | st.builds(Ecdh1DeriveParams, ULONGS, FEW, FEW)
+    | st.builds(EddsaParams, st.booleans(), FEW)
+    | st.builds(GcmParams, FEW, ULONGS, FEW, ULONGS | st.just(128))
+    | st.builds(AesCtrParams, ULONGS, BLOCK)
+    | st.builds(KeyDerivationStringData, FEW)
+    | st.builds(AesCbcEncryptDataParams, BLOCK, FEW)
+    | st.builds(Des3CbcEncryptDataParams, HALF_BLOCK, FEW)
+    | st.builds(HkdfParams, st.booleans(), st.booleans(), ULONGS, ULONGS, FEW, ULONGS, FEW)
+    # Many iterations are for whoever has the time.
+    | st.builds(Pkcs5Pbkd2Params2, ULONGS, FEW, st.integers(0, 99), ULONGS, FEW, FEW)
+    | st.builds(SignAdditionalContext, ULONGS, FEW)
 )
 MECHANISMS = st.builds(Mechanism, st.sampled_from(list(ck.CKM_NAMES)) | ULONGS, PARAMETERS)
+MESSAGE_MECHANISMS = st.builds(Mechanism, st.just(ck.CKM_AES_GCM), st.none() | MESSAGES)
 PINS = st.sampled_from([None, b"", USER_PIN, SO_PIN, b"wrong"])
 BUFFERS = st.builds(Buffer, st.none() | st.sampled_from([0, 1, 64, 256, 1 << 16]))
 ARGUMENTS: dict[Kind, st.SearchStrategy[object]] = {
@@ -42,22 +69,31 @@ ARGUMENTS: dict[Kind, st.SearchStrategy[object]] = {
     Kind.ULONG: ULONGS,
     Kind.BOOL: st.booleans(),
     Kind.BYTES: PINS | st.binary(max_size=300),
+    Kind.OPTIONAL: st.none() | st.binary(max_size=300),
     Kind.LABEL: st.binary(min_size=32, max_size=32),
     Kind.MECHANISM: st.none() | MECHANISMS,
+    Kind.INIT: st.none() | MECHANISMS,
+    Kind.MESSAGE_INIT: st.none() | MECHANISMS | MESSAGE_MECHANISMS,
+    Kind.WRAPPING: MESSAGE_MECHANISMS | MECHANISMS,
+    Kind.UNWRAPPING: MESSAGE_MECHANISMS | MECHANISMS,
+    Kind.MESSAGE: st.none() | MESSAGES,
+    Kind.MESSAGE_IN: st.none() | MESSAGES,
     Kind.TEMPLATE: st.lists(st.builds(Attribute, ATTRIBUTE_TYPES, VALUES), max_size=8).map(tuple),
     Kind.ATTRIBUTES: st.lists(
         st.builds(AttributeRequest, ATTRIBUTE_TYPES, st.none() | st.integers(0, 99)), max_size=8
     ).map(tuple),
     Kind.BUFFER: BUFFERS,
+    Kind.LAST: st.none() | BUFFERS,
     Kind.LIST: BUFFERS,
     Kind.FIND: st.integers(0, 1 << 20),
     Kind.FILLED: st.integers(0, 1 << 12),
 }
+OUTPUTS = {Kind.ULONG_OUT, Kind.SESSION_OUT, Kind.MADE, Kind.STRUCT, Kind.IGNORED, Kind.NULL}
 CALLS = st.one_of(
     *(
         st.tuples(
             st.just(spec.name),
-            *(ARGUMENTS[item.kind] for item in spec.arguments if item.kind in ARGUMENTS),
+            *(ARGUMENTS[item.kind] for item in spec.arguments if item.kind not in OUTPUTS),
         )
         for spec in FUNCTIONS
         if spec.name in HANDLERS and spec.name not in LEFT_OUT

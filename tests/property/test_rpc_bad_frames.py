@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,24 +13,42 @@ from hypothesis.strategies import SearchStrategy
 
 from pkcs11_module import wire
 from pkcs11_module._constants import CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR
-from pkcs11_module._functions import FUNCTIONS, PARAMETERS
-from pkcs11_module.model import FunctionSpec, Kind
+from pkcs11_module._functions import FUNCTIONS, MESSAGE, NESTED, PARAMETERS
+from pkcs11_module.model import Field, FunctionSpec, Kind, Parameter
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
-from pkcs11_module.types import Attribute, AttributeRequest, Buffer, Mechanism, Pkcs11Error
+from pkcs11_module.types import (
+    Attribute,
+    AttributeRequest,
+    Buffer,
+    GcmMessageParams,
+    Length,
+    Mechanism,
+    MessageOutput,
+    Pkcs11Error,
+)
 from tests import rpc_frames as frames
 
 SERVED: Final = [spec for spec in FUNCTIONS if not spec.local]
 STRUCTURED: Final = {kind: entry for entry in PARAMETERS for kind in entry.mechanisms}
+OF_MESSAGES: Final = STRUCTURED | dict.fromkeys(MESSAGE.mechanisms, MESSAGE)
 TYPES: Final[dict[Kind, tuple[type, ...]]] = {
     Kind.SESSION: (int,),
     Kind.ULONG: (int,),
     Kind.BOOL: (bool,),
     Kind.BYTES: (bytes, type(None)),
+    Kind.OPTIONAL: (bytes, type(None)),
     Kind.LABEL: (bytes,),
     Kind.MECHANISM: (Mechanism,),
+    Kind.INIT: (Mechanism, type(None)),
+    Kind.MESSAGE: (GcmMessageParams, bytes, type(None)),
+    Kind.MESSAGE_IN: (GcmMessageParams, bytes, type(None)),
+    Kind.MESSAGE_INIT: (Mechanism, type(None)),
+    Kind.WRAPPING: (Mechanism,),
+    Kind.UNWRAPPING: (Mechanism,),
     Kind.TEMPLATE: (tuple,),
     Kind.ATTRIBUTES: (tuple,),
     Kind.BUFFER: (Buffer,),
+    Kind.LAST: (Buffer, type(None)),
     Kind.LIST: (Buffer,),
     Kind.FIND: (int,),
     Kind.FILLED: (int,),
@@ -56,14 +74,47 @@ def joined(*parts: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
     return st.tuples(*parts).map(b"".join)
 
 
-def mechanism() -> SearchStrategy[bytes]:
-    plain = joined(ulong, st.one_of(st.just(b"\x00"), joined(st.just(b"\x01"), data)))
-    fields = [
-        joined(st.just(frames.ulongs(kind) + b"\x02"), *(ARGUMENTS[k] for k, _ in entry.fields))
-        for kind, entry in sorted(STRUCTURED.items())
-    ]
-    return st.one_of(plain, *fields)
+def field(entry: Field) -> SearchStrategy[bytes]:
+    if entry.kind is Kind.ARRAY:
+        return st.binary(min_size=entry.size, max_size=entry.size)
+    return ARGUMENTS[entry.kind]
 
+
+def structure(entry: Parameter) -> SearchStrategy[bytes]:
+    return joined(st.just(b"\x02"), *map(field, entry.fields))
+
+
+unstructured = st.one_of(st.just(b"\x00"), joined(st.just(b"\x01"), data))
+
+
+def mechanism(structures: Mapping[int, Parameter]) -> SearchStrategy[bytes]:
+    fields = [
+        joined(st.just(frames.ulongs(kind)), structure(entry))
+        for kind, entry in sorted(structures.items())
+    ]
+    return st.one_of(joined(ulong, unstructured), *fields)
+
+
+def init(structures: Mapping[int, Parameter]) -> SearchStrategy[bytes]:
+    return st.one_of(st.just(frames.ulongs(0) + b"\x03"), mechanism(structures))
+
+
+def nested(inner: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Attributes with values that are attributes again."""
+    kinds = st.sampled_from(sorted(NESTED)).map(frames.ulongs)
+    return joined(kinds, st.one_of(st.just(frames.NULL_BYTES), inner))
+
+
+def attributes(value: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Templates, or with capacities for values what is asked for, up to the deepest nesting."""
+    flat = joined(ulong.filter(lambda kind: kind not in NESTED_TYPES), value)
+    inner = lists(flat)
+    for _ in range(wire.NESTING_MAX):
+        inner = lists(st.one_of(flat, nested(inner)))
+    return inner
+
+
+NESTED_TYPES: Final = frozenset(map(frames.ulongs, NESTED))
 
 ARGUMENTS: Final[dict[Kind, SearchStrategy[bytes]]] = {
     Kind.SESSION: ulong,
@@ -71,10 +122,19 @@ ARGUMENTS: Final[dict[Kind, SearchStrategy[bytes]]] = {
     Kind.BOOL: st.binary(min_size=1, max_size=1),
     Kind.BYTES: data,
     Kind.LABEL: st.binary(min_size=wire.LABEL_SIZE, max_size=wire.LABEL_SIZE),
-    Kind.MECHANISM: st.deferred(mechanism),
-    Kind.TEMPLATE: lists(joined(ulong, data)),
-    Kind.ATTRIBUTES: lists(joined(ulong, ulong)),
+    Kind.BITS: data,
+    Kind.OPTIONAL: data,
+    Kind.MECHANISM: st.deferred(lambda: mechanism(STRUCTURED)),
+    Kind.INIT: st.deferred(lambda: init(STRUCTURED)),
+    Kind.MESSAGE: st.deferred(lambda: st.one_of(unstructured, structure(MESSAGE))),
+    Kind.MESSAGE_IN: st.deferred(lambda: st.one_of(unstructured, structure(MESSAGE))),
+    Kind.MESSAGE_INIT: st.deferred(lambda: init(OF_MESSAGES)),
+    Kind.WRAPPING: st.deferred(lambda: mechanism(OF_MESSAGES)),
+    Kind.UNWRAPPING: st.deferred(lambda: mechanism(OF_MESSAGES)),
+    Kind.TEMPLATE: attributes(data),
+    Kind.ATTRIBUTES: attributes(ulong),
     Kind.BUFFER: ulong,
+    Kind.LAST: st.one_of(st.just(b"\x00"), joined(st.just(b"\x01"), ulong)),
     Kind.LIST: ulong,
     Kind.FIND: ulong,
     Kind.FILLED: ulong,
@@ -166,7 +226,21 @@ def test_any_stream_before_or_after_the_greeting_is_survived(pieces: list[bytes]
 
 
 values = st.recursive(
-    st.one_of(st.none(), st.integers(), st.binary(max_size=8), st.text(max_size=4)),
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.binary(max_size=8),
+        st.text(max_size=4),
+        st.integers(0, 2**64).map(Length),
+        st.builds(
+            MessageOutput,
+            st.one_of(st.none(), st.binary(max_size=16)),
+            st.one_of(st.none(), st.binary(max_size=16)),
+        ),
+        st.builds(
+            Attribute, st.sampled_from(sorted(NESTED)), st.none(), st.just((Attribute(3, b"x"),))
+        ),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple)),
     max_leaves=6,
 )

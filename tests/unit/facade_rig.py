@@ -8,7 +8,7 @@ from typing import Any
 
 from apdu.transport import Transport, TransportError
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade import Application, Module
+from pkcs11_module.facade import Application, Module, SlotEvents
 from pkcs11_module.facade.attributes import boolean, ulong
 from pkcs11_module.types import (
     Attribute,
@@ -19,6 +19,7 @@ from pkcs11_module.types import (
 )
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
+from token_fw.pin_pad import PinPad
 from token_fw.storage.base import Store
 from token_fw.storage.memory import MemoryStore
 
@@ -30,9 +31,10 @@ ROOM = Buffer(1 << 16)
 
 
 class SlotReader:
-    """A reader that a token can be put into and pulled out of."""
+    """A reader that a token can be put into and pulled out of, which `events` is told of."""
 
-    def __init__(self, slot_id: int) -> None:
+    def __init__(self, slot_id: int, events: SlotEvents | None = None) -> None:
+        self.events = events or SlotEvents()
         self.slot_id = slot_id
         self.description = f"Test reader {slot_id}"
         self.generation = 0
@@ -45,11 +47,13 @@ class SlotReader:
     def insert(self, card: Card) -> None:
         self.card = card
         self.generation += 1
+        self.events.tell(self.slot_id)
 
     def remove(self) -> None:
         if self.card is not None:
             self.card.close()
         self.card = None
+        self.events.tell(self.slot_id)
 
     def connect(self) -> Transport:
         if self.card is None:
@@ -58,25 +62,34 @@ class SlotReader:
 
 
 class Rig:
-    """One module with readers; the first holds a blank token in memory."""
+    """One module with readers; the first holds a blank token in memory.
+
+    PINs are entered on `pad`, if the token's profile has a protected path.
+    """
 
     def __init__(self, store: Store | None = None, **profile: Any) -> None:
         self.store = MemoryStore() if store is None else store
         personalise(self.store, Profile(SERIAL, **profile))
-        self.reader = SlotReader(1)
-        self.reader.insert(Card(Env(self.store)))
+        self._open()
+
+    def _open(self) -> None:
+        self.events = SlotEvents()
+        self.reader = SlotReader(1, self.events)
+        self.insert()
         self.all = [self.reader]
         self.module = Module(self)
+
+    def insert(self) -> None:
+        """Put the token in."""
+        self.pad = PinPad()
+        self.reader.insert(Card(Env(self.store, path=self.pad)))
 
     @classmethod
     def of(cls, store: Store) -> Rig:
         """A token that exists already, in a reader."""
         rig = cls.__new__(cls)
         rig.store = store
-        rig.reader = SlotReader(1)
-        rig.reader.insert(Card(Env(store)))
-        rig.all = [rig.reader]
-        rig.module = Module(rig)
+        rig._open()
         return rig
 
     def readers(self) -> Sequence[SlotReader]:
@@ -98,7 +111,7 @@ class Rig:
     def reinsert(self) -> None:
         """Pull the token and put it in again, as after a power cut."""
         self.reader.remove()
-        self.reader.insert(Card(Env(self.store)))
+        self.insert()
 
 
 Value = bytes | int | bool | str

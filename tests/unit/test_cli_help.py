@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from host_tools.cli import cli
+from host_tools.cli.commands import cli
 from host_tools.cli.failures import EXIT_CODES
 from host_tools.version import version
 
@@ -31,7 +31,7 @@ def test_all_commands_of_the_design_are_there() -> None:
     assert set(COMMANDS) == {
         *(("token", name) for name in ("create", "list", "show", "insert", "remove", "reset")),
         *(("token", name) for name in ("delete", "unlock")),
-        *(("pin", name) for name in ("status", "change", "unblock")),
+        *(("pin", name) for name in ("status", "change", "unblock", "enter", "cancel")),
         *(("key", name) for name in ("generate", "list", "import", "delete")),
         *(("cert", name) for name in ("import", "request", "list", "export", "delete")),
         *((name,) for name in ("module", "serve", "stop", "doctor", "demo")),

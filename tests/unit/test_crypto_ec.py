@@ -30,6 +30,11 @@ from token_fw.crypto import (
 
 # RFC 6979 A.2.5 to A.2.7: private number, public X and Y; then r and s for the message "sample".
 RFC6979_KEYS = {
+    "P-192": (
+        "6FAB034934E4C0FC9AE67F5B5659A9D7D1FEFD187EE09FD4",
+        "AC2C77F529F91689FEA0EA5EFEC7F210D8EEA0B9E047ED56",
+        "3BC723E57670BD4887EBC732C523063D0A7C957BC97C1C43",
+    ),
     "P-256": (
         "C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721",
         "60FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6",
@@ -314,14 +319,14 @@ def test_domain_parameters_fulfil_their_equation() -> None:
 def test_other_curves_and_operations_are_not_supported() -> None:
     key = generate(KeySpec.ec("P-256"))
     unsupported: list[Callable[[], object]] = [
-        lambda: KeySpec.ec("P-192"),
+        lambda: KeySpec.ec("P-224"),
         lambda: ec_private("secp256k1", b"\x01"),
         lambda: curve_of(KeySpec.ED25519),
         lambda: key.sign(RsaPkcs1(), b""),
         lambda: key.decrypt(RsaPkcs1(), b""),
         lambda: key.public().verify(RsaPkcs1(), b"", b""),
         lambda: key.public().encrypt(RsaPkcs1(), b""),
-        lambda: generate(KeySpec(KeyKind.EC, curve="P-192")),
+        lambda: generate(KeySpec(KeyKind.EC, curve="P-224")),
     ]
     for attempt in unsupported:
         with pytest.raises(Unsupported):

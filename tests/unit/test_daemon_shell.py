@@ -2,6 +2,8 @@
 
 import os
 import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -28,3 +30,49 @@ def test_idle_seconds_come_from_the_environment(
     if value is not None:
         monkeypatch.setenv("KLYUCH_IDLE", value)
     assert daemon.idle_seconds() == seconds
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_every_request_is_heard_in_its_turn(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    lingering = threading.Lock()
+    ear = daemon._Ear(ours, lingering)
+    for number in range(50):
+        theirs.sendall(b"%d" % number)
+        assert ear.receive() == b"%d" % number
+        assert not lingering.locked()
+    theirs.close()
+    assert ear.receive() == b""
+
+
+def test_a_thread_that_waited_awake_for_nothing_falls_asleep_and_still_hears(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    ear = daemon._Ear(ours, threading.Lock())
+    theirs.sendall(b"brisk")
+    ear.receive()
+    heard: list[bytes] = []
+    listener = threading.Thread(target=lambda: heard.append(ear.receive()))
+    listener.start()
+    listener.join(20 * daemon._LINGER)
+    theirs.sendall(b"late")
+    listener.join()
+    assert heard == [b"late"]
+
+
+def test_only_one_thread_waits_awake(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    lingering = threading.Lock()
+    ear = daemon._Ear(ours, lingering)
+    theirs.sendall(b"brisk")
+    ear.receive()
+    with lingering:
+        theirs.sendall(b"next")
+        assert ear.receive() == b"next"

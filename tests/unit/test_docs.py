@@ -12,7 +12,7 @@ import click
 import pytest
 
 from apdu.model import APPLICATIONS
-from host_tools.cli import cli
+from host_tools.cli.commands import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")])

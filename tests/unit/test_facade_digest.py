@@ -51,4 +51,13 @@ def test_random_bytes_come_from_the_card(client: Client) -> None:
     long = client("C_GenerateRandom", session, 70_000)
     assert len(long) == 70_000
     assert len({long[index : index + 16] for index in range(0, 16_000, 16)}) == 1000
-    assert client.fails("C_SeedRandom", session, b"seed") == "CKR_RANDOM_SEED_NOT_SUPPORTED"
+
+
+def test_a_seed_makes_random_bytes_no_less_random(client: Client) -> None:
+    session = client.open()
+    client("C_SeedRandom", session, b"seed")
+    told = {client("C_GenerateRandom", session, 16) for _ in range(100)}
+    client("C_SeedRandom", session, b"seed")
+    told |= {client("C_GenerateRandom", session, 16) for _ in range(100)}
+    assert len(told) == 200
+    assert client("C_GenerateRandom", session, 0) == b""

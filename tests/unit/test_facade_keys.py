@@ -400,9 +400,6 @@ def test_a_key_that_always_authenticates_asks_for_every_use(client: Client, sess
         client("C_SignInit", session, ecdsa, private)
         refusal = client.fails("C_Login", session, ck.CKU_CONTEXT_SPECIFIC, b"wrong")
         assert refusal == "CKR_PIN_INCORRECT"
-        client("C_Login", session, ck.CKU_USER, USER_PIN)
-        (private,) = client.find(session, CLASS=ck.CKO_PRIVATE_KEY)
-        client("C_SignInit", session, ecdsa, private)
         client("C_Login", session, ck.CKU_CONTEXT_SPECIFIC, USER_PIN)
         assert len(client("C_Sign", session, DIGEST, ROOM)) == 64
     assert client.get(session, private, "ALWAYS_AUTHENTICATE") == [b"\x01"]

@@ -9,8 +9,8 @@ import pytest
 
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from pkcs11_module import _constants as ck
-from pkcs11_module.types import Attribute
-from tests.unit.facade_rig import Client, Rig, data_template, template
+from pkcs11_module.types import Attribute, Mechanism
+from tests.unit.facade_rig import Client, Rig, Value, data_template, template
 from tests.unit.facade_samples import certificate
 from token_fw.storage.memory import Medium
 
@@ -32,6 +32,8 @@ class World:
         client.make_ec_pair(session, b"old")
         client("C_CreateObject", session, template(**data_template("old", b"old content")))
         client("C_CreateObject", session, certificate_template(b"old"))
+        client("C_CreateObject", session, secret_template(b"old"))
+        client("C_CreateObject", session, secret_template(b"open", PRIVATE=False))
         return cls(medium)
 
     def copy(self) -> World:
@@ -56,6 +58,14 @@ def certificate_template(ident: bytes) -> tuple[Attribute, ...]:
     )
 
 
+def secret_template(ident: bytes, **more: Value) -> tuple[Attribute, ...]:
+    """An AES key that may leave the card."""
+    values: dict[str, Value] = {"TOKEN": True, "ID": ident, "VALUE": ident.ljust(16)}
+    return template(
+        CLASS=ck.CKO_SECRET_KEY, KEY_TYPE=ck.CKK_AES, **{**values, "EXTRACTABLE": True, **more}
+    )
+
+
 def make_pair(client: Client, session: int) -> None:
     client.make_ec_pair(session, b"new")
 
@@ -74,6 +84,44 @@ def change_data(client: Client, session: int) -> None:
     client("C_SetAttributeValue", session, handle, template(LABEL="new", VALUE=b"longer than old"))
 
 
+def make_secret(*, private: bool) -> Step:
+    def run(client: Client, session: int) -> None:
+        client("C_CreateObject", session, secret_template(b"new", PRIVATE=private))
+
+    return run
+
+
+def generate_secret(client: Client, session: int) -> None:
+    wanted = template(TOKEN=True, ID=b"new", VALUE_LEN=32)
+    client("C_GenerateKey", session, Mechanism(ck.CKM_AES_KEY_GEN), wanted)
+
+
+def copy(**wanted: int | bytes) -> Step:
+    """Copy an object of the token on the token."""
+
+    def run(client: Client, session: int) -> None:
+        (handle,) = client.find(session, **wanted)
+        client("C_CopyObject", session, handle, template(LABEL="new", ID=b"new"))
+
+    return run
+
+
+def copy_data(client: Client, session: int) -> None:
+    (handle,) = client.find(session, CLASS=ck.CKO_DATA, LABEL="old")
+    client("C_CopyObject", session, handle, template(LABEL="new"))
+
+
+def lock_in(client: Client, session: int) -> None:
+    (handle,) = client.find(session, CLASS=ck.CKO_SECRET_KEY, ID=b"old")
+    client("C_SetAttributeValue", session, handle, template(EXTRACTABLE=False))
+
+
+def rename_secret(client: Client, session: int) -> None:
+    (handle,) = client.find(session, CLASS=ck.CKO_SECRET_KEY, ID=b"open")
+    change = template(LABEL="renamed", COPYABLE=False, WRAP_WITH_TRUSTED=True)
+    client("C_SetAttributeValue", session, handle, change)
+
+
 def destroy(**wanted: int | bytes) -> Step:
     def run(client: Client, session: int) -> None:
         (handle,) = client.find(session, **wanted)
@@ -84,12 +132,23 @@ def destroy(**wanted: int | bytes) -> Step:
 
 STEPS: dict[str, Step] = {
     "generate a pair": make_pair,
+    "generate a secret key": generate_secret,
     "import a certificate": make_certificate,
     "create private data": make_private_data,
     "change a value": change_data,
     "destroy a private key": destroy(CLASS=ck.CKO_PRIVATE_KEY, ID=b"old"),
     "destroy a public key": destroy(CLASS=ck.CKO_PUBLIC_KEY, ID=b"old"),
     "destroy a certificate": destroy(CLASS=ck.CKO_CERTIFICATE, ID=b"old"),
+    "import a private secret key": make_secret(private=True),
+    "import a public secret key": make_secret(private=False),
+    "change a secret key": rename_secret,
+    "keep a secret key on the card": lock_in,
+    "destroy a private secret key": destroy(CLASS=ck.CKO_SECRET_KEY, ID=b"old"),
+    "destroy a public secret key": destroy(CLASS=ck.CKO_SECRET_KEY, ID=b"open"),
+    "copy a secret key": copy(CLASS=ck.CKO_SECRET_KEY, ID=b"old"),
+    "copy a public key": copy(CLASS=ck.CKO_PUBLIC_KEY, ID=b"old"),
+    "copy a certificate": copy(CLASS=ck.CKO_CERTIFICATE, ID=b"old"),
+    "copy data": copy_data,
 }
 
 
@@ -105,6 +164,13 @@ def listing(client: Client, session: int) -> list[tuple[bytes, ...]]:
             ck.CKO_CERTIFICATE: ["ID", "VALUE", "SUBJECT"],
             ck.CKO_PUBLIC_KEY: ["ID", "EC_POINT", "PUBLIC_KEY_INFO"],
             ck.CKO_PRIVATE_KEY: ["ID", "EC_PARAMS", "PUBLIC_KEY_INFO"],
+            ck.CKO_SECRET_KEY: [
+                "ID",
+                "EXTRACTABLE",
+                "COPYABLE",
+                "WRAP_WITH_TRUSTED",
+                "CHECK_VALUE",
+            ],
         }[kind]
         found.append(tuple(client.get(session, handle, *names)))
     return sorted(found)
@@ -116,7 +182,7 @@ def without_new_keys(objects: list[tuple[bytes, ...]]) -> list[tuple[bytes, ...]
 
 
 def records(medium: Medium) -> tuple[int, int]:
-    """How many private keys and files there are, listed or not."""
+    """How many keys of the card and files there are, listed or not."""
     kinds = [kind for kind, _ in medium.records]
     return kinds.count("key"), kinds.count("file")
 
@@ -151,12 +217,14 @@ def check_nothing_leaks(world: World, client: Client, session: int) -> None:
     client.make_ec_pair(session, b"again")
     client("C_CreateObject", session, certificate_template(b"again"))
     for private in (False, True):
+        client("C_CreateObject", session, secret_template(b"again", PRIVATE=private))
         values = data_template("again", PRIVATE=private)
         client("C_CreateObject", session, template(**values))
-    private_keys = client.find(session, CLASS=ck.CKO_PRIVATE_KEY)
-    with_files = len(client.find(session)) - len(private_keys)
-    assert records(world.medium) == (len(private_keys), FIXED_FILES + with_files)
+    classes = (ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY)
+    card_keys = sum(len(client.find(session, CLASS=kind)) for kind in classes)
+    with_files = len(client.find(session)) - card_keys
+    assert records(world.medium) == (card_keys, FIXED_FILES + with_files)
 
 
-FIXED_FILES = 5 + 7
-"""EF.DIR, the DF with ODF, TokenInfo and AODF, and seven directories."""
+FIXED_FILES = 5 + 9
+"""EF.DIR, the DF with ODF, TokenInfo and AODF, and nine directories."""

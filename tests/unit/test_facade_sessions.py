@@ -210,3 +210,9 @@ def test_logging_out_hides_private_objects_for_good(client: Client) -> None:
         assert refusal == "CKR_OBJECT_HANDLE_INVALID"
     (found,) = client.find(session, LABEL="private")
     assert client.get(session, found, "VALUE") == [b"content"]
+
+
+def test_a_token_without_validations_says_so(client: Client) -> None:
+    session = client.open()
+    assert client("C_GetSessionValidationFlags", session, ck.CKS_LAST_VALIDATION_OK) == 0
+    assert client.fails("C_GetSessionValidationFlags", session, 9) == "CKR_ARGUMENTS_BAD"

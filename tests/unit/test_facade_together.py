@@ -132,9 +132,15 @@ class FaultyReader(SlotReader):
 
     plan: dict[int, Fault]
 
+    def __init__(self, slot_id: int) -> None:
+        super().__init__(slot_id)
+        self.made: list[Faulty] = []
+
     def connect(self) -> Transport:
         plan, self.plan = self.plan, {}
-        return Faulty(super().connect(), plan)
+        transport = Faulty(super().connect(), plan)
+        self.made.append(transport)
+        return transport
 
 
 def faulty_client(plan: dict[int, Fault]) -> tuple[Client, int]:
@@ -153,8 +159,7 @@ def faulty_client(plan: dict[int, Fault]) -> tuple[Client, int]:
     client = rig.application()
     session = client.open(slot=2)
     client("C_Login", session, ck.CKU_USER, USER_PIN)
-    transport = client.application.slot(2)._transport
-    assert isinstance(transport, Faulty)
+    (transport,) = reader.made
     planned.update({transport.count + number: fault for number, fault in plan.items()})
     return client, session
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import struct
-import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from pkcs11_module import wire
+from pkcs11_module import wire, wire_outputs
 from pkcs11_module._constants import (
     CKA_ID,
     CKA_LABEL,
@@ -47,64 +44,12 @@ from pkcs11_module.types import (
     RsaPkcsPssParams,
 )
 from tests import rpc_frames as frames
-
-SESSION = 3
-KEY = 9
-
-
-class Recorder:
-    """Remembers its calls and answers them all alike."""
-
-    def __init__(self, answer: Callable[[], object] = lambda: None) -> None:
-        self.answer = answer
-        self.calls: list[tuple[str, tuple[Any, ...]]] = []
-        self.closed = threading.Event()
-
-    def call(self, name: str, *args: object) -> object:
-        self.calls.append((name, args))
-        return self.answer()
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-def greeted(application: Recorder) -> RpcConnection:
-    connection = RpcConnection(ApplicationRegistry(lambda: application))
-    connection.receive(frames.GREETING)
-    return connection
-
-
-def ask(answer: object, name: str, *arguments: bytes) -> tuple[int, bytes]:
-    """What a function answers whose implementation returns or raises `answer`."""
-
-    def give() -> object:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    connection = greeted(Recorder(give))
-    (reply,) = connection.receive(wire.frame(frames.call(name, *arguments)))
-    return frames.answer(reply)
-
-
-def received(name: str, *arguments: bytes) -> tuple[Any, ...]:
-    """The Python values a call arrives with; every answer is CKR_DEVICE_REMOVED."""
-
-    def refuse() -> object:
-        raise Pkcs11Error(CKR_DEVICE_REMOVED)
-
-    application = Recorder(refuse)
-    connection = greeted(application)
-    connection.receive(wire.frame(frames.call(name, *arguments)))
-    ((called, args),) = application.calls
-    assert called == name
-    return args
+from tests.rpc_server import KEY, SESSION, Recorder, ask, greeted, received
 
 
 def test_functions_stand_in_the_order_of_ck_function_list() -> None:
-    assert len(FUNCTIONS) == 68
-    assert [spec.number for spec in FUNCTIONS] == list(range(68))
-    assert [FUNCTIONS[n].name for n in (0, 1, 3, 18, 29, 43, 59, 67)] == [
+    assert [spec.number for spec in FUNCTIONS] == list(range(104))
+    assert [FUNCTIONS[n].name for n in (0, 1, 3, 18, 29, 43, 59, 67, 68, 91, 92, 103)] == [
         "C_Initialize",
         "C_Finalize",
         "C_GetFunctionList",
@@ -113,7 +58,17 @@ def test_functions_stand_in_the_order_of_ck_function_list() -> None:
         "C_Sign",
         "C_GenerateKeyPair",
         "C_WaitForSlotEvent",
+        "C_GetInterfaceList",
+        "C_MessageVerifyFinal",
+        "C_EncapsulateKey",
+        "C_UnwrapKeyAuthenticated",
     ]
+
+
+def test_every_version_of_the_standard_only_adds_functions_behind_the_others() -> None:
+    versions = [spec.since for spec in FUNCTIONS]
+    assert versions == sorted(versions)
+    assert [versions.count(version) for version in ((2, 40), (3, 0), (3, 2))] == [68, 24, 12]
 
 
 def test_bytes_and_null_pointers_are_told_apart() -> None:
@@ -256,7 +211,7 @@ def test_structures_are_padded_with_blanks_never_with_nul() -> None:
 
 
 def test_long_text_is_cut_between_characters() -> None:
-    assert wire.pad("ключ", 7) == "клю".encode() + b" "
+    assert wire_outputs.pad("ключ", 7) == "клю".encode() + b" "
 
 
 def test_key_pair_answers_both_handles() -> None:
@@ -393,7 +348,7 @@ def test_an_application_that_cannot_start_is_refused_with_its_reason() -> None:
 
 
 def test_another_protocol_version_is_refused_politely() -> None:
-    greeting = wire.frame(wire.MAGIC + struct.pack("<I", 2) + bytes(16))
+    greeting = wire.frame(wire.MAGIC + struct.pack("<I", wire.VERSION - 1) + bytes(16))
     (reply,) = RpcConnection(ApplicationRegistry(Recorder)).receive(greeting)
     assert reply[4:] == struct.pack("<I", CKR_GENERAL_ERROR) + bytes(16)
 
@@ -410,7 +365,7 @@ def test_functions_the_library_answers_itself_are_not_served(name: str) -> None:
         b"",
         frames.call("C_Logout"),
         frames.call("C_Logout", frames.ulongs(SESSION), b"\x00"),
-        struct.pack("<I", 68),
+        struct.pack("<I", len(FUNCTIONS)),
         frames.call("C_Login", frames.ulongs(SESSION, 1), struct.pack("<I", 100) + b"short"),
         frames.call("C_FindObjectsInit", frames.ulongs(SESSION), struct.pack("<I", 0xFFFFFFFF)),
         frames.call(

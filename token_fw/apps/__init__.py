@@ -30,6 +30,12 @@ class Session(Protocol):
     def begin(self, command: CommandSpec | None) -> None:
         """Called before every whole command; None for one that is not in the catalogue."""
 
+    def branch(self) -> Session:
+        """One for a further interface, on which the same PINs are verified as on this one."""
+
+    def end(self) -> None:
+        """The interface is closed: no command waits for its user any more. From any thread."""
+
 
 S = TypeVar("S", bound=Session)
 C = TypeVar("C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from cryptography import exceptions
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +21,8 @@ from token_fw.crypto.schemes import Ecdsa, SignScheme
 class Curve:
     """Domain parameters of y² = x³ + ax + b over the integers modulo p; the cofactor is 1.
 
-    SP 800-186 3.2.1. `size` is the length in bytes of a coordinate and of the order alike.
+    SP 800-186 3.2.1; P-192, which is for old keys, FIPS 186-4 D.1.2.1. `size` is the length in
+    bytes of a coordinate and of the order alike.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Curve:
         return b"\x04" + x.to_bytes(self.size, "big") + y.to_bytes(self.size, "big")
 
 
+_P192 = 2**192 - 2**64 - 1
 _P256 = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _P384 = 2**384 - 2**128 - 2**96 + 2**32 - 1
 _P521 = 2**521 - 1
@@ -58,6 +61,18 @@ _P521 = 2**521 - 1
 CURVES: dict[str, Curve] = {
     curve.name: curve
     for curve in (
+        Curve(
+            "P-192",
+            p=_P192,
+            a=_P192 - 3,
+            b=0x64210519E59C80E70FA7E9AB72243049FEB8DEECC146B9B1,
+            generator=(
+                0x188DA80EB03090F67CBF20EB43A18800F4FF0AFD82FF1012,
+                0x07192B95FFC8DA78631011ED6B24CDD573F977A11E794811,
+            ),
+            order=0xFFFFFFFFFFFFFFFFFFFFFFFF99DEF836146BC9B1B4D22831,
+            native=native.SECP192R1(),
+        ),
         Curve(
             "P-256",
             p=_P256,
@@ -147,15 +162,21 @@ def _curve_by_native(key: native.EllipticCurvePrivateKey | native.EllipticCurveP
 
 
 def _prehashed(curve: Curve, digest: bytes) -> tuple[bytes, native.ECDSA]:
-    """Give the bytes that count and the algorithm for a digest of any length.
+    """Give the bytes that count and the algorithm for a digest of any length."""
+    if not digest:
+        raise DataLength("ECDSA needs a digest of at least one byte")
+    leftmost = digest[: curve.size]
+    return leftmost, _algorithm(len(leftmost))
+
+
+@cache
+def _algorithm(size: int) -> native.ECDSA:
+    """ECDSA over a digest of that many bytes.
 
     The library takes a digest only together with a hash of that size and then never looks at the
     hash; SHAKE256 is the one whose size can be chosen.
     """
-    if not digest:
-        raise DataLength("ECDSA needs a digest of at least one byte")
-    leftmost = digest[: curve.size]
-    return leftmost, native.ECDSA(utils.Prehashed(hashes.SHAKE256(len(leftmost))))
+    return native.ECDSA(utils.Prehashed(hashes.SHAKE256(size)))
 
 
 class EcPublicKey(PublicKey):
@@ -182,7 +203,7 @@ class EcPublicKey(PublicKey):
         return keys.to_spki(self._native)
 
     def verify(self, scheme: SignScheme, data: bytes, signature: bytes) -> None:
-        if not isinstance(scheme, Ecdsa):
+        if not isinstance(scheme, Ecdsa) or scheme.der:
             raise self.cannot("verify", scheme)
         digest, algorithm = _prehashed(self._curve, data)
         size = self._curve.size
@@ -217,8 +238,10 @@ class EcPrivateKey(PrivateKey):
     def sign(self, scheme: SignScheme, data: bytes) -> bytes:
         if not isinstance(scheme, Ecdsa):
             raise self.cannot("sign", scheme)
-        digest, algorithm = _prehashed(self._curve, data)
-        r, s = utils.decode_dss_signature(self._native.sign(digest, algorithm))
+        signature = self._native.sign(*_prehashed(self._curve, data))
+        if scheme.der:
+            return signature
+        r, s = utils.decode_dss_signature(signature)
         size = self._curve.size
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 

@@ -66,7 +66,7 @@ class KeySpec:
 
     @classmethod
     def ec(cls, curve: str) -> KeySpec:
-        """Name a curve: "P-256", "P-384" or "P-521". Raises Unsupported for another."""
+        """Name a curve: "P-192", "P-256", "P-384" or "P-521". Raises Unsupported for another."""
         return _with_identifier(cls(KeyKind.EC, curve=curve), f"the curve {curve!r}")
 
     @classmethod
@@ -126,6 +126,7 @@ KeySpec.X25519 = KeySpec(KeyKind.X25519)
 # SEC 2 (RFC 5480 2.1.1.1), RFC 8410 3, and NIST's arcs of ML-DSA (RFC 9881 2) and ML-KEM
 # (RFC 9935 3).
 _OIDS: dict[KeySpec, str] = {
+    KeySpec(KeyKind.EC, curve="P-192"): "1.2.840.10045.3.1.1",
     KeySpec(KeyKind.EC, curve="P-256"): "1.2.840.10045.3.1.7",
     KeySpec(KeyKind.EC, curve="P-384"): "1.3.132.0.34",
     KeySpec(KeyKind.EC, curve="P-521"): "1.3.132.0.35",

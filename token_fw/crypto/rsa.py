@@ -33,8 +33,10 @@ from token_fw.crypto.schemes import (
     SignScheme,
 )
 
-GENERATED_SIZES = (2048, 3072, 4096)
+GENERATED_SIZES = (1024, 2048, 3072, 4096)
 MIN_BITS, MAX_BITS = 1024, 8192
+# Signatures of old certificates are still verified.
+MIN_PUBLIC_BITS = 512
 _PUBLIC_EXPONENT = 65537
 _PKCS1_OVERHEAD = 11
 _PKCS1 = padding.PKCS1v15()
@@ -94,13 +96,13 @@ class _RsaKey(keys.Key):
 
 
 class RsaPublicKey(_RsaKey, PublicKey):
-    """A public RSA key of 1024 to 8192 bits."""
+    """A public RSA key of 512 to 8192 bits."""
 
     __slots__ = ("_native", "_spec")
 
     def __init__(self, key: native.RSAPublicKey) -> None:
         self._native = key
-        self._spec = _checked_spec(key.key_size)
+        self._spec = _checked_spec(key.key_size, MIN_PUBLIC_BITS)
         if key.public_numbers().n % 2 == 0:
             raise InvalidKey("the RSA modulus is even")
 
@@ -277,9 +279,9 @@ def rsa_public(n: bytes, e: bytes) -> RsaPublicKey:
         raise InvalidKey("the RSA public key is not valid") from None
 
 
-def _checked_spec(bits: int) -> KeySpec:
-    if not MIN_BITS <= bits <= MAX_BITS:
-        raise Unsupported(f"RSA keys have {MIN_BITS} to {MAX_BITS} bits, not {bits}")
+def _checked_spec(bits: int, least: int = MIN_BITS) -> KeySpec:
+    if not least <= bits <= MAX_BITS:
+        raise Unsupported(f"such RSA keys have {least} to {MAX_BITS} bits, not {bits}")
     return KeySpec.rsa(bits)
 
 

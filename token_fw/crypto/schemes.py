@@ -50,8 +50,11 @@ class RsaOaep:
 class Ecdsa:
     """ECDSA over a digest of 1 byte or more (FIPS 186-5 6.4): its leftmost bits count.
 
-    The signature is r || s, each as long as the order (32, 48 or 66 bytes).
+    The signature is r || s, each as long as the order (32, 48 or 66 bytes); with `der`, which is
+    for signing only, the SEQUENCE of r and s (RFC 3279 2.2.3).
     """
+
+    der: bool = False
 
 
 @dataclass(frozen=True, slots=True)

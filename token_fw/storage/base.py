@@ -59,6 +59,12 @@ class Store(Protocol):
     def dirty(self) -> bool:
         """Whether changes are buffered."""
 
+    def rest(self) -> None:
+        """Let go of what the medium gives again at the next use; nothing where changes wait.
+
+        That use raises StorageError or StorageCorrupt where the medium gives something else.
+        """
+
     def close(self) -> None:
         """Forget the buffered changes and let go of the medium; closing twice is allowed."""
 
@@ -111,6 +117,10 @@ class BufferedStore(ABC):
     def dirty(self) -> bool:
         return bool(self._buffer)
 
+    def rest(self) -> None:
+        if not self._buffer and not self._closed:
+            self._rest()
+
     def close(self) -> None:
         self._buffer = {}
         if not self._closed:
@@ -132,6 +142,10 @@ class BufferedStore(ABC):
     @abstractmethod
     def _write(self, changes: Changes) -> None:
         """Make changes durable: all of them, or none and StorageError."""
+
+    @abstractmethod
+    def _rest(self) -> None:
+        """Keep nothing of the medium but what takes it up again."""
 
     @abstractmethod
     def _close(self) -> None:

@@ -1,7 +1,8 @@
 """The durable store: one SQLite file a token, encrypted, in WAL mode with full synchronisation.
 
 A commit has reached the disk when it returns. The file belongs to one process at a time, which
-is what allows the cache of decrypted records.
+is what allows the cache of decrypted records. A store at rest has the file closed; when it is used
+again, the file must hold what was committed last, to the letter.
 """
 
 from __future__ import annotations
@@ -120,25 +121,55 @@ class SqliteStore(BufferedStore):
         self._path = Path(path)
         self._rng = rng
         self._cache = _Cache()
+        self._connection: sqlite3.Connection | None = None
+        self.on_wake: Callable[[], None] = _nobody
+        """Called when the store ends its rest, with the file open."""
         _prepare_file(self._path, create)
+        with self._opening():
+            self._bring_up_to_date(storage_key, create)
+            self._sealer = self._unlock(storage_key)
+            self._manifest: Sealed | None = self._check_records()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the file is closed until the next use."""
+        return self._connection is None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """The open file; raises StorageCorrupt where it changed while the store was at rest."""
+        if self._connection is None:
+            self._wake()
+        assert self._connection is not None
+        return self._connection
+
+    def _wake(self) -> None:
+        _prepare_file(self._path, create=False)
+        with self._opening():
+            manifest = self._check_records()
+            if self._manifest not in (None, manifest):
+                raise StorageCorrupt(f"{self._path} was changed by another program")
+            self._manifest = manifest
+        self.on_wake()
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Open the file, and close it again where what follows fails."""
         with self._translated():
-            self._db = sqlite3.connect(
+            self._connection = sqlite3.connect(
                 self._path,
                 timeout=_LOCK_WAIT_SECONDS,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=_STATEMENT_CACHE,
             )
-        try:
-            with self._translated():
+            try:
                 self._configure()
-                self._bring_up_to_date(storage_key, create)
-                self._sealer = self._unlock(storage_key)
-                self._check_records()
+                yield
                 self._execute("PRAGMA shrink_memory")
-        except BaseException:
-            self._db.close()
-            raise
+            except BaseException:
+                self._disconnect()
+                raise
 
     def _configure(self) -> None:
         self._db.executescript(_SETTINGS)
@@ -189,7 +220,8 @@ class SqliteStore(BufferedStore):
                 return sealer
         raise StorageCorrupt(f"the head of {self._path} is damaged")
 
-    def _check_records(self) -> None:
+    def _check_records(self) -> Sealed:
+        """Check the records against the manifest, which is given; raises StorageCorrupt."""
         total = 0
         last: tuple[bytes, bytes] | None = None
         rows = self._db.execute(
@@ -203,8 +235,10 @@ class SqliteStore(BufferedStore):
                 raise StorageCorrupt(f"the records of {self._path} are out of order")
             last = (kind, ident)
             total += self._sealer.mark(kind, ident, _sealed(kind, ident, (*columns, b"")))
-        if not adds_up(total, self._sealer.open_manifest(self._read_manifest())):
+        manifest = self._read_manifest()
+        if not adds_up(total, self._sealer.open_manifest(manifest)):
             raise StorageCorrupt(f"the records of {self._path} are not those that were written")
+        return manifest
 
     def _read_manifest(self) -> Sealed:
         return _sealed(b"", b"", self._fetch("SELECT version, nonce, tag, manifest FROM token"))
@@ -243,7 +277,10 @@ class SqliteStore(BufferedStore):
                 )
         except BaseException:
             self._cache.clear()
+            # A commit that failed may be in the file all the same.
+            self._manifest = None
             raise
+        self._manifest = sealed
         for key, value in changes.items():
             self._cache.put(key, value)
 
@@ -272,12 +309,20 @@ class SqliteStore(BufferedStore):
             self._execute("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", (*place, *columns))
         return difference + self._sealer.mark(*place, sealed)
 
-    def _close(self) -> None:
+    def _rest(self) -> None:
         self._cache.clear()
         # Moves what is in the log into the file and removes the log; if that fails, the log
         # stays and the next opening reads it.
         with self._translated():
-            self._db.close()
+            self._disconnect()
+
+    def _close(self) -> None:
+        self._rest()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -311,6 +356,10 @@ class SqliteStore(BufferedStore):
         row: tuple[Any, ...] | None = cursor.fetchone()
         cursor.close()
         return row or ()
+
+
+def _nobody() -> None:
+    """Nobody asked to be told."""
 
 
 class _Cache:

@@ -319,6 +319,10 @@
 #define CKM_SHA384_KEY_DERIVATION 0x394UL
 #define CKM_SHA512_KEY_DERIVATION 0x395UL
 #define CKM_SHA224_KEY_DERIVATION 0x396UL
+#define CKM_SHA3_256_KEY_DERIVATION 0x397UL
+#define CKM_SHA3_224_KEY_DERIVATION 0x398UL
+#define CKM_SHA3_384_KEY_DERIVATION 0x399UL
+#define CKM_SHA3_512_KEY_DERIVATION 0x39AUL
 #define CKM_PKCS5_PBKD2 0x3B0UL
 #define CKM_EC_KEY_PAIR_GEN 0x1040UL
 #define CKM_ECDSA 0x1041UL
@@ -459,6 +463,7 @@
 #define CKR_TOKEN_RESOURCE_EXCEEDED 0x201UL
 #define CKR_OPERATION_CANCEL_FAILED 0x202UL
 #define CKR_KEY_EXHAUSTED 0x203UL
+#define CKR_PARAMETER_SET_NOT_SUPPORTED 0x209UL
 #define CKR_VENDOR_DEFINED 0x80000000UL
 
 typedef struct {
@@ -583,6 +588,32 @@ typedef struct {
     CK_ULONG ulContextLen;
 } CK_SIGN_ADDITIONAL_CONTEXT;
 
+typedef struct {
+    CK_ULONG ulCounterBits;
+    CK_BYTE cb[16];
+} CK_AES_CTR_PARAMS;
+
+typedef struct {
+    CK_BYTE iv[16];
+    unsigned char *pData;
+    CK_ULONG length;
+} CK_AES_CBC_ENCRYPT_DATA_PARAMS;
+
+typedef struct {
+    CK_BYTE iv[8];
+    unsigned char *pData;
+    CK_ULONG length;
+} CK_DES_CBC_ENCRYPT_DATA_PARAMS;
+
+typedef struct {
+    unsigned char *pIv;
+    CK_ULONG ulIvLen;
+    CK_ULONG ulIvFixedBits;
+    CK_ULONG ivGenerator;
+    unsigned char *pTag;
+    CK_ULONG ulTagBits;
+} CK_GCM_MESSAGE_PARAMS;
+
 typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
 
 CK_EXPORT CK_RV C_Initialize(void *pInitArgs);
@@ -692,6 +723,83 @@ CK_EXPORT CK_RV C_GenerateRandom(CK_SESSION_HANDLE hSession, CK_BYTE *RandomData
 CK_EXPORT CK_RV C_GetFunctionStatus(CK_SESSION_HANDLE hSession);
 CK_EXPORT CK_RV C_CancelFunction(CK_SESSION_HANDLE hSession);
 CK_EXPORT CK_RV C_WaitForSlotEvent(CK_ULONG flags, CK_ULONG *pSlot, void *pReserved);
+CK_EXPORT CK_RV C_GetInterfaceList(CK_INTERFACE *pInterfacesList, CK_ULONG *pulCount);
+CK_EXPORT CK_RV C_GetInterface(CK_UTF8CHAR *pInterfaceName, CK_VERSION *pVersion,
+    CK_INTERFACE **ppInterface, CK_ULONG flags);
+CK_EXPORT CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_ULONG userType, CK_BYTE *pPin,
+    CK_ULONG ulPinLen, CK_BYTE *pUsername, CK_ULONG ulUsernameLen);
+CK_EXPORT CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_ULONG flags);
+CK_EXPORT CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hKey);
+CK_EXPORT CK_RV C_EncryptMessage(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen,
+    CK_BYTE *pPlaintext, CK_ULONG ulPlaintextLen, CK_BYTE *pCiphertext, CK_ULONG *pulCiphertextLen);
+CK_EXPORT CK_RV C_EncryptMessageBegin(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen);
+CK_EXPORT CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pPlaintextPart, CK_ULONG ulPlaintextPartLen,
+    CK_BYTE *pCiphertextPart, CK_ULONG *pulCiphertextPartLen, CK_ULONG flags);
+CK_EXPORT CK_RV C_MessageEncryptFinal(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hKey);
+CK_EXPORT CK_RV C_DecryptMessage(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen,
+    CK_BYTE *pCiphertext, CK_ULONG ulCiphertextLen, CK_BYTE *pPlaintext, CK_ULONG *pulPlaintextLen);
+CK_EXPORT CK_RV C_DecryptMessageBegin(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen);
+CK_EXPORT CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pCiphertextPart, CK_ULONG ulCiphertextPartLen,
+    CK_BYTE *pPlaintextPart, CK_ULONG *pulPlaintextPartLen, CK_ULONG flags);
+CK_EXPORT CK_RV C_MessageDecryptFinal(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_MessageSignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hKey);
+CK_EXPORT CK_RV C_SignMessage(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pData, CK_ULONG ulDataLen, CK_BYTE *pSignature,
+    CK_ULONG *pulSignatureLen);
+CK_EXPORT CK_RV C_SignMessageBegin(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen);
+CK_EXPORT CK_RV C_SignMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pDataPart, CK_ULONG ulDataPartLen, CK_BYTE *pSignature,
+    CK_ULONG *pulSignatureLen);
+CK_EXPORT CK_RV C_MessageSignFinal(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hKey);
+CK_EXPORT CK_RV C_VerifyMessage(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pData, CK_ULONG ulDataLen, CK_BYTE *pSignature,
+    CK_ULONG ulSignatureLen);
+CK_EXPORT CK_RV C_VerifyMessageBegin(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen);
+CK_EXPORT CK_RV C_VerifyMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen, CK_BYTE *pDataPart, CK_ULONG ulDataPartLen, CK_BYTE *pSignature,
+    CK_ULONG ulSignatureLen);
+CK_EXPORT CK_RV C_MessageVerifyFinal(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_EncapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hPublicKey, CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pCiphertext,
+    CK_ULONG *pulCiphertextLen, CK_ULONG *phKey);
+CK_EXPORT CK_RV C_DecapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hPrivateKey, CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pCiphertext,
+    CK_ULONG ulCiphertextLen, CK_ULONG *phKey);
+CK_EXPORT CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hKey, CK_BYTE *pSignature, CK_ULONG ulSignatureLen);
+CK_EXPORT CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen);
+CK_EXPORT CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart,
+    CK_ULONG ulPartLen);
+CK_EXPORT CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_GetSessionValidationFlags(CK_SESSION_HANDLE hSession, CK_ULONG type,
+    CK_ULONG *pFlags);
+CK_EXPORT CK_RV C_AsyncComplete(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName,
+    void *pResult);
+CK_EXPORT CK_RV C_AsyncGetID(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName,
+    CK_ULONG *pulID);
+CK_EXPORT CK_RV C_AsyncJoin(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName, CK_ULONG ulID,
+    CK_BYTE *pData, CK_ULONG ulData);
+CK_EXPORT CK_RV C_WrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hWrappingKey, CK_ULONG hKey, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen,
+    CK_BYTE *pWrappedKey, CK_ULONG *pulWrappedKeyLen);
+CK_EXPORT CK_RV C_UnwrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hUnwrappingKey, CK_BYTE *pWrappedKey, CK_ULONG ulWrappedKeyLen,
+    CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pAssociatedData,
+    CK_ULONG ulAssociatedDataLen, CK_ULONG *phKey);
 
 struct CK_FUNCTION_LIST {
     CK_VERSION version;
@@ -768,5 +876,241 @@ struct CK_FUNCTION_LIST {
     CK_RV (*C_CancelFunction)(CK_SESSION_HANDLE);
     CK_RV (*C_WaitForSlotEvent)(CK_ULONG, CK_ULONG *, void *);
 };
+typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
+
+struct CK_FUNCTION_LIST_3_0 {
+    CK_VERSION version;
+    CK_RV (*C_Initialize)(void *);
+    CK_RV (*C_Finalize)(void *);
+    CK_RV (*C_GetInfo)(CK_INFO *);
+    CK_RV (*C_GetFunctionList)(CK_FUNCTION_LIST **);
+    CK_RV (*C_GetSlotList)(CK_BBOOL, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetSlotInfo)(CK_ULONG, CK_SLOT_INFO *);
+    CK_RV (*C_GetTokenInfo)(CK_ULONG, CK_TOKEN_INFO *);
+    CK_RV (*C_GetMechanismList)(CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetMechanismInfo)(CK_ULONG, CK_ULONG, CK_MECHANISM_INFO *);
+    CK_RV (*C_InitToken)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *);
+    CK_RV (*C_InitPIN)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SetPIN)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_OpenSession)(CK_ULONG, CK_ULONG, void *, void *, CK_SESSION_HANDLE *);
+    CK_RV (*C_CloseSession)(CK_SESSION_HANDLE);
+    CK_RV (*C_CloseAllSessions)(CK_ULONG);
+    CK_RV (*C_GetSessionInfo)(CK_SESSION_HANDLE, CK_SESSION_INFO *);
+    CK_RV (*C_GetOperationState)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SetOperationState)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_ULONG, CK_ULONG);
+    CK_RV (*C_Login)(CK_SESSION_HANDLE, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_Logout)(CK_SESSION_HANDLE);
+    CK_RV (*C_CreateObject)(CK_SESSION_HANDLE, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_CopyObject)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DestroyObject)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_GetObjectSize)(CK_SESSION_HANDLE, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GetAttributeValue)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_SetAttributeValue)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjectsInit)(CK_SESSION_HANDLE, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjects)(CK_SESSION_HANDLE, CK_ULONG *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_FindObjectsFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_EncryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Encrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Decrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestInit)(CK_SESSION_HANDLE, CK_MECHANISM *);
+    CK_RV (*C_Digest)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DigestKey)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_DigestFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Sign)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SignFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignRecoverInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignRecover)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_VerifyInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Verify)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyRecoverInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyRecover)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestEncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptDigestUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignEncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptVerifyUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_GenerateKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GenerateKeyPair)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG,
+        CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_WrapKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ULONG, CK_BYTE *,
+        CK_ULONG *);
+    CK_RV (*C_UnwrapKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DeriveKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG,
+        CK_ULONG *);
+    CK_RV (*C_SeedRandom)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GenerateRandom)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GetFunctionStatus)(CK_SESSION_HANDLE);
+    CK_RV (*C_CancelFunction)(CK_SESSION_HANDLE);
+    CK_RV (*C_WaitForSlotEvent)(CK_ULONG, CK_ULONG *, void *);
+    CK_RV (*C_GetInterfaceList)(CK_INTERFACE *, CK_ULONG *);
+    CK_RV (*C_GetInterface)(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_ULONG);
+    CK_RV (*C_LoginUser)(CK_SESSION_HANDLE, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SessionCancel)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_MessageEncryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_EncryptMessage)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptMessageBegin)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_EncryptMessageNext)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageEncryptFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageDecryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_DecryptMessage)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptMessageBegin)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DecryptMessageNext)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageDecryptFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageSignInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignMessage)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG *);
+    CK_RV (*C_SignMessageBegin)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SignMessageNext)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_MessageSignFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageVerifyInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyMessage)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageBegin)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageNext)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG);
+    CK_RV (*C_MessageVerifyFinal)(CK_SESSION_HANDLE);
+};
+typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;
+
+struct CK_FUNCTION_LIST_3_2 {
+    CK_VERSION version;
+    CK_RV (*C_Initialize)(void *);
+    CK_RV (*C_Finalize)(void *);
+    CK_RV (*C_GetInfo)(CK_INFO *);
+    CK_RV (*C_GetFunctionList)(CK_FUNCTION_LIST **);
+    CK_RV (*C_GetSlotList)(CK_BBOOL, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetSlotInfo)(CK_ULONG, CK_SLOT_INFO *);
+    CK_RV (*C_GetTokenInfo)(CK_ULONG, CK_TOKEN_INFO *);
+    CK_RV (*C_GetMechanismList)(CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_GetMechanismInfo)(CK_ULONG, CK_ULONG, CK_MECHANISM_INFO *);
+    CK_RV (*C_InitToken)(CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *);
+    CK_RV (*C_InitPIN)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SetPIN)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_OpenSession)(CK_ULONG, CK_ULONG, void *, void *, CK_SESSION_HANDLE *);
+    CK_RV (*C_CloseSession)(CK_SESSION_HANDLE);
+    CK_RV (*C_CloseAllSessions)(CK_ULONG);
+    CK_RV (*C_GetSessionInfo)(CK_SESSION_HANDLE, CK_SESSION_INFO *);
+    CK_RV (*C_GetOperationState)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SetOperationState)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_ULONG, CK_ULONG);
+    CK_RV (*C_Login)(CK_SESSION_HANDLE, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_Logout)(CK_SESSION_HANDLE);
+    CK_RV (*C_CreateObject)(CK_SESSION_HANDLE, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_CopyObject)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DestroyObject)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_GetObjectSize)(CK_SESSION_HANDLE, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GetAttributeValue)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_SetAttributeValue)(CK_SESSION_HANDLE, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjectsInit)(CK_SESSION_HANDLE, CK_ATTRIBUTE *, CK_ULONG);
+    CK_RV (*C_FindObjects)(CK_SESSION_HANDLE, CK_ULONG *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_FindObjectsFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_EncryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Encrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Decrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestInit)(CK_SESSION_HANDLE, CK_MECHANISM *);
+    CK_RV (*C_Digest)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DigestKey)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_DigestFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Sign)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SignFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignRecoverInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignRecover)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_VerifyInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_Verify)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyFinal)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyRecoverInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyRecover)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DigestEncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptDigestUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_SignEncryptUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptVerifyUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_GenerateKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_GenerateKeyPair)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ATTRIBUTE *, CK_ULONG,
+        CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_WrapKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ULONG, CK_BYTE *,
+        CK_ULONG *);
+    CK_RV (*C_UnwrapKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_ATTRIBUTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_DeriveKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *, CK_ULONG,
+        CK_ULONG *);
+    CK_RV (*C_SeedRandom)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GenerateRandom)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_GetFunctionStatus)(CK_SESSION_HANDLE);
+    CK_RV (*C_CancelFunction)(CK_SESSION_HANDLE);
+    CK_RV (*C_WaitForSlotEvent)(CK_ULONG, CK_ULONG *, void *);
+    CK_RV (*C_GetInterfaceList)(CK_INTERFACE *, CK_ULONG *);
+    CK_RV (*C_GetInterface)(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_ULONG);
+    CK_RV (*C_LoginUser)(CK_SESSION_HANDLE, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SessionCancel)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_MessageEncryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_EncryptMessage)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EncryptMessageBegin)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_EncryptMessageNext)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageEncryptFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageDecryptInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_DecryptMessage)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_DecryptMessageBegin)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_DecryptMessageNext)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *, CK_ULONG);
+    CK_RV (*C_MessageDecryptFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageSignInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_SignMessage)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_BYTE *,
+        CK_ULONG *);
+    CK_RV (*C_SignMessageBegin)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_SignMessageNext)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_MessageSignFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_MessageVerifyInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG);
+    CK_RV (*C_VerifyMessage)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageBegin)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifyMessageNext)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG,
+        CK_BYTE *, CK_ULONG);
+    CK_RV (*C_MessageVerifyFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_EncapsulateKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG *, CK_ULONG *);
+    CK_RV (*C_DecapsulateKey)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ATTRIBUTE *,
+        CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_VerifySignatureInit)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_BYTE *,
+        CK_ULONG);
+    CK_RV (*C_VerifySignature)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifySignatureUpdate)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_VerifySignatureFinal)(CK_SESSION_HANDLE);
+    CK_RV (*C_GetSessionValidationFlags)(CK_SESSION_HANDLE, CK_ULONG, CK_ULONG *);
+    CK_RV (*C_AsyncComplete)(CK_SESSION_HANDLE, CK_UTF8CHAR *, void *);
+    CK_RV (*C_AsyncGetID)(CK_SESSION_HANDLE, CK_UTF8CHAR *, CK_ULONG *);
+    CK_RV (*C_AsyncJoin)(CK_SESSION_HANDLE, CK_UTF8CHAR *, CK_ULONG, CK_BYTE *, CK_ULONG);
+    CK_RV (*C_WrapKeyAuthenticated)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_ULONG,
+        CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_UnwrapKeyAuthenticated)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_BYTE *,
+        CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
+};
+typedef struct CK_FUNCTION_LIST_3_2 CK_FUNCTION_LIST_3_2;
 
 #endif

@@ -4,63 +4,88 @@
 #include <stddef.h>
 
 static const struct field ck_rsa_pkcs_pss_params[] = {
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, hashAlg), 0},
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, mgf), 0},
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, sLen), 0},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, hashAlg), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, mgf), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_PSS_PARAMS, sLen), 0, 0, false},
 };
 
 static const struct field ck_rsa_pkcs_oaep_params[] = {
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, hashAlg), 0},
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, mgf), 0},
-    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, source), 0},
-    {FIELD_BYTES, offsetof(CK_RSA_PKCS_OAEP_PARAMS, pSourceData), offsetof(CK_RSA_PKCS_OAEP_PARAMS, ulSourceDataLen)},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, hashAlg), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, mgf), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_RSA_PKCS_OAEP_PARAMS, source), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_RSA_PKCS_OAEP_PARAMS, pSourceData), offsetof(CK_RSA_PKCS_OAEP_PARAMS, ulSourceDataLen), 0, false},
 };
 
 static const struct field ck_ecdh1_derive_params[] = {
-    {FIELD_ULONG, offsetof(CK_ECDH1_DERIVE_PARAMS, kdf), 0},
-    {FIELD_BYTES, offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen)},
-    {FIELD_BYTES, offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen)},
+    {FIELD_ULONG, offsetof(CK_ECDH1_DERIVE_PARAMS, kdf), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_ECDH1_DERIVE_PARAMS, pSharedData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulSharedDataLen), 0, false},
+    {FIELD_BYTES, offsetof(CK_ECDH1_DERIVE_PARAMS, pPublicData), offsetof(CK_ECDH1_DERIVE_PARAMS, ulPublicDataLen), 0, false},
 };
 
 static const struct field ck_eddsa_params[] = {
-    {FIELD_BOOL, offsetof(CK_EDDSA_PARAMS, phFlag), 0},
-    {FIELD_BYTES, offsetof(CK_EDDSA_PARAMS, pContextData), offsetof(CK_EDDSA_PARAMS, ulContextDataLen)},
+    {FIELD_BOOL, offsetof(CK_EDDSA_PARAMS, phFlag), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_EDDSA_PARAMS, pContextData), offsetof(CK_EDDSA_PARAMS, ulContextDataLen), 0, false},
 };
 
 static const struct field ck_gcm_params[] = {
-    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pIv), offsetof(CK_GCM_PARAMS, ulIvLen)},
-    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulIvBits), 0},
-    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pAAD), offsetof(CK_GCM_PARAMS, ulAADLen)},
-    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulTagBits), 0},
+    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pIv), offsetof(CK_GCM_PARAMS, ulIvLen), 0, false},
+    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulIvBits), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_GCM_PARAMS, pAAD), offsetof(CK_GCM_PARAMS, ulAADLen), 0, false},
+    {FIELD_ULONG, offsetof(CK_GCM_PARAMS, ulTagBits), 0, 0, false},
 };
 
 static const struct field ck_key_derivation_string_data[] = {
-    {FIELD_BYTES, offsetof(CK_KEY_DERIVATION_STRING_DATA, pData), offsetof(CK_KEY_DERIVATION_STRING_DATA, ulLen)},
+    {FIELD_BYTES, offsetof(CK_KEY_DERIVATION_STRING_DATA, pData), offsetof(CK_KEY_DERIVATION_STRING_DATA, ulLen), 0, false},
 };
 
 static const struct field ck_hkdf_params[] = {
-    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExtract), 0},
-    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExpand), 0},
-    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, prfHashMechanism), 0},
-    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, ulSaltType), 0},
-    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pSalt), offsetof(CK_HKDF_PARAMS, ulSaltLen)},
-    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, hSaltKey), 0},
-    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pInfo), offsetof(CK_HKDF_PARAMS, ulInfoLen)},
+    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExtract), 0, 0, false},
+    {FIELD_BOOL, offsetof(CK_HKDF_PARAMS, bExpand), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, prfHashMechanism), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, ulSaltType), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pSalt), offsetof(CK_HKDF_PARAMS, ulSaltLen), 0, false},
+    {FIELD_ULONG, offsetof(CK_HKDF_PARAMS, hSaltKey), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_HKDF_PARAMS, pInfo), offsetof(CK_HKDF_PARAMS, ulInfoLen), 0, false},
 };
 
 static const struct field ck_pkcs5_pbkd2_params2[] = {
-    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, saltSource), 0},
-    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulSaltSourceDataLen)},
-    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, iterations), 0},
-    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, prf), 0},
-    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPrfData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPrfDataLen)},
-    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPassword), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPasswordLen)},
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, saltSource), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulSaltSourceDataLen), 0, false},
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, iterations), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_PKCS5_PBKD2_PARAMS2, prf), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPrfData), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPrfDataLen), 0, false},
+    {FIELD_BYTES, offsetof(CK_PKCS5_PBKD2_PARAMS2, pPassword), offsetof(CK_PKCS5_PBKD2_PARAMS2, ulPasswordLen), 0, false},
 };
 
 static const struct field ck_sign_additional_context[] = {
-    {FIELD_ULONG, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, hedgeVariant), 0},
-    {FIELD_BYTES, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, pContext), offsetof(CK_SIGN_ADDITIONAL_CONTEXT, ulContextLen)},
+    {FIELD_ULONG, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, hedgeVariant), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_SIGN_ADDITIONAL_CONTEXT, pContext), offsetof(CK_SIGN_ADDITIONAL_CONTEXT, ulContextLen), 0, false},
 };
+
+static const struct field ck_aes_ctr_params[] = {
+    {FIELD_ULONG, offsetof(CK_AES_CTR_PARAMS, ulCounterBits), 0, 0, false},
+    {FIELD_ARRAY, offsetof(CK_AES_CTR_PARAMS, cb), 0, 16, false},
+};
+
+static const struct field ck_aes_cbc_encrypt_data_params[] = {
+    {FIELD_ARRAY, offsetof(CK_AES_CBC_ENCRYPT_DATA_PARAMS, iv), 0, 16, false},
+    {FIELD_BYTES, offsetof(CK_AES_CBC_ENCRYPT_DATA_PARAMS, pData), offsetof(CK_AES_CBC_ENCRYPT_DATA_PARAMS, length), 0, false},
+};
+
+static const struct field ck_des_cbc_encrypt_data_params[] = {
+    {FIELD_ARRAY, offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, iv), 0, 8, false},
+    {FIELD_BYTES, offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, pData), offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, length), 0, false},
+};
+
+static const struct field ck_gcm_message_params[] = {
+    {FIELD_BYTES, offsetof(CK_GCM_MESSAGE_PARAMS, pIv), offsetof(CK_GCM_MESSAGE_PARAMS, ulIvLen), 0, true},
+    {FIELD_ULONG, offsetof(CK_GCM_MESSAGE_PARAMS, ulIvFixedBits), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_GCM_MESSAGE_PARAMS, ivGenerator), 0, 0, false},
+    {FIELD_BITS, offsetof(CK_GCM_MESSAGE_PARAMS, pTag), offsetof(CK_GCM_MESSAGE_PARAMS, ulTagBits), 16, true},
+    {FIELD_ULONG, offsetof(CK_GCM_MESSAGE_PARAMS, ulTagBits), 0, 0, false},
+};
+
+const struct parameter MESSAGE = {CKM_AES_GCM, sizeof(CK_GCM_MESSAGE_PARAMS), ck_gcm_message_params, 5};
 
 static const struct parameter PARAMETERS[] = {
     {CKM_RSA_PKCS_PSS, sizeof(CK_RSA_PKCS_PSS_PARAMS), ck_rsa_pkcs_pss_params, 3},
@@ -87,6 +112,9 @@ static const struct parameter PARAMETERS[] = {
     {CKM_HKDF_DATA, sizeof(CK_HKDF_PARAMS), ck_hkdf_params, 7},
     {CKM_PKCS5_PBKD2, sizeof(CK_PKCS5_PBKD2_PARAMS2), ck_pkcs5_pbkd2_params2, 6},
     {CKM_ML_DSA, sizeof(CK_SIGN_ADDITIONAL_CONTEXT), ck_sign_additional_context, 2},
+    {CKM_AES_CTR, sizeof(CK_AES_CTR_PARAMS), ck_aes_ctr_params, 2},
+    {CKM_AES_CBC_ENCRYPT_DATA, sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), ck_aes_cbc_encrypt_data_params, 2},
+    {CKM_DES3_CBC_ENCRYPT_DATA, sizeof(CK_DES_CBC_ENCRYPT_DATA_PARAMS), ck_des_cbc_encrypt_data_params, 2},
 };
 
 const struct parameter *parameter_of(CK_ULONG mechanism)
@@ -95,4 +123,18 @@ const struct parameter *parameter_of(CK_ULONG mechanism)
         if (PARAMETERS[i].mechanism == mechanism)
             return &PARAMETERS[i];
     return NULL;
+}
+
+bool is_nested(CK_ULONG type)
+{
+    switch (type) {
+    case CKA_WRAP_TEMPLATE:
+    case CKA_UNWRAP_TEMPLATE:
+    case CKA_DERIVE_TEMPLATE:
+    case CKA_ENCAPSULATE_TEMPLATE:
+    case CKA_DECAPSULATE_TEMPLATE:
+        return true;
+    default:
+        return false;
+    }
 }

@@ -253,7 +253,7 @@ CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_ULONG userType, CK_BYTE *pPin, CK_U
 {
     struct call call;
 
-    call_begin(&call, 18, 0);
+    call_begin(&call, 18, (pPin == NULL ? CALL_BLOCKING : 0));
     put_session(&call, hSession);
     put_ulong(&call, userType);
     put_bytes(&call, pPin, ulPinLen);
@@ -396,7 +396,7 @@ CK_RV C_EncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 
     call_begin(&call, 29, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -452,7 +452,7 @@ CK_RV C_DecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 
     call_begin(&call, 33, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -507,7 +507,7 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism)
 
     call_begin(&call, 37, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     call_run(&call);
     return call_end(&call);
 }
@@ -568,7 +568,7 @@ CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG 
 
     call_begin(&call, 42, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -619,7 +619,7 @@ CK_RV C_SignRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK
 
     call_begin(&call, 46, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -646,7 +646,7 @@ CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULON
 
     call_begin(&call, 48, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -693,7 +693,7 @@ CK_RV C_VerifyRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, 
 
     call_begin(&call, 52, 0);
     put_session(&call, hSession);
-    put_mechanism(&call, pMechanism);
+    put_init(&call, pMechanism);
     put_ulong(&call, hKey);
     call_run(&call);
     return call_end(&call);
@@ -914,7 +914,472 @@ CK_RV C_WaitForSlotEvent(CK_ULONG flags, CK_ULONG *pSlot, void *pReserved)
     return call_end(&call);
 }
 
-static const CK_FUNCTION_LIST FUNCTIONS = {
+CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_ULONG userType, CK_BYTE *pPin, CK_ULONG ulPinLen,
+    CK_BYTE *pUsername, CK_ULONG ulUsernameLen)
+{
+    struct call call;
+
+    call_begin(&call, 70, (pPin == NULL ? CALL_BLOCKING : 0));
+    put_session(&call, hSession);
+    put_ulong(&call, userType);
+    put_bytes(&call, pPin, ulPinLen);
+    put_bytes(&call, pUsername, ulUsernameLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_ULONG flags)
+{
+    struct call call;
+
+    call_begin(&call, 71, 0);
+    put_session(&call, hSession);
+    put_ulong(&call, flags);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hKey)
+{
+    struct call call;
+
+    call_begin(&call, 72, 0);
+    put_session(&call, hSession);
+    put_message_init(&call, pMechanism);
+    put_ulong(&call, hKey);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_EncryptMessage(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE *pPlaintext,
+    CK_ULONG ulPlaintextLen, CK_BYTE *pCiphertext, CK_ULONG *pulCiphertextLen)
+{
+    struct call call;
+
+    call_begin(&call, 73, 0);
+    put_session(&call, hSession);
+    put_message(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    put_bytes(&call, pPlaintext, ulPlaintextLen);
+    put_buffer(&call, pCiphertext, pulCiphertextLen);
+    if (call_run(&call)) {
+        get_message(&call, pParameter, ulParameterLen);
+        get_buffer(&call, pCiphertext, pulCiphertextLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_EncryptMessageBegin(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen)
+{
+    struct call call;
+
+    call_begin(&call, 74, 0);
+    put_session(&call, hSession);
+    put_message(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    if (call_run(&call)) {
+        get_message(&call, pParameter, ulParameterLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pPlaintextPart, CK_ULONG ulPlaintextPartLen, CK_BYTE *pCiphertextPart,
+    CK_ULONG *pulCiphertextPartLen, CK_ULONG flags)
+{
+    struct call call;
+
+    call_begin(&call, 75, 0);
+    put_session(&call, hSession);
+    put_message(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pPlaintextPart, ulPlaintextPartLen);
+    put_buffer(&call, pCiphertextPart, pulCiphertextPartLen);
+    put_ulong(&call, flags);
+    if (call_run(&call)) {
+        get_message(&call, pParameter, ulParameterLen);
+        get_buffer(&call, pCiphertextPart, pulCiphertextPartLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_MessageEncryptFinal(CK_SESSION_HANDLE hSession)
+{
+    struct call call;
+
+    call_begin(&call, 76, 0);
+    put_session(&call, hSession);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hKey)
+{
+    struct call call;
+
+    call_begin(&call, 77, 0);
+    put_session(&call, hSession);
+    put_message_init(&call, pMechanism);
+    put_ulong(&call, hKey);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_DecryptMessage(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen, CK_BYTE *pCiphertext,
+    CK_ULONG ulCiphertextLen, CK_BYTE *pPlaintext, CK_ULONG *pulPlaintextLen)
+{
+    struct call call;
+
+    call_begin(&call, 78, 0);
+    put_session(&call, hSession);
+    put_message_in(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    put_bytes(&call, pCiphertext, ulCiphertextLen);
+    put_buffer(&call, pPlaintext, pulPlaintextLen);
+    if (call_run(&call)) {
+        get_buffer(&call, pPlaintext, pulPlaintextLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_DecryptMessageBegin(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen)
+{
+    struct call call;
+
+    call_begin(&call, 79, 0);
+    put_session(&call, hSession);
+    put_message_in(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pCiphertextPart, CK_ULONG ulCiphertextPartLen, CK_BYTE *pPlaintextPart,
+    CK_ULONG *pulPlaintextPartLen, CK_ULONG flags)
+{
+    struct call call;
+
+    call_begin(&call, 80, 0);
+    put_session(&call, hSession);
+    put_message_in(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pCiphertextPart, ulCiphertextPartLen);
+    put_buffer(&call, pPlaintextPart, pulPlaintextPartLen);
+    put_ulong(&call, flags);
+    if (call_run(&call)) {
+        get_buffer(&call, pPlaintextPart, pulPlaintextPartLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_MessageDecryptFinal(CK_SESSION_HANDLE hSession)
+{
+    struct call call;
+
+    call_begin(&call, 81, 0);
+    put_session(&call, hSession);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_MessageSignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hKey)
+{
+    struct call call;
+
+    call_begin(&call, 82, 0);
+    put_session(&call, hSession);
+    put_init(&call, pMechanism);
+    put_ulong(&call, hKey);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_SignMessage(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pData, CK_ULONG ulDataLen, CK_BYTE *pSignature, CK_ULONG *pulSignatureLen)
+{
+    struct call call;
+
+    call_begin(&call, 83, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pData, ulDataLen);
+    put_buffer(&call, pSignature, pulSignatureLen);
+    if (call_run(&call)) {
+        get_buffer(&call, pSignature, pulSignatureLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_SignMessageBegin(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULONG ulParameterLen)
+{
+    struct call call;
+
+    call_begin(&call, 84, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_SignMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pDataPart, CK_ULONG ulDataPartLen, CK_BYTE *pSignature, CK_ULONG *pulSignatureLen)
+{
+    struct call call;
+
+    call_begin(&call, 85, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pDataPart, ulDataPartLen);
+    put_last(&call, pSignature, pulSignatureLen);
+    if (call_run(&call)) {
+        get_last(&call, pSignature, pulSignatureLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_MessageSignFinal(CK_SESSION_HANDLE hSession)
+{
+    struct call call;
+
+    call_begin(&call, 86, 0);
+    put_session(&call, hSession);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hKey)
+{
+    struct call call;
+
+    call_begin(&call, 87, 0);
+    put_session(&call, hSession);
+    put_init(&call, pMechanism);
+    put_ulong(&call, hKey);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifyMessage(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pData, CK_ULONG ulDataLen, CK_BYTE *pSignature, CK_ULONG ulSignatureLen)
+{
+    struct call call;
+
+    call_begin(&call, 88, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pData, ulDataLen);
+    put_bytes(&call, pSignature, ulSignatureLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifyMessageBegin(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter,
+    CK_ULONG ulParameterLen)
+{
+    struct call call;
+
+    call_begin(&call, 89, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifyMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULONG ulParameterLen,
+    CK_BYTE *pDataPart, CK_ULONG ulDataPartLen, CK_BYTE *pSignature, CK_ULONG ulSignatureLen)
+{
+    struct call call;
+
+    call_begin(&call, 90, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pParameter, ulParameterLen);
+    put_bytes(&call, pDataPart, ulDataPartLen);
+    put_optional(&call, pSignature, ulSignatureLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_MessageVerifyFinal(CK_SESSION_HANDLE hSession)
+{
+    struct call call;
+
+    call_begin(&call, 91, 0);
+    put_session(&call, hSession);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_EncapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hPublicKey,
+    CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pCiphertext,
+    CK_ULONG *pulCiphertextLen, CK_ULONG *phKey)
+{
+    struct call call;
+
+    call_begin(&call, 92, 0);
+    put_session(&call, hSession);
+    put_mechanism(&call, pMechanism);
+    put_ulong(&call, hPublicKey);
+    put_template(&call, pTemplate, ulAttributeCount);
+    put_buffer(&call, pCiphertext, pulCiphertextLen);
+    put_made(&call, phKey, pCiphertext);
+    if (call_run(&call)) {
+        get_buffer(&call, pCiphertext, pulCiphertextLen);
+        get_made(&call, phKey, pCiphertext);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_DecapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hPrivateKey,
+    CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pCiphertext,
+    CK_ULONG ulCiphertextLen, CK_ULONG *phKey)
+{
+    struct call call;
+
+    call_begin(&call, 93, 0);
+    put_session(&call, hSession);
+    put_mechanism(&call, pMechanism);
+    put_ulong(&call, hPrivateKey);
+    put_template(&call, pTemplate, ulAttributeCount);
+    put_bytes(&call, pCiphertext, ulCiphertextLen);
+    put_place(&call, phKey);
+    if (call_run(&call)) {
+        get_ulong_out(&call, phKey);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG hKey,
+    CK_BYTE *pSignature, CK_ULONG ulSignatureLen)
+{
+    struct call call;
+
+    call_begin(&call, 94, 0);
+    put_session(&call, hSession);
+    put_init(&call, pMechanism);
+    put_ulong(&call, hKey);
+    put_bytes(&call, pSignature, ulSignatureLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen)
+{
+    struct call call;
+
+    call_begin(&call, 95, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pData, ulDataLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG ulPartLen)
+{
+    struct call call;
+
+    call_begin(&call, 96, 0);
+    put_session(&call, hSession);
+    put_bytes(&call, pPart, ulPartLen);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession)
+{
+    struct call call;
+
+    call_begin(&call, 97, 0);
+    put_session(&call, hSession);
+    call_run(&call);
+    return call_end(&call);
+}
+
+CK_RV C_GetSessionValidationFlags(CK_SESSION_HANDLE hSession, CK_ULONG type, CK_ULONG *pFlags)
+{
+    struct call call;
+
+    call_begin(&call, 98, 0);
+    put_session(&call, hSession);
+    put_ulong(&call, type);
+    put_place(&call, pFlags);
+    if (call_run(&call)) {
+        get_ulong_out(&call, pFlags);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_AsyncComplete(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName, void *pResult)
+{
+    (void)(hSession);
+    (void)(pFunctionName);
+    (void)(pResult);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_AsyncGetID(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName, CK_ULONG *pulID)
+{
+    (void)(hSession);
+    (void)(pFunctionName);
+    (void)(pulID);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_AsyncJoin(CK_SESSION_HANDLE hSession, CK_UTF8CHAR *pFunctionName, CK_ULONG ulID,
+    CK_BYTE *pData, CK_ULONG ulData)
+{
+    (void)(hSession);
+    (void)(pFunctionName);
+    (void)(ulID);
+    (void)(pData);
+    (void)(ulData);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_WrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hWrappingKey, CK_ULONG hKey, CK_BYTE *pAssociatedData, CK_ULONG ulAssociatedDataLen,
+    CK_BYTE *pWrappedKey, CK_ULONG *pulWrappedKeyLen)
+{
+    struct call call;
+
+    call_begin(&call, 102, 0);
+    put_session(&call, hSession);
+    put_wrapping(&call, pMechanism);
+    put_ulong(&call, hWrappingKey);
+    put_ulong(&call, hKey);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    put_buffer(&call, pWrappedKey, pulWrappedKeyLen);
+    if (call_run(&call)) {
+        get_wrapping(&call, pMechanism);
+        get_buffer(&call, pWrappedKey, pulWrappedKeyLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_UnwrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
+    CK_ULONG hUnwrappingKey, CK_BYTE *pWrappedKey, CK_ULONG ulWrappedKeyLen,
+    CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pAssociatedData,
+    CK_ULONG ulAssociatedDataLen, CK_ULONG *phKey)
+{
+    struct call call;
+
+    call_begin(&call, 103, 0);
+    put_session(&call, hSession);
+    put_unwrapping(&call, pMechanism);
+    put_ulong(&call, hUnwrappingKey);
+    put_bytes(&call, pWrappedKey, ulWrappedKeyLen);
+    put_template(&call, pTemplate, ulAttributeCount);
+    put_bytes(&call, pAssociatedData, ulAssociatedDataLen);
+    put_place(&call, phKey);
+    if (call_run(&call)) {
+        get_ulong_out(&call, phKey);
+    }
+    return call_end(&call);
+}
+
+const CK_FUNCTION_LIST FUNCTION_LIST = {
     {2, 40},
     C_Initialize,
     C_Finalize,
@@ -986,7 +1451,207 @@ static const CK_FUNCTION_LIST FUNCTIONS = {
     C_WaitForSlotEvent,
 };
 
-const CK_FUNCTION_LIST *module_functions(void)
-{
-    return &FUNCTIONS;
-}
+const CK_FUNCTION_LIST_3_0 FUNCTION_LIST_3_0 = {
+    {3, 0},
+    C_Initialize,
+    C_Finalize,
+    module_info_3_0,
+    C_GetFunctionList,
+    C_GetSlotList,
+    C_GetSlotInfo,
+    C_GetTokenInfo,
+    C_GetMechanismList,
+    C_GetMechanismInfo,
+    C_InitToken,
+    C_InitPIN,
+    C_SetPIN,
+    C_OpenSession,
+    C_CloseSession,
+    C_CloseAllSessions,
+    C_GetSessionInfo,
+    C_GetOperationState,
+    C_SetOperationState,
+    C_Login,
+    C_Logout,
+    C_CreateObject,
+    C_CopyObject,
+    C_DestroyObject,
+    C_GetObjectSize,
+    C_GetAttributeValue,
+    C_SetAttributeValue,
+    C_FindObjectsInit,
+    C_FindObjects,
+    C_FindObjectsFinal,
+    C_EncryptInit,
+    C_Encrypt,
+    C_EncryptUpdate,
+    C_EncryptFinal,
+    C_DecryptInit,
+    C_Decrypt,
+    C_DecryptUpdate,
+    C_DecryptFinal,
+    C_DigestInit,
+    C_Digest,
+    C_DigestUpdate,
+    C_DigestKey,
+    C_DigestFinal,
+    C_SignInit,
+    C_Sign,
+    C_SignUpdate,
+    C_SignFinal,
+    C_SignRecoverInit,
+    C_SignRecover,
+    C_VerifyInit,
+    C_Verify,
+    C_VerifyUpdate,
+    C_VerifyFinal,
+    C_VerifyRecoverInit,
+    C_VerifyRecover,
+    C_DigestEncryptUpdate,
+    C_DecryptDigestUpdate,
+    C_SignEncryptUpdate,
+    C_DecryptVerifyUpdate,
+    C_GenerateKey,
+    C_GenerateKeyPair,
+    C_WrapKey,
+    C_UnwrapKey,
+    C_DeriveKey,
+    C_SeedRandom,
+    C_GenerateRandom,
+    C_GetFunctionStatus,
+    C_CancelFunction,
+    C_WaitForSlotEvent,
+    C_GetInterfaceList,
+    C_GetInterface,
+    C_LoginUser,
+    C_SessionCancel,
+    C_MessageEncryptInit,
+    C_EncryptMessage,
+    C_EncryptMessageBegin,
+    C_EncryptMessageNext,
+    C_MessageEncryptFinal,
+    C_MessageDecryptInit,
+    C_DecryptMessage,
+    C_DecryptMessageBegin,
+    C_DecryptMessageNext,
+    C_MessageDecryptFinal,
+    C_MessageSignInit,
+    C_SignMessage,
+    C_SignMessageBegin,
+    C_SignMessageNext,
+    C_MessageSignFinal,
+    C_MessageVerifyInit,
+    C_VerifyMessage,
+    C_VerifyMessageBegin,
+    C_VerifyMessageNext,
+    C_MessageVerifyFinal,
+};
+
+const CK_FUNCTION_LIST_3_2 FUNCTION_LIST_3_2 = {
+    {3, 2},
+    C_Initialize,
+    C_Finalize,
+    module_info_3_2,
+    C_GetFunctionList,
+    C_GetSlotList,
+    C_GetSlotInfo,
+    C_GetTokenInfo,
+    C_GetMechanismList,
+    C_GetMechanismInfo,
+    C_InitToken,
+    C_InitPIN,
+    C_SetPIN,
+    C_OpenSession,
+    C_CloseSession,
+    C_CloseAllSessions,
+    C_GetSessionInfo,
+    C_GetOperationState,
+    C_SetOperationState,
+    C_Login,
+    C_Logout,
+    C_CreateObject,
+    C_CopyObject,
+    C_DestroyObject,
+    C_GetObjectSize,
+    C_GetAttributeValue,
+    C_SetAttributeValue,
+    C_FindObjectsInit,
+    C_FindObjects,
+    C_FindObjectsFinal,
+    C_EncryptInit,
+    C_Encrypt,
+    C_EncryptUpdate,
+    C_EncryptFinal,
+    C_DecryptInit,
+    C_Decrypt,
+    C_DecryptUpdate,
+    C_DecryptFinal,
+    C_DigestInit,
+    C_Digest,
+    C_DigestUpdate,
+    C_DigestKey,
+    C_DigestFinal,
+    C_SignInit,
+    C_Sign,
+    C_SignUpdate,
+    C_SignFinal,
+    C_SignRecoverInit,
+    C_SignRecover,
+    C_VerifyInit,
+    C_Verify,
+    C_VerifyUpdate,
+    C_VerifyFinal,
+    C_VerifyRecoverInit,
+    C_VerifyRecover,
+    C_DigestEncryptUpdate,
+    C_DecryptDigestUpdate,
+    C_SignEncryptUpdate,
+    C_DecryptVerifyUpdate,
+    C_GenerateKey,
+    C_GenerateKeyPair,
+    C_WrapKey,
+    C_UnwrapKey,
+    C_DeriveKey,
+    C_SeedRandom,
+    C_GenerateRandom,
+    C_GetFunctionStatus,
+    C_CancelFunction,
+    C_WaitForSlotEvent,
+    C_GetInterfaceList,
+    C_GetInterface,
+    C_LoginUser,
+    C_SessionCancel,
+    C_MessageEncryptInit,
+    C_EncryptMessage,
+    C_EncryptMessageBegin,
+    C_EncryptMessageNext,
+    C_MessageEncryptFinal,
+    C_MessageDecryptInit,
+    C_DecryptMessage,
+    C_DecryptMessageBegin,
+    C_DecryptMessageNext,
+    C_MessageDecryptFinal,
+    C_MessageSignInit,
+    C_SignMessage,
+    C_SignMessageBegin,
+    C_SignMessageNext,
+    C_MessageSignFinal,
+    C_MessageVerifyInit,
+    C_VerifyMessage,
+    C_VerifyMessageBegin,
+    C_VerifyMessageNext,
+    C_MessageVerifyFinal,
+    C_EncapsulateKey,
+    C_DecapsulateKey,
+    C_VerifySignatureInit,
+    C_VerifySignature,
+    C_VerifySignatureUpdate,
+    C_VerifySignatureFinal,
+    C_GetSessionValidationFlags,
+    C_AsyncComplete,
+    C_AsyncGetID,
+    C_AsyncJoin,
+    C_WrapKeyAuthenticated,
+    C_UnwrapKeyAuthenticated,
+};
+

@@ -37,6 +37,7 @@ HANDLERS: dict[str, Handler[PkiSession, Any]] = {
     "CREATE FILE": Handler(commands.parse_create_file, file_commands.create_file),
     "DELETE FILE": Handler(commands.parse_delete_file, file_commands.delete_file),
     "VERIFY": Handler(commands.parse_verify, pin_commands.verify),
+    "VERIFY ON TOKEN": Handler(commands.parse_verify_on_token, pin_commands.verify_on_token),
     "CHANGE REFERENCE DATA": Handler(
         commands.parse_change_reference_data, pin_commands.change_reference_data
     ),

@@ -224,7 +224,7 @@ _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
         0x10: _RSA_RAW,
         0x11: _RSA_PKCS1,
         0x12: Algorithm(_RSA, _pss, frozenset({0xC1, 0xC2, 0xC3})),
-        0x21: Algorithm(_of(KeyKind.EC), _fixed(Ecdsa())),
+        0x21: Algorithm(_of(KeyKind.EC), _fixed(Ecdsa(der=True))),
         0x22: Algorithm(_of(KeyKind.ED25519), _fixed(EdDsa())),
         0x23: Algorithm(_of(KeyKind.ML_DSA), _ml_dsa, frozenset({0xC5})),
     },

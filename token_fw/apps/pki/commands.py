@@ -225,6 +225,11 @@ def parse_verify(command: Command) -> Verify:
     return Verify(ref, pin_value(command.data) if command.data else None)
 
 
+def parse_verify_on_token(command: Command) -> PinRef:
+    """VERIFY ON TOKEN: P2 says which PIN."""
+    return PinRef(command.p2)
+
+
 def parse_change_reference_data(command: Command) -> ChangePin:
     """CHANGE REFERENCE DATA 24: old and new, padded; P1 01: the new value alone."""
     ref = PinRef(command.p2)

@@ -40,6 +40,8 @@ def _card(session: PkiSession) -> bytes:
     inner += tlv.encode(0x81, bytes((core.token.lifecycle,)))
     inner += b"".join(_pin(session, ref) for ref in PinRef)
     inner += tlv.encode(0x87, core.keys.free.to_bytes(2, "big"))
+    if core.path is not None:
+        inner += tlv.encode(0x88, b"")
     return tlv.encode(0xE0, inner)
 
 

@@ -236,8 +236,7 @@ def compute_signature(session: PkiSession, data: bytes) -> bytes:
     """Sign with the chosen key; ECDSA answers a DER SEQUENCE of r and s."""
     key, environment = session.use(SIGNATURE_TEMPLATE, _TO_SIGN)
     scheme = environment.scheme or pss_for(data)
-    signature = key.private.sign(cast("SignScheme", scheme), data)
-    return _der_signature(signature) if key.spec.kind is KeyKind.EC else signature
+    return key.private.sign(cast("SignScheme", scheme), data)
 
 
 def decipher(session: PkiSession, command: Decipher) -> bytes:
@@ -344,18 +343,3 @@ def parse_attributes(data: bytes | None) -> Attributes:
     if (usage and usage[0] & ~_KNOWN_USAGE) or policy & ~_KNOWN_POLICY:
         raise IncorrectData("unknown usage or policy")
     return Attributes(Usage(usage[0]) if usage else None, KeyPolicy(policy))
-
-
-def _der_signature(raw: bytes) -> bytes:
-    """SEQUENCE of r and s (RFC 3279, 2.2.3) from r and s of equal length."""
-    half = len(raw) // 2
-    r = _der_integer(raw[:half])
-    s = _der_integer(raw[half:])
-    return tlv.encode(0x30, r + s)
-
-
-def _der_integer(number: bytes) -> bytes:
-    number = number.lstrip(b"\0")
-    if number[0] & 0x80:
-        number = b"\0" + number
-    return bytes((0x02, len(number))) + number

@@ -29,6 +29,15 @@ def verify(session: PkiSession, command: Verify) -> bytes:
     return b""
 
 
+def verify_on_token(session: PkiSession, ref: PinRef) -> bytes:
+    """Check a PIN that the user enters on the token; where it cannot be right nobody is asked."""
+    _usable(session, ref)
+    value = session.ask(ref)
+    _check(session, ref, value)
+    session.core.transaction.after(lambda: session.verified(ref))
+    return b""
+
+
 def change_reference_data(session: PkiSession, command: ChangePin) -> bytes:
     """The interface stays as verified as it was; all others are no more."""
     if command.old is None:
@@ -85,14 +94,18 @@ def _initialized(session: PkiSession) -> None:
 
 def _ask(session: PkiSession, ref: PinRef) -> None:
     """Raises what the state of the PIN is; verified is no error."""
+    if not session.is_verified(ref):
+        raise PinNotVerified(_usable(session, ref))
+
+
+def _usable(session: PkiSession, ref: PinRef) -> int:
+    """The tries left; raises PinNotInitialised or PinBlocked."""
     record = session.core.pins.record(ref)
     if not record.initialised:
         raise PinNotInitialised("the PIN has no value yet")
-    if session.is_verified(ref):
-        return
     if not record.tries_left:
         raise PinBlocked("no try is left")
-    raise PinNotVerified(record.tries_left)
+    return record.tries_left
 
 
 def _check(session: PkiSession, ref: PinRef, value: bytes) -> None:

@@ -10,6 +10,7 @@ from token_fw.apps.pki.algorithms import Environment
 from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
 from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey
 from token_fw.crypto import SecretKey
+from token_fw.env import ProtectedPath, Question
 from token_fw.errors import (
     ConditionsNotSatisfied,
     FileNotFound,
@@ -39,7 +40,10 @@ _NEEDS_CONSENT = "the key needs the user PIN verified right before"
 
 @dataclass(slots=True)
 class Core:
-    """What all interfaces share: the token's durable state and the effects."""
+    """What all interfaces share: the token's durable state and the effects.
+
+    `path` is None where nothing can be entered on the token.
+    """
 
     transaction: Transaction
     token: Token
@@ -47,6 +51,7 @@ class Core:
     files: FileSystem
     keys: Keys
     rng: Callable[[int], bytes]
+    path: ProtectedPath | None
     changes: Callable[[], int]
 
 
@@ -63,6 +68,8 @@ class PkiSession:
         self._verified = dict.fromkeys(PinRef, _NOBODY)
         self._epochs = core.pins.epochs
         self._consent = False
+        self._question: Question | None = None
+        self._ended = False
         self._df = MF
         self._ef = b""
 
@@ -70,6 +77,37 @@ class PkiSession:
         """The user's consent to one use of a key ends with any other command."""
         if self._consent and (command is None or command.name not in _CONSENT_OUTLIVES):
             self._consent = False
+
+    def ask(self, ref: PinRef) -> bytes:
+        """What the user enters on the token for that PIN; other interfaces work meanwhile.
+
+        Raises ConditionsNotSatisfied where nothing can be entered, EntryCancelled, EntryTimedOut,
+        and CardRemoved where the token was pulled.
+        """
+        if self.core.path is None:
+            raise ConditionsNotSatisfied("nothing can be entered on the token")
+        self._question = question = self.core.path.ask(ref)
+        if self._ended:
+            # Whoever ended it came before there was a question to see.
+            question.cancel()
+        try:
+            with self.core.transaction.released():
+                return question.wait()
+        finally:
+            self._question = None
+
+    def branch(self) -> PkiSession:
+        """One with the same security status and choices of its own; consent is not shared."""
+        other = PkiSession(self.core)
+        other._verified = self._verified
+        return other
+
+    def end(self) -> None:
+        """The interface is closed: a command that waits for its user waits no more."""
+        self._ended = True
+        question = self._question
+        if question is not None:
+            question.cancel()
 
     def permits(self, access: Access) -> bool:
         """FILE and KEY are decided where the file or the key is known."""
