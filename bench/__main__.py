@@ -1,100 +1,96 @@
-"""`python -m bench`: measures Klyuch, SoftHSM2 and plain `cryptography` in turn, prints ratios."""
+"""`python -m bench`: measures Klyuch and its peers in turn, and tells ratios."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import sys
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from bench.measure import Spread, interleave, ratios
-from bench.peers import Token, tokens
-from bench.workloads import Workload, workloads
+from bench.peers import Unavailable, compile_program, peers
+from bench.plot import svg
+from bench.report import Report
+from bench.rows import measure, rows
+from bench.whole import first_load, memory
+from hatch_build import BuildError
 
 RESULTS = Path(__file__).parent / "results"
-OURS, PLAIN = "klyuch", "cryptography"
-PEERS = ("softhsm2", PLAIN)
+_PIPED_WIDTH = 160
+_FULL = {"rounds": 15, "seconds": 0.15, "session": 10_000, "token": 1_000, "tokens": 1_000}
+_QUICK = {"rounds": 2, "seconds": 0.01, "session": 40, "token": 20, "tokens": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One row: calls a second of each peer, and how many times as fast as each of them we were."""
-
-    workload: str
-    per_second: dict[str, Spread]
-    ratio: dict[str, Spread]
-
-
-def _measure(workload: Workload, peers: Sequence[Token], rounds: int, seconds: float) -> Result:
-    actions = {peer.name: workload.prepare(peer) for peer in peers}
-    if workload.plain is not None:
-        actions[PLAIN] = workload.plain()
-    rates = interleave(actions, rounds, seconds)
-    return Result(
-        workload.name,
-        {name: Spread.of(values) for name, values in rates.items()},
-        {name: ratios(rates[OURS], values) for name, values in rates.items() if name != OURS},
-    )
+def _run(options: dict[str, float], progress: Callable[[str], None]) -> Report:
+    rounds, seconds = int(options["rounds"]), options["seconds"]
+    table = rows(int(options["session"]), int(options["token"]))
+    results = []
+    with tempfile.TemporaryDirectory(prefix="klyuch-bench-") as folder:
+        client = compile_program("client", Path(folder), "-ldl")
+        progress("starting the peers")
+        with peers(Path(folder), client) as everybody:
+            for row, result in measure(table, everybody, rounds, seconds):
+                progress(row.name)
+                results.append(result)
+        progress("first load")
+        results.append(first_load(client, rounds))
+        weight = memory(client, int(options["tokens"]), progress)
+    return Report(datetime.now(UTC), options, results, weight)
 
 
-def _machine() -> dict[str, object]:
-    return {
-        "processors": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cryptography": version("cryptography"),
-    }
-
-
-def _table(results: Sequence[Result]) -> Table:
-    title = "How many times as fast as the peer: median of the rounds (quartiles)"
-    table = Table("workload", title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("klyuch /s", *(f"to {peer}" for peer in PEERS)):
-        table.add_column(column, justify="right", no_wrap=True)
-    for result in results:
-        ratios_shown = [
-            f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else ""
-            for ratio in map(result.ratio.get, PEERS)
-        ]
-        rate = result.per_second[OURS].median
-        table.add_row(result.workload, f"{rate:,.0f}", *ratios_shown)
-    return table
-
-
-@click.command()
-@click.option("--rounds", default=15, show_default=True, type=click.IntRange(2))
-@click.option("--seconds", default=0.2, show_default=True, help="of each peer in each round")
-@click.option("--objects", default=200, show_default=True, type=click.IntRange(11, 900))
-@click.option(
-    "--results", default=RESULTS, type=click.Path(path_type=Path), help="folder for the figures"
+@click.command(
+    epilog="""\b
+Examples:
+  ./dev bench                       everything, in three to five minutes
+  ./dev bench --quick               whether it runs; the figures mean nothing
+  ./dev bench --json | jq '.results[] | {name, ratios}'
+  ./dev bench --name result         what the repository shows
+"""
 )
-def main(rounds: int, seconds: float, objects: int, results: Path) -> None:
-    """Measure in turn, print a table of ratios and keep the figures as JSON."""
-    console = Console()
-    rows = []
-    with tokens() as peers, console.status("") as status:
-        for workload in workloads(objects):
-            status.update(workload.name)
-            rows.append(_measure(workload, peers, rounds, seconds))
-    console.print(_table(rows))
-    now = datetime.now(UTC)
-    path = results / f"{now:%Y%m%dT%H%M%SZ}.json"
+@click.option("--quick", is_flag=True, help="Few objects and short rounds.")
+@click.option("--rounds", type=click.IntRange(2), help="Turns of each peer (15).")
+@click.option("--seconds", type=click.FloatRange(0.001), help="Of each turn (0.15).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--name", default="latest", show_default=True, help="NAME.json, NAME.md, NAME.svg")
+@click.option(
+    "--results", default=RESULTS, type=click.Path(path_type=Path), help="The folder they go to."
+)
+def main(
+    *,
+    quick: bool,
+    rounds: int | None,
+    seconds: float | None,
+    as_json: bool,
+    name: str,
+    results: Path,
+) -> None:
+    """Measure Klyuch beside SoftHSM2, SoftHSM2 behind p11-kit, and OpenSSL without any token.
+
+    The peers take turns; every figure is a ratio inside one run. Nothing is judged by itself: the
+    exit status says only whether everything ran.
+    """
+    options: dict[str, float] = {**(_QUICK if quick else _FULL)}
+    options |= {key: value for key, value in (("rounds", rounds), ("seconds", seconds)) if value}
+    console = Console(stderr=True)
+    try:
+        with console.status("") as status:
+            report = _run(options, status.update)
+    except (Unavailable, BuildError) as error:
+        raise click.ClickException(str(error)) from error
+    document = json.dumps(report.document(), indent=2, ensure_ascii=False) + "\n"
     results.mkdir(parents=True, exist_ok=True)
-    options = {"rounds": rounds, "seconds": seconds, "objects": objects}
-    report = {"when": now.isoformat(), "machine": _machine(), "options": options}
-    path.write_text(
-        json.dumps({**report, "results": [asdict(row) for row in rows]}, indent=2) + "\n"
-    )
-    console.print(f"Kept in {path}")
+    for suffix, content in (("json", document), ("md", report.markdown()), ("svg", svg(report))):
+        (results / f"{name}.{suffix}").write_text(content, encoding="utf-8")
+    if as_json:
+        click.echo(document, nl=False)
+    else:
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        Console(width=width, highlight=False).print(report.table())
+    console.print(f"Kept in {results / name}.json, .md and .svg", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
