@@ -64,9 +64,21 @@ _CERTIFICATE: Final[_Rules] = {
 _KEY: Final[_Rules] = {
     ck.CKA_KEY_TYPE: Rule(Form.ULONG, need=Purpose.CREATE),
     ck.CKA_ID: Rule(Form.BYTES, default=b"", change=Change.YES, copy=Change.YES),
-    ck.CKA_START_DATE: Rule(Form.DATE, default=b"", change=Change.YES, copy=Change.YES),
-    ck.CKA_END_DATE: Rule(Form.DATE, default=b"", change=Change.YES, copy=Change.YES),
-    ck.CKA_DERIVE: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
+    ck.CKA_START_DATE: Rule(
+        Form.DATE,
+        default=b"",
+        vouched=True,
+        change=Change.YES,
+        copy=Change.YES,
+    ),
+    ck.CKA_END_DATE: Rule(Form.DATE, default=b"", vouched=True, change=Change.YES, copy=Change.YES),
+    ck.CKA_DERIVE: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
     ck.CKA_LOCAL: Rule(
         Form.BOOL,
         default=False,
@@ -82,15 +94,27 @@ _KEY: Final[_Rules] = {
     ck.CKA_ALLOWED_MECHANISMS: Rule(Form.MECHANISMS, default=b""),
 }
 _PAIR: Final[_Rules] = {
-    ck.CKA_SUBJECT: Rule(Form.BYTES, default=b"", change=Change.YES, copy=Change.YES),
+    ck.CKA_SUBJECT: Rule(Form.BYTES, default=b"", vouched=True, change=Change.YES, copy=Change.YES),
     ck.CKA_PUBLIC_KEY_INFO: Rule(Form.BYTES, refuse=Purpose.GENERATE, derived=True),
 }
 _PUBLIC: Final[_Rules] = {
-    ck.CKA_DERIVE: Rule(Form.BOOL, default=False, change=Change.YES, copy=Change.YES),
-    ck.CKA_ENCRYPT: Rule(Form.BOOL, default=False, change=Change.YES, copy=Change.YES),
-    ck.CKA_VERIFY: Rule(Form.BOOL, default=True, change=Change.YES, copy=Change.YES),
-    ck.CKA_VERIFY_RECOVER: Rule(Form.BOOL, default=False, change=Change.YES, copy=Change.YES),
-    ck.CKA_WRAP: Rule(Form.BOOL, default=False, change=Change.YES, copy=Change.YES),
+    ck.CKA_DERIVE: Rule(Form.BOOL, default=False, vouched=True, change=Change.YES, copy=Change.YES),
+    ck.CKA_ENCRYPT: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.YES,
+        copy=Change.YES,
+    ),
+    ck.CKA_VERIFY: Rule(Form.BOOL, default=True, vouched=True, change=Change.YES, copy=Change.YES),
+    ck.CKA_VERIFY_RECOVER: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.YES,
+        copy=Change.YES,
+    ),
+    ck.CKA_WRAP: Rule(Form.BOOL, default=False, vouched=True, change=Change.YES, copy=Change.YES),
     ck.CKA_TRUSTED: Rule(Form.BOOL, default=False, so=True, change=Change.YES, copy=Change.YES),
     ck.CKA_WRAP_TEMPLATE: Rule(Form.TEMPLATE, default=b""),
 }
@@ -144,12 +168,48 @@ _SECRET: Final[_Rules] = {
         copy_error=ck.CKR_TEMPLATE_INCONSISTENT,
     ),
     ck.CKA_SENSITIVE: Rule(Form.BOOL, default=False, change=Change.TO_TRUE, copy=Change.TO_TRUE),
-    ck.CKA_ENCRYPT: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_DECRYPT: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_SIGN: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_VERIFY: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_WRAP: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_UNWRAP: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
+    ck.CKA_ENCRYPT: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_DECRYPT: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_SIGN: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_VERIFY: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_WRAP: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_UNWRAP: Rule(
+        Form.BOOL,
+        default=False,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
     ck.CKA_TRUSTED: Rule(Form.BOOL, default=False, so=True, change=Change.YES, copy=Change.YES),
     ck.CKA_WRAP_TEMPLATE: Rule(Form.TEMPLATE, default=b""),
     ck.CKA_CHECK_VALUE: Rule(Form.BYTES, error=ck.CKR_ATTRIBUTE_VALUE_INVALID, derived=True),
@@ -167,13 +227,37 @@ _HMAC: Final[_Rules] = {
     ck.CKA_VALUE_LEN: Rule(Form.ULONG, derived=True),
 }
 _CIPHER: Final[_Rules] = {
-    ck.CKA_ENCRYPT: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_DECRYPT: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_WRAP: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
-    ck.CKA_UNWRAP: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
+    ck.CKA_ENCRYPT: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_DECRYPT: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_WRAP: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
+    ck.CKA_UNWRAP: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.SESSION,
+        copy=Change.YES,
+    ),
 }
 _RSA_PUBLIC: Final[_Rules] = {
-    ck.CKA_ENCRYPT: Rule(Form.BOOL, default=True, change=Change.YES, copy=Change.YES),
+    ck.CKA_ENCRYPT: Rule(Form.BOOL, default=True, vouched=True, change=Change.YES, copy=Change.YES),
     ck.CKA_MODULUS: Rule(Form.BYTES, need=Purpose.CREATE, refuse=Purpose.GENERATE, derived=True),
     ck.CKA_MODULUS_BITS: Rule(Form.ULONG, need=Purpose.GENERATE, derived=True),
     ck.CKA_PUBLIC_EXPONENT: Rule(Form.BYTES, need=Purpose.CREATE, derived=True),
@@ -248,7 +332,13 @@ _ML_PRIVATE: Final[_Rules] = {
     ck.CKA_VALUE: Rule(Form.BYTES, refuse=~NO_PURPOSE, secret=True),
 }
 _ML_KEM_PUBLIC: Final[_Rules] = {
-    ck.CKA_ENCAPSULATE: Rule(Form.BOOL, default=True, change=Change.YES, copy=Change.YES),
+    ck.CKA_ENCAPSULATE: Rule(
+        Form.BOOL,
+        default=True,
+        vouched=True,
+        change=Change.YES,
+        copy=Change.YES,
+    ),
     ck.CKA_ENCAPSULATE_TEMPLATE: Rule(Form.TEMPLATE, default=b""),
 }
 _ML_KEM_PRIVATE: Final[_Rules] = {
@@ -291,7 +381,13 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         **_PAIR,
         **_PUBLIC,
         **_EC_PUBLIC,
-        ck.CKA_DERIVE: Rule(Form.BOOL, default=True, change=Change.YES, copy=Change.YES),
+        ck.CKA_DERIVE: Rule(
+            Form.BOOL,
+            default=True,
+            vouched=True,
+            change=Change.YES,
+            copy=Change.YES,
+        ),
     },
     (ck.CKO_PUBLIC_KEY, ck.CKK_ML_DSA): {
         **_STORAGE,
@@ -307,7 +403,13 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         **_PUBLIC,
         **_ML_PUBLIC,
         **_ML_KEM_PUBLIC,
-        ck.CKA_VERIFY: Rule(Form.BOOL, default=False, change=Change.YES, copy=Change.YES),
+        ck.CKA_VERIFY: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.YES,
+            copy=Change.YES,
+        ),
     },
     (ck.CKO_PRIVATE_KEY, ck.CKK_RSA): {
         **_STORAGE,
@@ -340,7 +442,13 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         **_PROTECTED,
         **_PRIVATE,
         **_EC_PRIVATE,
-        ck.CKA_DERIVE: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
+        ck.CKA_DERIVE: Rule(
+            Form.BOOL,
+            default=True,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
         ck.CKA_SIGN: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
     },
     (ck.CKO_PRIVATE_KEY, ck.CKK_ML_DSA): {
@@ -459,8 +567,20 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         **_PROTECTED,
         **_SECRET,
         **_LENGTH,
-        ck.CKA_SIGN: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
-        ck.CKA_VERIFY: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
+        ck.CKA_SIGN: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_VERIFY: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
     },
 }
 CONFLICTS: Final[tuple[Conflict, ...]] = (

@@ -295,12 +295,17 @@ class TokenCard:
         self._choose_key(reference, spec)
         return _public_key(spec, self._call(0x46, 0x01, 0x00, ne=MAX_EXTENDED_NE))
 
-    def generate_secret(self, reference: int, spec: KeySpec, usage: int, policy: int) -> None:
-        """Make a secret key under that reference, in the place of the key that has it."""
+    def generate_secret(self, reference: int, spec: KeySpec, usage: int, policy: int) -> bytes:
+        """Make a secret key under that reference, in the place of the key that has it.
+
+        Gives its check value, 3 bytes; empty where the value is shorter than 16 bytes.
+        """
         self._choose_key(reference, spec)
         length = tlv.encode(0x80, (spec.bits // 8).to_bytes(2, "big"))
-        self._client.call(Command(0x80, 0x46, 0x00, 0x00, length + _rules(usage, policy)))
+        data = length + _rules(usage, policy)
+        check_value = self._client.call(Command(0x80, 0x46, 0x00, 0x00, data, MAX_SHORT_NE))
         self.changes += 1
+        return check_value
 
     def put_secret(self, reference: int, key: SecretKey, usage: int, policy: int) -> None:
         """Import a secret key, in the place of the key that has the reference."""

@@ -202,7 +202,7 @@ class NewFile:
     aid: bytes | None = None
 
 
-ALWAYS, USER, NEVER = 0x00, 0x90, 0xFF
+ALWAYS, USER, USER_OR_SO, NEVER = 0x00, 0x90, 0x92, 0xFF
 _RESERVED: Final = b"\xff"
 
 
@@ -211,14 +211,27 @@ def conditions(*, read: int, update: int, delete: int) -> bytes:
     return _RESERVED + bytes((delete, NEVER, NEVER, NEVER, update, update, read))
 
 
+_TRUSTABLE: Final = frozenset(
+    {DirectoryKind.PUBLIC_KEYS, DirectoryKind.CERTIFICATES, DirectoryKind.SECRET_KEYS}
+)
+"""What the SO may mark as trusted."""
+
+
+def directory_conditions(kind: DirectoryKind, private: bool) -> bytes:
+    """Security attributes of a directory file; the SO writes the public ones of what is trusted."""
+    if private:
+        return conditions(read=USER, update=USER, delete=NEVER)
+    update = USER_OR_SO if kind in _TRUSTABLE else USER
+    return conditions(read=ALWAYS, update=update, delete=NEVER)
+
+
 _DIRECTORY_DF: Final = _RESERVED + bytes((NEVER, NEVER, NEVER, NEVER, USER, USER, USER))
 
 
 def token_files(label: str, serial: bytes, pins: Iterable[PinEntry]) -> list[NewFile]:
     """Every file of a new token in the order in which they are made."""
     fixed = conditions(read=ALWAYS, update=NEVER, delete=NEVER)
-    directory = conditions(read=ALWAYS, update=USER, delete=NEVER)
-    private = conditions(read=USER, update=USER, delete=NEVER)
+    of_user = conditions(read=ALWAYS, update=USER, delete=NEVER)
     application = tlv.encode(
         0x61,
         tlv.encode(0x4F, AID) + tlv.encode(0x50, label.encode("utf-8")) + tlv.encode(0x51, DF),
@@ -227,8 +240,8 @@ def token_files(label: str, serial: bytes, pins: Iterable[PinEntry]) -> list[New
     return [
         NewFile(DIR, fixed, application),
         NewFile(DF, _DIRECTORY_DF, aid=AID),
-        NewFile(ODF, directory, encode_odf([*named, (DirectoryKind.AUTH_OBJECTS, AODF)])),
-        NewFile(TOKEN_INFO, directory, encode_token_info(label, serial)),
+        NewFile(ODF, of_user, encode_odf([*named, (DirectoryKind.AUTH_OBJECTS, AODF)])),
+        NewFile(TOKEN_INFO, of_user, encode_token_info(label, serial)),
         NewFile(AODF, fixed, b"".join(encode_pin(pin) for pin in pins)),
-        *(NewFile(path, private if hidden else directory) for _, path, hidden in DIRECTORIES),
+        *(NewFile(path, directory_conditions(kind, hidden)) for kind, path, hidden in DIRECTORIES),
     ]

@@ -273,6 +273,30 @@ def check_so(given: Mapping[int, bytes], object_class: int, key_type: int, *, so
             raise _refusal(ck.CKR_ATTRIBUTE_READ_ONLY, name)
 
 
+def given_by_so(attributes: Mapping[int, bytes], names: Iterable[int]) -> bool:
+    """Whether a template for C_SetAttributeValue names nothing but what the SO gives."""
+    table = _rules_of(attributes)
+    named = set(names)
+    return bool(named) and all(name in table and table[name].so for name in named)
+
+
+def check_vouched(attributes: Mapping[int, bytes], changed: Mapping[int, bytes]) -> None:
+    """Nobody but the SO changes what CKA_TRUSTED vouches for, unless the trust ends with it.
+
+    Raises Pkcs11Error (CKR_ATTRIBUTE_READ_ONLY).
+    """
+    if {**attributes, **changed}.get(ck.CKA_TRUSTED) != TRUE:
+        return
+    table = _rules_of(attributes)
+    for name, value in changed.items():
+        if table[name].vouched and attributes.get(name) != value:
+            raise _refusal(ck.CKR_ATTRIBUTE_READ_ONLY, name)
+
+
+def _rules_of(attributes: Mapping[int, bytes]) -> _Rules:
+    return rules(number(attributes[ck.CKA_CLASS]), number(attributes.get(ck.CKA_KEY_TYPE, FALSE)))
+
+
 def changes(
     attributes: Mapping[int, bytes], given: Mapping[int, bytes], *, token: bool
 ) -> dict[int, bytes]:
@@ -307,7 +331,7 @@ def _changed(
     given: Mapping[int, bytes],
     refused: Callable[[Rule, bytes], int | None],
 ) -> dict[int, bytes]:
-    table = rules(number(attributes[ck.CKA_CLASS]), number(attributes.get(ck.CKA_KEY_TYPE, FALSE)))
+    table = _rules_of(attributes)
     changed: dict[int, bytes] = {}
     for name, value in given.items():
         rule = table.get(name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import KEPT
+from pkcs11_module.cards.entries import AnyEntry
 from pkcs11_module.facade import certificates, keys
 from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import (
@@ -83,7 +84,7 @@ def check_place(session: Session, full: Mapping[int, bytes]) -> None:
     on_token = full[ck.CKA_TOKEN] == TRUE
     if on_token:
         session.need_writable()
-    if on_token or full[ck.CKA_PRIVATE] == TRUE:
+    if (on_token and not by_so(session, full)) or full[ck.CKA_PRIVATE] == TRUE:
         session.need_user()
     object_class = number(full[ck.CKA_CLASS])
     key_type = number(full.get(ck.CKA_KEY_TYPE, FALSE))
@@ -91,6 +92,23 @@ def check_place(session: Session, full: Mapping[int, bytes]) -> None:
     subject = full.get(ck.CKA_SUBJECT)
     if subject:
         check_name(subject)
+
+
+def by_so(session: Session, full: Mapping[int, bytes]) -> bool:
+    """Whether the SO makes an object in order to mark it as trusted: one that needs no file."""
+    may_be_so = number(full[ck.CKA_CLASS]) in _BY_SO and full[ck.CKA_PRIVATE] == FALSE
+    return session.slot.user == ck.CKU_SO and may_be_so and full[ck.CKA_TRUSTED] == TRUE
+
+
+_BY_SO: Final = frozenset({ck.CKO_CERTIFICATE, ck.CKO_PUBLIC_KEY})
+
+
+def _list(session: Session, full: Mapping[int, bytes], entry: AnyEntry, value: bytes) -> AnyObject:
+    """List a public or data object on the token with its value."""
+    slot = session.slot
+    if by_so(session, full):
+        return slot.token.add_by_so(slot.card, replace(entry, direct=value))
+    return slot.token.add(slot.card, (entry, value))[0]
 
 
 def check_name(value: bytes) -> None:
@@ -114,8 +132,7 @@ def make_plain(session: Session, full: dict[int, bytes]) -> AnyObject:
         made = actual
     if full[ck.CKA_TOKEN] != TRUE:
         return SessionObject(session, made)
-    slot = session.slot
-    return slot.token.add(slot.card, (new_entry(made), made[ck.CKA_VALUE]))[0]
+    return _list(session, made, new_entry(made), made[ck.CKA_VALUE])
 
 
 def _told_by_certificate(value: bytes) -> dict[int, bytes]:
@@ -141,8 +158,7 @@ def make_public_key(
     check_derived(full, made)
     if full[ck.CKA_TOKEN] != TRUE:
         return SessionObject(session, made, key)
-    slot = session.slot
-    return slot.token.add(slot.card, (new_entry(made, spec=key.spec), key.to_spki()))[0]
+    return _list(session, made, new_entry(made, spec=key.spec), key.to_spki())
 
 
 def make_private_key(

@@ -7,14 +7,7 @@ from typing import Final
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
-from pkcs11_module.cards.card import (
-    KEPT,
-    USAGE_DERIVE,
-    USAGE_ENCRYPT,
-    USAGE_WRAP,
-    TokenCard,
-    key_reference,
-)
+from pkcs11_module.cards.card import KEPT
 from pkcs11_module.facade import keys
 from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import TRUE, check_derived, collect, complete, number
@@ -37,14 +30,13 @@ from pkcs11_module.facade.secret_keys import (
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.token_objects import card_policy, card_usage, new_entry, own_attributes
 from pkcs11_module.mechanisms import Function, check
-from pkcs11_module.mechanisms.parameters import algorithm, by_hash
+from pkcs11_module.mechanisms.parameters import by_hash
 from pkcs11_module.types import Attribute, Mechanism, Pkcs5Pbkd2Params2, Pkcs11Error
 from token_fw.crypto import (
     Hash,
     KeyKind,
     KeySpec,
     PublicKey,
-    block_size,
     generate,
     generate_secret,
     rsa,
@@ -67,9 +59,6 @@ _PRFS: Final[dict[int, Hash]] = {
 }
 _MAX_ITERATIONS: Final = 10_000_000
 """Some seconds of work."""
-_ECB: Final = algorithm(0x41)
-_ENCIPHERS: Final = USAGE_ENCRYPT | USAGE_WRAP | USAGE_DERIVE
-_CHECK_VALUE_SIZE: Final = 3
 
 
 @session_function("C_GenerateKey")
@@ -127,23 +116,13 @@ def _secret_on_card(
     slot = session.slot
     card, usage = slot.card, card_usage(full, spec)
     with slot.token.new_key(card) as reference:
-        card.generate_secret(reference, spec, usage, card_policy(full))
+        check_value = card.generate_secret(reference, spec, usage, card_policy(full))
         made = stamped(full, origin)
-        if made.pop(ck.CKA_CHECK_VALUE, None) == b"":
-            made[ck.CKA_CHECK_VALUE] = b""
-        else:
-            made |= _check_value(card, reference, spec, usage)
+        wanted = made.pop(ck.CKA_CHECK_VALUE, None)
+        if wanted == b"" or check_value:
+            made[ck.CKA_CHECK_VALUE] = b"" if wanted == b"" else check_value
         check_derived(full, made)
         return slot.token.add(card, (new_entry(made, spec=spec, reference=reference), None))[0]
-
-
-def _check_value(card: TokenCard, reference: int, spec: KeySpec, usage: int) -> _Attributes:
-    """CKA_CHECK_VALUE of a key that only the card knows; none if it may not encipher."""
-    size = block_size(spec)
-    if not size or not usage & _ENCIPHERS:
-        return {}
-    block = card.encipher(_ECB + key_reference(reference), bytes(size))
-    return {ck.CKA_CHECK_VALUE: block[:_CHECK_VALUE_SIZE]}
 
 
 @session_function("C_GenerateKeyPair")

@@ -16,9 +16,11 @@ from pkcs11_module.facade.attributes import (
     as_template,
     changes,
     check_so,
+    check_vouched,
     collect,
     complete,
     form_of,
+    given_by_so,
     kind_of,
 )
 from pkcs11_module.facade.base_keys import value_of
@@ -151,14 +153,18 @@ def set_attribute_value(session: Session, handle: int, template: tuple[Attribute
     slot = session.slot
     target = slot.object(handle)
     on_token = isinstance(target, TokenObject)
+    so = slot.user == ck.CKU_SO
     if on_token:
         session.need_writable()
-        session.need_user()
+        if not (so and given_by_so(target.attributes, (each.type for each in template))):
+            session.need_user()
     if target.attributes[ck.CKA_MODIFIABLE] == FALSE:
         raise Pkcs11Error(ck.CKR_ACTION_PROHIBITED, "the object is not modifiable")
     given = collect(template)
     changed = changes(target.attributes, given, token=on_token)
-    check_so(changed, target.object_class, target.key_type, so=slot.user == ck.CKU_SO)
+    check_so(changed, target.object_class, target.key_type, so=so)
+    if not so:
+        check_vouched(target.attributes, changed)
     if changed.get(ck.CKA_SUBJECT):
         check_name(changed[ck.CKA_SUBJECT])
     if isinstance(target, SessionObject):
@@ -180,7 +186,7 @@ def _change_on_token(session: Session, target: TokenObject, changed: Mapping[int
     elif changed.get(ck.CKA_EXTRACTABLE) == FALSE:
         slot.token.change(slot.card, target, entry, first=lambda: _lock_in(session, target))
     else:
-        slot.token.change(slot.card, target, entry)
+        slot.token.change(slot.card, target, entry, user=slot.user == ck.CKU_USER)
 
 
 def _lock_in(session: Session, target: TokenObject) -> None:

@@ -40,8 +40,8 @@ _NO_SUCH_KEY: Final = frozenset(
 class Token(TokenView):
     """A token that objects are added to, changed on and removed from.
 
-    The user PIN is verified on every card that is passed in; the view is brought up to date
-    before and after.
+    The user PIN is verified on every card that is passed in, or the SO PIN where `user` can be
+    false; the view is brought up to date before and after.
     """
 
     @contextmanager
@@ -101,20 +101,35 @@ class Token(TokenView):
             self.refresh(card, user=True)
             return [self._objects[identity(entry)] for entry in stored]
 
+    def add_by_so(self, card: TokenCard, entry: AnyEntry) -> TokenObject:
+        """List a public object whose value is in its entry: the SO makes no files.
+
+        Raises StatusWordError (6982 where the SO may not write the directory), TransportError.
+        """
+        with self.lock:
+            self.refresh(card, user=False)
+            directory = self._directory_for(card, entry)
+            self._write(card, directory, [*directory.raws, encode(entry)])
+            self.refresh(card, user=False)
+            return self._objects[identity(entry)]
+
     def change(
         self,
         card: TokenCard,
         target: TokenObject,
         entry: AnyEntry,
         first: Callable[[], None] | None = None,
+        *,
+        user: bool = True,
     ) -> None:
         """Replace an object's entry, after having done to its key what `first` does.
 
         Raises Pkcs11Error where the object is gone.
         """
         with self.lock:
-            self.refresh(card, user=True)
-            self._sweep(card)
+            self.refresh(card, user)
+            if user:
+                self._sweep(card)
             directory, place = self._find(target)
             if first is not None:
                 self._keys_read = False
@@ -122,7 +137,7 @@ class Token(TokenView):
             raws = list(directory.raws)
             raws[place] = encode(entry)
             self._write(card, directory, raws)
-            self.refresh(card, user=True)
+            self.refresh(card, user)
 
     def change_value(
         self, card: TokenCard, target: TokenObject, entry: AnyEntry, value: bytes
@@ -208,10 +223,8 @@ class Token(TokenView):
         path = next(free, None)
         if path is None:
             raise Pkcs11Error(ck.CKR_DEVICE_MEMORY, "no directory is free")
-        read = pkcs15.USER if private else pkcs15.ALWAYS
-        rules = pkcs15.conditions(read=read, update=pkcs15.USER, delete=pkcs15.NEVER)
         try:
-            card.create(path, rules, b"")
+            card.create(path, pkcs15.directory_conditions(kind, private), b"")
         except StatusWordError as error:
             if error.sw != SW.FILE_EXISTS:
                 raise

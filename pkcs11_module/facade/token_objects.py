@@ -216,10 +216,13 @@ def own_attributes(attributes: Mapping[int, bytes], key: PublicKey) -> dict[int,
 
 
 def identity(entry: AnyEntry) -> Identity:
-    """What makes an object the same when its entry changes: its key's reference or its file."""
+    """What makes an object the same when its entry changes: its key's reference, file or name."""
     if isinstance(entry, PrivateKeyEntry | SecretKeyEntry) and entry.reference is not None:
         return "key", entry.reference
-    return ("file", entry.path) if entry.path else ("entry", (type(entry), entry.direct))
+    if entry.path:
+        return "file", entry.path
+    own_name = entry.extra.get(ck.CKA_UNIQUE_ID)
+    return ("name", (type(entry), own_name)) if own_name else ("entry", (type(entry), entry.direct))
 
 
 def _spec(entry: AnyEntry, key: CardKey | None) -> KeySpec | None:

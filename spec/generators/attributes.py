@@ -49,6 +49,7 @@ _ROW: dict[str, tuple[Callable[[Any], bool], bool]] = {
     "error": (name, False),
     "values": (distinct(lambda value: _ULONG(value) or name(value)), False),
     "so": (one_of([True]), False),
+    "vouched": (one_of([True]), False),
     "secret": (one_of([True]), False),
     "change": (one_of(_CHANGES), False),
     "copy": (one_of(_CHANGES), False),
@@ -163,7 +164,7 @@ def _rule(row: Table) -> Group:
     if "values" in row:
         items = ", ".join(_number(value) for value in row["values"])
         more["values"] = f"frozenset({{{items}}})"
-    more |= {key: "True" for key in ("derived", "so", "secret") if key in row}
+    more |= {key: "True" for key in ("derived", "so", "vouched", "secret") if key in row}
     more |= {
         key: f"Change.{value.upper()}"
         for key, value in (("change", change), ("copy", copy))

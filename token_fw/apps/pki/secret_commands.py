@@ -15,6 +15,8 @@ from token_fw.crypto import KeyKind, KeySpec, MacScheme, SymmetricScheme, genera
 from token_fw.errors import ConditionsNotSatisfied, IncorrectData
 
 _LENGTH = 0x80
+_TOLD_FROM = 16
+"""Bytes of a value of which a check value gives nothing away that helps to find it."""
 _TO_ENCIPHER = (Usage.ENCRYPT | Usage.WRAP | Usage.DERIVE).value
 _TO_AUTHENTICATE = (Usage.MAC | Usage.DERIVE).value
 
@@ -37,7 +39,10 @@ def parse_generate_secret(command: Command) -> GenerateSecret:
 
 
 def generate_secret_key(session: PkiSession, command: GenerateSecret) -> bytes:
-    """Make a secret key in the place of the key that has the reference."""
+    """Make a secret key in the place of the key that has the reference.
+
+    Answers its check value, three bytes; nothing for a value so short that they would tell of it.
+    """
     environment, kind = target(session)
     if not isinstance(kind, KeyKind) or kind is KeyKind.EC:
         raise ConditionsNotSatisfied("the chosen kind of key is a key pair")
@@ -45,7 +50,7 @@ def generate_secret_key(session: PkiSession, command: GenerateSecret) -> bytes:
     usage = command.attributes.usage_of(kind)
     key = generate_secret(spec)
     session.core.keys.put(environment.reference, key, usage, command.attributes.policy)
-    return b""
+    return key.check_value() if command.length >= _TOLD_FROM else b""
 
 
 def get_secret_key(session: PkiSession, reference: int) -> bytes:
