@@ -39,7 +39,7 @@ class Transport(Protocol):
 
 @runtime_checkable
 class Telling(Protocol):
-    """A transport so near to its card that it knows, without a command, whether anything changed."""
+    """A transport so near to its card that it knows without a command whether anything changed."""
 
     def changes(self) -> int:
         """A number that differs after any change of the card's contents.

@@ -247,7 +247,8 @@ class Daemon:
         with self._connections_lock:
             open_now = dict(self._connections)
         deadline = time.monotonic() + _FAREWELL
-        for connection in open_now:
+        # An application's first connection last: its end would have those answered that wait.
+        for connection in reversed(open_now):
             _hang_up(connection)
         for thread in open_now.values():
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -180,15 +180,16 @@ def test_what_ends_a_login_that_waits(
     end, expected = ENDS[name]
     library = Cryptoki()
     library.initialize()
-    answer = begin(home, pool, library.open_session(desk.slot))
-    end(command, library)
-    assert answer.result(PATIENCE) == expected
+    try:
+        answer = begin(home, pool, library.open_session(desk.slot))
+        end(command, library)
+        assert answer.result(PATIENCE) == expected
+    finally:
+        library.raw["C_Finalize"](None)
     if name != "remove":
         refused = command("pin", "enter", "Desk", code=9, KLYUCH_PIN=desk.pin)
         assert "Nobody waits for a PIN" in refused.stderr
         assert "--wait" in refused.stderr
-    if name != "finalize":
-        library.finalize()
 
 
 def test_others_go_on_while_a_login_waits(

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.types import Attribute, Buffer, BufferTooSmall, Length, Mechanism
+from pkcs11_module.types import (
+    Attribute,
+    Buffer,
+    BufferTooSmall,
+    Ecdh1DeriveParams,
+    Length,
+    Mechanism,
+)
 from tests.unit.facade_rig import P256, ROOM, USER_PIN, Client, Rig, Value, template
 
 DIGEST = bytes(range(32))
@@ -209,8 +216,6 @@ SECRET: Secret = template(
 
 
 def derive(client: Client, session: int, on_token: bool) -> str:
-    from pkcs11_module.types import Ecdh1DeriveParams
-
     private = ec(client, session, on_token=on_token, DERIVE=True)
     public, _ = client.make_ec_pair(session, b"peer")
     (point,) = client.get(session, public, "EC_POINT")
