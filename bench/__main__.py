@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from bench.whole import first_load, memory
 from hatch_build import BuildError
 
 RESULTS = Path(__file__).parent / "results"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_SUFFIXES = ("json", "md", "svg")
 _PIPED_WIDTH = 160
 _FULL = {"rounds": 15, "seconds": 0.15, "session": 10_000, "token": 1_000, "tokens": 1_000}
 _QUICK = {"rounds": 2, "seconds": 0.01, "session": 40, "token": 20, "tokens": 4}
@@ -40,6 +43,33 @@ def _run(options: dict[str, float], progress: Callable[[str], None]) -> Report:
         results.append(first_load(client, rounds))
         weight = memory(client, int(options["tokens"]), progress)
     return Report(datetime.now(UTC), options, results, weight)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """Where the results go, tried before minutes are spent on them. Raises BadParameter."""
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"{name!r}: only letters A to Z, digits, - and _", param_hint="--name"
+        )
+    files = [folder / f"{name}.{suffix}" for suffix in _SUFFIXES]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            _try_to_write(file)
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot write {error.filename}: {error.strerror}", param_hint="--results"
+        ) from error
+    return files
+
+
+def _try_to_write(file: Path) -> None:
+    """Leave the file as it was, or absent. Raises OSError where it could not be written."""
+    absent = not file.exists()
+    with file.open("ab"):
+        pass
+    if absent:
+        file.unlink()
 
 
 @click.command(
@@ -75,6 +105,7 @@ def main(
     """
     options: dict[str, float] = {**(_QUICK if quick else _FULL)}
     options |= {key: value for key, value in (("rounds", rounds), ("seconds", seconds)) if value}
+    files = _files(results, name)
     console = Console(stderr=True)
     try:
         with console.status("") as status:
@@ -82,14 +113,16 @@ def main(
     except (Unavailable, BuildError) as error:
         raise click.ClickException(str(error)) from error
     document = json.dumps(report.document(), indent=2, ensure_ascii=False) + "\n"
-    results.mkdir(parents=True, exist_ok=True)
-    for suffix, content in (("json", document), ("md", report.markdown()), ("svg", svg(report))):
-        (results / f"{name}.{suffix}").write_text(content, encoding="utf-8")
     if as_json:
         click.echo(document, nl=False)
     else:
         width = None if sys.stdout.isatty() else _PIPED_WIDTH
         Console(width=width, highlight=False).print(report.table())
+    try:
+        for file, content in zip(files, (document, report.markdown(), svg(report)), strict=True):
+            file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
     console.print(f"Kept in {results / name}.json, .md and .svg", highlight=False, soft_wrap=True)
 
 

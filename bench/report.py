@@ -74,8 +74,7 @@ class Report:
                 name = rate = ""
         said = f"{self.memory.listed:.1f} KiB"
         met = "met" if self.memory.met else "not met"
-        tokens = f"{self.memory.tokens:,} tokens in one daemon"
-        yield f"memory a token at rest, {tokens}", said, "", "", f"≤ {KIB_WANTED:.0f} KiB", met
+        yield self.memory.name, said, "", "", f"≤ {KIB_WANTED:.0f} KiB", met
         yield "after each was used once", f"{self.memory.used:.1f} KiB", "", "", "", ""
 
     def table(self) -> Table:

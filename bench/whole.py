@@ -36,6 +36,10 @@ class Memory:
     used: float
 
     @property
+    def name(self) -> str:
+        return f"memory a token at rest, {self.tokens:,} tokens in one daemon"
+
+    @property
     def met(self) -> bool:
         return self.listed <= KIB_WANTED
 
