@@ -5,10 +5,13 @@ A request is ``{"do": NAME, ...}``, its answer ``{"ok": true, "result": {...}}``
 ``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it.
 """
 
+import fcntl
 import json
 import os
 import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +26,7 @@ SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
 SECRET_VARIABLES = frozenset(("KLYUCH_PIN", "KLYUCH_SO_PIN", "KLYUCH_NEW_PIN", "KLYUCH_PASSPHRASE"))
 _START_PATIENCE = 15.0
+_GREETING = 5.0
 # Another daemon may win the lock, or leave for being idle, between our start and our connection.
 _START_ATTEMPTS = 3
 
@@ -52,6 +56,17 @@ class ControlError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+class DaemonSilent(ControlError):
+    """A daemon lives, and does not answer; ``pid`` is its process, as far as that is known."""
+
+    def __init__(self, pid: int | None) -> None:
+        named = "The daemon" if pid is None else f"The daemon (process {pid})"
+        super().__init__(
+            ErrorCode.DAEMON, f"{named} does not answer.", "End it: klyuch stop --force"
+        )
+        self.pid = pid
 
 
 def encode(message: Mapping[str, object]) -> bytes:
@@ -90,7 +105,9 @@ def _decode(line: bytes) -> Json:
 class ControlClient:
     """A connection to the daemon of ``home``; with ``start`` one is started where none runs.
 
-    ``timeout`` bounds the wait for each answer, in seconds; the connection is void after it.
+    The greeting has to come within seconds, other answers may take as long as the work does.
+    ``timeout`` bounds the wait for each, in seconds; the connection is void after it. Raises
+    ControlError, DaemonSilent where no answer came in time.
     """
 
     def __init__(self, home: Home, *, start: bool = True, timeout: float | None = None) -> None:
@@ -98,11 +115,15 @@ class ControlClient:
         self._ready: list[Json] = []
         attempts = _START_ATTEMPTS
         while True:
-            self._socket = _connect(home, start=start)
-            self._socket.settimeout(timeout)
+            self._socket, patience = _connect(home, start=start)
+            self._socket.settimeout(patience)
             try:
                 # A daemon that is just dying takes connections without ever answering.
                 self.call("hello")
+                self._socket.settimeout(timeout)
+            except DaemonSilent:
+                self._socket.close()
+                raise
             except ControlError:
                 self._socket.close()
                 attempts -= 1
@@ -129,6 +150,8 @@ class ControlClient:
         """The result of one request. Raises ControlError as the daemon answered."""
         try:
             self._socket.sendall(encode({"do": do, **arguments}))
+        except TimeoutError as error:
+            raise DaemonSilent(_peer(self._socket)) from error
         except OSError as error:
             raise _lost() from error
         answer = self._next()
@@ -156,6 +179,8 @@ class ControlClient:
         while not self._ready:
             try:
                 data = self._socket.recv(65536)
+            except TimeoutError as error:
+                raise DaemonSilent(_peer(self._socket)) from error
             except OSError as error:
                 raise _lost() from error
             if not data:
@@ -171,32 +196,58 @@ def _lost() -> ControlError:
 
 
 def connect_socket(home: Home, name: str) -> socket.socket | None:
-    """A connected socket, or None where nobody listens. Raises HomeError where none can be."""
+    """A connected socket, or None where nobody listens.
+
+    Raises DaemonSilent where the queue before the socket stays full, HomeError where it cannot be
+    used.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Not settimeout(), which gives up at once where the queue is full.
+    whole, part = divmod(int(_GREETING * 1_000_000), 1_000_000)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", whole, part))
     try:
         with socket_address(home.run, name) as address:
             connection.connect(address)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    except BlockingIOError as error:
+        connection.close()
+        raise DaemonSilent(home.daemon_pid()) from error
     except OSError as error:
         connection.close()
         raise next(iter(home.problems()), unusable(home.run / name, error)) from error
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 0))
     return connection
 
 
-def _connect(home: Home, *, start: bool) -> socket.socket:
+def _peer(connection: socket.socket) -> int | None:
+    """The process that listens at the other end."""
+    try:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    except OSError:
+        return None
+    return int(struct.unpack("3i", credentials)[0]) or None
+
+
+def _connect(home: Home, *, start: bool) -> tuple[socket.socket, float]:
+    """A connection, and the seconds that its greeting may take."""
     attempts = _START_ATTEMPTS if start else 0
+    patience = _GREETING
     while (connection := connect_socket(home, SOCKET)) is None:
         if not start:
             raise ControlError(
                 ErrorCode.DAEMON, "No daemon runs for this home.", "Start one with: klyuch serve"
             )
         if not attempts:
-            raise ControlError(ErrorCode.DAEMON, "The daemon does not start.", f"See {home.log}")
+            raise home.unwritable() or ControlError(
+                ErrorCode.DAEMON, "The daemon does not start.", f"See {home.log}"
+            )
         attempts -= 1
         start_daemon(home)
-    return connection
+        # It listens first and loads then.
+        patience = _START_PATIENCE
+    return connection, patience
 
 
 def daemon_command() -> list[str]:
@@ -232,6 +283,40 @@ def _daemon_environment(home: Home) -> dict[str, str]:
     """This process's environment without the secrets that were meant for one command."""
     kept = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
     return {**kept, "KLYUCH_HOME": str(home.path)}
+
+
+def kill_daemon(home: Home) -> int | None:
+    """Send SIGKILL to the daemon of the home, which loses nothing acknowledged; its process id.
+
+    None where no daemon holds the home's lock. Raises OSError where it cannot be killed.
+    """
+    pid = home.daemon_pid()
+    try:
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Its holder wrote the process id.
+            return pid if pid is not None and _kill(pid) else None
+    return None
+
+
+def _kill(pid: int) -> bool:
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Asked once the process is held, so that the number cannot pass to another meanwhile.
+        if not is_daemon(pid):
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    finally:
+        os.close(process)
+    return True
 
 
 def is_daemon(pid: int) -> bool:

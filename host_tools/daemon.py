@@ -25,6 +25,7 @@ from host_tools import control
 from host_tools.home import Home, socket_address
 
 if TYPE_CHECKING:
+    from host_tools.descriptors import Shares
     from host_tools.doors import Doors
 
 PKCS11_SOCKET = "pkcs11.sock"
@@ -40,6 +41,7 @@ _BRISK = 150e-6
 _STOLEN = 200e-6
 _BACK_OFF = 0.2
 _LOG_BYTES = 1 << 20
+_COMPLAINT_EVERY = 60.0
 
 _log = logging.getLogger("klyuch.daemon")
 
@@ -76,6 +78,10 @@ class Daemon:
         self._lingering = threading.Lock()
         self._quiet_since = time.monotonic()
         self._doors: Doors | None = None
+        self._shares: Shares | None = None
+        self._spare: int | None = None
+        self._refused = 0
+        self._complained_at = -_COMPLAINT_EVERY
 
     def run(self, listening: Callable[[], None]) -> None:
         """Serve until told to stop; ``listening`` is called once clients can connect.
@@ -144,13 +150,17 @@ class Daemon:
     def _load(self) -> None:
         # What is loaded here stays for ever: looking it over again and again would find nothing.
         gc.disable()
+        from host_tools.descriptors import Shares, in_use, raise_limit  # noqa: PLC0415  the same
         from host_tools.doors import Doors  # noqa: PLC0415  heavy: the sockets listen already
 
         gc.freeze()
         gc.enable()
         _prepare_threads()
-        _raise_file_limit()
-        self._doors = Doors(self._home, self.stop)
+        self._spare = _reserve()
+        self._shares = Shares.of(raise_limit(), in_use())
+        self._doors = Doors(
+            self._home, self.stop, open_tokens=self._shares.tokens, crowd=self._crowd
+        )
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
@@ -189,14 +199,13 @@ class Daemon:
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno != errno.EINVAL:
-                # Out of descriptors, say: the client waits in the queue; the loop must not spin.
-                _log.warning("cannot accept: %s", error.strerror)
-                time.sleep(0.05)
-            return False
+            return error.errno != errno.EINVAL and self._turn_away(name, error)
         if not _same_user(connection):
             _log.warning("turned away a connection of another user")
             connection.close()
+            return True
+        if not self._has_room(name):
+            self._refuse(connection, "the limit of open files carries no more")
             return True
         connection.setblocking(True)
         thread = threading.Thread(
@@ -204,8 +213,59 @@ class Daemon:
         )
         with self._connections_lock:
             self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            with self._connections_lock:
+                del self._connections[connection]
+            self._refuse(connection, str(error))
         return True
+
+    def _crowd(self) -> tuple[int, int]:
+        """The open connections, and those at which applications are turned away."""
+        assert self._shares is not None
+        return len(self._connections), self._shares.applications
+
+    def _has_room(self, name: str) -> bool:
+        shares = self._shares
+        assert shares is not None
+        most = shares.applications if name == PKCS11_SOCKET else shares.connections
+        return len(self._connections) < most
+
+    def _turn_away(self, name: str, error: OSError) -> bool:
+        """Take a client that cannot be served out of the queue, where it would wait for ever."""
+        if self._spare is not None:
+            os.close(self._spare)
+        try:
+            connection, _ = self._listeners[name].accept()
+        except OSError:
+            # The whole system has no descriptor left, say: the loop must not spin.
+            self._complain(os.strerror(error.errno or 0))
+            time.sleep(0.05)
+            return False
+        else:
+            self._refuse(connection, os.strerror(error.errno or 0))
+        finally:
+            self._spare = _reserve()
+        return True
+
+    def _refuse(self, connection: socket.socket, why: str) -> None:
+        connection.close()
+        self._complain(why)
+
+    def _complain(self, why: str) -> None:
+        """Log that clients are turned away, once for all of them that come within a while."""
+        self._refused += 1
+        if time.monotonic() < self._complained_at + _COMPLAINT_EVERY:
+            return
+        _log.warning(
+            "turned away %d connections, %d are open: %s",
+            self._refused,
+            len(self._connections),
+            why,
+        )
+        self._refused = 0
+        self._complained_at = time.monotonic()
 
     def _serve(self, name: str, connection: socket.socket) -> None:
         doors = self._doors
@@ -338,7 +398,10 @@ class _Lock:
 
 def _answers(home: Home) -> bool:
     """Whether a daemon listens and lives: one that dies takes connections until its very end."""
-    connection = control.connect_socket(home, control.SOCKET)
+    try:
+        connection = control.connect_socket(home, control.SOCKET)
+    except control.DaemonSilent:
+        return False
     if connection is None:
         return False
     with connection:
@@ -379,14 +442,17 @@ def _hang_up(connection: socket.socket) -> None:
         return
 
 
+def _reserve() -> int | None:
+    """A descriptor to give up later, so that a client can be taken, and turned away, at the limit.
+
+    None where no descriptor is left.
+    """
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def _prepare_threads() -> None:
     """Small stacks: a browser may hold many connections, and no call nests deeply."""
     threading.stack_size(_STACK)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each thread of a client holds one."""
-    import resource  # noqa: PLC0415  not needed before the sockets listen
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from host_tools.control import ControlClient, ControlError, Json
+from host_tools.control import ControlClient, ControlError, DaemonSilent, Json
 from host_tools.cryptoki import LIBRARY, Cryptoki, CryptokiError
 from host_tools.home import Home, HomeError
 from host_tools.version import version
@@ -31,8 +31,13 @@ def examine(home: Home) -> Iterator[Finding]:
     """All checks, in an order in which the first that fails explains the later ones."""
     for check in (_python, _packages, _compiler, _home):
         yield check(home)
-    yield from _daemon(home)
-    yield _library(home)
+    try:
+        yield from _daemon(home)
+        yield _library()
+    except DaemonSilent as error:
+        yield Finding("daemon", False, error.message, error.hint)
+        # It would wait for the same daemon, and longer.
+        yield Finding("PKCS#11", False, "not asked, as the daemon does not answer", error.hint)
     yield _openssl(home)
     yield _pkcs11_tool(home)
 
@@ -78,6 +83,8 @@ def _home(home: Home) -> Finding:
     problems: list[HomeError] = home.problems()
     if problems:
         return Finding("home", False, " ".join(map(str, problems)), problems[0].hint)
+    if (full := home.unwritable()) is not None:
+        return Finding("home", False, str(full), full.hint)
     if not home.path.exists():
         state = "will be made when it is needed"
     elif home.path.stat().st_mode & 0o077:
@@ -92,6 +99,8 @@ def _daemon(home: Home) -> Iterator[Finding]:
         with ControlClient(home) as client:
             yield _daemon_state(client.call("status"))
             report = client.call("check")
+    except DaemonSilent:
+        raise
     except (ControlError, HomeError) as error:
         yield Finding("daemon", False, str(error), error.hint)
         return
@@ -118,6 +127,11 @@ def _daemon(home: Home) -> Iterator[Finding]:
 def _daemon_state(status: Json) -> Finding:
     theirs, ours = status["version"], version()
     found = f"process {status['pid']}, version {theirs}, {status['applications']} applications"
+    # One of them asks here.
+    others, most = int(str(status["connections"])) - 1, int(str(status["most_connections"]))
+    if others >= most:
+        crowded = f"{found}; {others} connections are open, its limit of open files carries no more"
+        return Finding("daemon", False, crowded, "Close applications, or raise: ulimit -n")
     if theirs == ours:
         return Finding("daemon", True, found)
     return Finding("daemon", False, f"{found}; this is {ours}", "Run the same one: klyuch stop")
@@ -129,6 +143,9 @@ def _token(token: Json) -> Finding:
     if token["fault"]:
         mend = f"Put a copy of its files back, or: klyuch token reset {token['serial']} --force"
         return Finding(name, False, f"{slot}: {token['fault']}", mend)
+    if token["trouble"]:
+        mend = "Mend what it names, and use the token: it is tried again then"
+        return Finding(name, False, f"{slot}: {token['trouble']}", mend)
     pins = token.get("pins", [])
     assert isinstance(pins, list)
     tries = ", ".join(_tries(pin) for pin in pins)
@@ -148,8 +165,7 @@ def _tries(pin: Json) -> str:
     return f"{title} {pin['tries_left']} of {pin['tries']} tries left"
 
 
-def _library(home: Home) -> Finding:
-    del home
+def _library() -> Finding:
     mend = "Set the project up again: ./dev test"
     if not LIBRARY.exists():
         return Finding("PKCS#11", False, f"{LIBRARY} is not built", mend)

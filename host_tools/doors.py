@@ -9,10 +9,12 @@ from apdu.transport import TransportError
 from host_tools.control import ControlError, ErrorCode, Json, LineBuffer, encode
 from host_tools.home import Home
 from host_tools.inspection import PIN_NAMES, TokenFacts
+from host_tools.messages import storage_failure
 from host_tools.provisioning import LABEL_BYTES, initialise
 from host_tools.tokens import SERIAL_BYTES, Door, Rack, TokenReader, TokenState, look
 from host_tools.tracing import Watch
 from host_tools.version import version
+from host_tools.wakeful import MOST_AWAKE
 from pkcs11_module.facade import Module
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from token_fw._pins import POLICIES
@@ -30,11 +32,19 @@ class Doors:
 
     protocol_errors = (ProtocolError, ControlError)
 
-    def __init__(self, home: Home, stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        stop: Callable[[], None],
+        *,
+        open_tokens: int = MOST_AWAKE,
+        crowd: Callable[[], tuple[int, int]] = lambda: (1, 1),
+    ) -> None:
         self.home = home
         self.stop = stop
+        self.crowd = crowd
         self.started = time.monotonic()
-        self.rack = Rack(home)
+        self.rack = Rack(home, open_tokens)
         self.module = Module(self.rack)
         self.applications = ApplicationRegistry(self.module.application)
 
@@ -172,6 +182,7 @@ def _hello(_peer: ControlPeer, _doors: Doors, _request: Request) -> Json:
 
 
 def _status(_peer: ControlPeer, doors: Doors, _request: Request) -> Json:
+    connections, most = doors.crowd()
     return {
         "pid": os.getpid(),
         "version": version(),
@@ -179,6 +190,8 @@ def _status(_peer: ControlPeer, doors: Doors, _request: Request) -> Json:
         "uptime": round(time.monotonic() - doors.started, 3),
         "tokens": len(doors.rack.tokens()),
         "applications": len(doors.applications),
+        "connections": connections,
+        "most_connections": most,
     }
 
 
@@ -193,6 +206,7 @@ def _summary(reader: TokenReader) -> Json:
         "slot": reader.slot_id,
         "state": reader.state,
         "fault": reader.fault,
+        "trouble": reader.trouble,
     }
 
 
@@ -219,7 +233,9 @@ def _details(reader: TokenReader) -> Json:
         try:
             facts = look(reader)
         except TransportError as error:
-            return {**_summary(reader), "fault": reader.fault or str(error)}
+            summary = _summary(reader)
+            told = reader.fault or reader.trouble
+            return summary if told else {**summary, "trouble": str(error)}
     if facts is None:
         return _summary(reader)
     return {
@@ -278,12 +294,23 @@ def _create(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
     reader = doors.rack.create(profile, request.secret("passphrase"))
     try:
         if so_pin is not None and not blank:
-            initialise(doors.module, reader.slot_id, label, so_pin, pin)
+            _initialise(doors, reader, label, so_pin, pin)
         doors.rack.keep(reader, label)
     except BaseException:
         doors.rack.delete(reader)
         raise
     return _details(reader)
+
+
+def _initialise(
+    doors: Doors, reader: TokenReader, label: str, so_pin: bytes, pin: bytes | None
+) -> None:
+    try:
+        initialise(doors.module, reader.slot_id, label, so_pin, pin)
+    except ControlError as error:
+        if error.code is not ErrorCode.GENERAL or not reader.trouble:
+            raise
+        raise storage_failure(label, reader.trouble) from error
 
 
 def _insert(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
@@ -315,7 +342,7 @@ def _reset(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
     if so_pin is None:
         raise ControlError(ErrorCode.BAD_REQUEST, "A reset needs the SO PIN, or force.")
     label = _label(request) if "label" in request.fields else reader.record.label or "Token"
-    initialise(doors.module, reader.slot_id, label, so_pin, request.secret("pin"))
+    _initialise(doors, reader, label, so_pin, request.secret("pin"))
     doors.rack.keep(reader, label)
     return _details(reader)
 

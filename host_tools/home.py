@@ -13,8 +13,10 @@
 Every folder below the home is 0700 and every file 0600.
 """
 
+import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +34,10 @@ class HomeError(Exception):
         self.hint = hint
 
 
+# More than one page of a token's storage, which is 4096 bytes.
+_PROBE = 8192
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_MORE_ROOM = "Free disk space, or raise the quota or limit that is met."
 _ELSEWHERE = "Point KLYUCH_HOME at a folder of your own that you may write to."
 
 
@@ -103,6 +109,21 @@ class Home:
         return [
             problem for folder in (self.tokens, self.run) if (problem := _problem(folder, 0o077))
         ]
+
+    def unwritable(self) -> HomeError | None:
+        """Why nothing can be kept in the home; None where a small file was, and is gone again."""
+        folder = next((one for one in (self.tokens, self.path) if one.is_dir()), None)
+        if folder is None:
+            return None
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(_PROBE))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            hint = _MORE_ROOM if error.errno in _NO_ROOM else _ELSEWHERE
+            return HomeError(f"{folder} cannot be written to: {error.strerror}.", hint)
+        return None
 
     def daemon_pid(self) -> int | None:
         """The process id of the daemon that holds the lock, or that was killed while it did."""

@@ -73,6 +73,19 @@ MEANINGS: Final[dict[int, _Meaning]] = {
 }
 
 
+STORAGE_FAILURES: Final = frozenset((ck.CKR_DEVICE_ERROR, ck.CKR_DEVICE_MEMORY))
+"""What the library answers, among other things, where a token's storage failed."""
+
+
+def storage_failure(token: str, trouble: str) -> ControlError:
+    """The error a person sees where the storage of ``token`` failed; ``trouble`` says of what."""
+    return ControlError(
+        ErrorCode.GENERAL,
+        f"The storage of {token} failed: {trouble}.",
+        "Free disk space or mend what it names, then try again; see: klyuch doctor",
+    )
+
+
 def explain(rv: int, where: str = "") -> ControlError:
     """The error a person sees for the return value ``rv`` of the function ``where``."""
     if rv in MEANINGS:

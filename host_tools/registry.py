@@ -56,12 +56,10 @@ class Registry:
 
     def put(self, *records: Record) -> None:
         """Add or replace records."""
-        self.records.update({record.serial: record for record in records})
-        self._save()
+        self._save(self.records | {record.serial: record for record in records})
 
     def delete(self, serial: str) -> None:
-        del self.records[serial]
-        self._save()
+        self._save({key: record for key, record in self.records.items() if key != serial})
 
     def strays(self) -> list[Path]:
         """Storage files that no record speaks of."""
@@ -80,9 +78,11 @@ class Registry:
         serials = sorted(path.stem for path in self._home.tokens.glob("*.sqlite"))
         self.records = {serial: Record(serial, self.allot_slot()) for serial in serials}
 
-    def _save(self) -> None:
+    def _save(self, records: dict[str, Record]) -> None:
+        """Write the records, and keep them only where that was done. Raises OSError."""
         document = {
             "next_slot": self._next_slot,
-            "tokens": [asdict(record) for record in self.records.values()],
+            "tokens": [asdict(record) for record in records.values()],
         }
         replace_private(self._path, json.dumps(document, ensure_ascii=False, indent=1).encode())
+        self.records = records

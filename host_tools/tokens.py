@@ -7,7 +7,6 @@ and no file. One that cannot be opened leaves its slot empty and the others alon
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,14 +20,15 @@ from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.inspection import TokenFacts, inspect
 from host_tools.registry import Record, Registry
+from host_tools.token_files import lasts, load_key, make_store, remove_store, stamp_of
 from host_tools.tracing import Tracer
 from host_tools.wakeful import MOST_AWAKE, Wakeful
 from pkcs11_module.facade import SlotEvents
-from token_fw.card import Card, Interface, Profile, personalise
+from token_fw.card import Card, Interface, Profile
 from token_fw.env import Env
 from token_fw.pin_pad import PinPad
 from token_fw.storage import keyfile
-from token_fw.storage.base import StorageCorrupt, StorageError, WrongKey
+from token_fw.storage.base import StorageError
 from token_fw.storage.sqlite import SqliteStore
 
 _log = logging.getLogger("klyuch.tokens")
@@ -40,6 +40,7 @@ class TokenState(StrEnum):
     """What is in a token's slot."""
 
     INSERTED = "inserted"
+    UNREADABLE = "unreadable"  # its files could not be read just now: the next use tries again
     REMOVED = "removed"
     LOCKED = "locked"  # under a passphrase that was not given
     CORRUPT = "corrupt"
@@ -114,6 +115,8 @@ class TokenReader:
         self.record = record
         self.generation = 1
         self.fault = ""
+        """Why the token is damaged, until it is inserted anew."""
+        self._unread = ""
         self.deleted = False
 
     @property
@@ -130,9 +133,12 @@ class TokenReader:
 
     @property
     def present(self) -> bool:
-        """Whether there is a token to talk to: inserted, unlocked and not known to be damaged."""
+        """Whether there is a token to talk to: inserted, unlocked and not known to be damaged.
+
+        One whose files could not be read just now is there, and fails when it is talked to.
+        """
         # Asked several times in every call: an open card answers without the lock.
-        return self._opened is not None or self.state is TokenState.INSERTED
+        return self._opened is not None or self.state in _PRESENT
 
     @property
     def state(self) -> TokenState:
@@ -142,7 +148,15 @@ class TokenReader:
             unlocked = not self.fault and self._unlocked()
             if self.fault:
                 return TokenState.CORRUPT
+            if self._unread:
+                return TokenState.UNREADABLE
             return TokenState.INSERTED if unlocked else TokenState.LOCKED
+
+    @property
+    def trouble(self) -> str:
+        """The last failure of the storage that may pass, such as a full disk; empty without one."""
+        opened = self._opened
+        return opened.card.trouble if opened is not None else self._unread
 
     @property
     def is_open(self) -> bool:
@@ -194,7 +208,7 @@ class TokenReader:
     def insert(self, record: Record) -> None:
         """Take the token in; a damaged one is tried again."""
         with self._moving():
-            self.fault = ""
+            self.fault = self._unread = ""
             if not self.record.inserted:
                 self.generation += 1
             self.record = record
@@ -214,31 +228,39 @@ class TokenReader:
     def _unlocked(self) -> bool:
         if self._storage_key is None:
             try:
-                self._storage_key = _storage_key(self._home.key(self.serial))
+                self._storage_key = load_key(self._home.key(self.serial))
             except StorageError as error:
-                self._note(error, lasting=True)
+                self._note(error, lasting=lasts(error))
                 return False
+            self._unread = ""
         return self._storage_key is not None
 
     def _open(self) -> _OpenCard:
         if self._opened is None:
-            assert self._storage_key is not None
+            if not self._unlocked() or self._storage_key is None:
+                why = self.fault or self._unread
+                raise TransportError(f"The token cannot be opened: {why}.")
             path = self._home.store(self.serial)
             try:
                 self._opened = _open_card(path, self._storage_key, self._wakeful)
             except StorageError as error:
-                # Want of disk space passes; damage stays until the token is put in anew.
-                lasting = isinstance(error, StorageCorrupt | WrongKey) or not path.exists()
-                self._note(error, lasting=lasting)
+                self._note(error, lasting=lasts(error))
                 raise TransportError(f"The token cannot be opened: {error}.") from error
             self._changes = None
+            self._unread = ""
         return self._opened
 
     def _note(self, error: StorageError, *, lasting: bool) -> None:
-        _log.error("token %s: %s: %s", self.serial, type(error).__name__, error)
+        if str(error) != self._unread:
+            _log.error("token %s: %s: %s", self.serial, type(error).__name__, error)
         if lasting:
-            self.fault = str(error)
+            self.fault, self._unread = str(error), ""
             self._moved(self.slot_id)
+        else:
+            self._unread = str(error)
+
+
+_PRESENT = frozenset((TokenState.INSERTED, TokenState.UNREADABLE))
 
 
 def _open_card(path: Path, storage_key: bytes, wakeful: Wakeful) -> _OpenCard:
@@ -254,28 +276,6 @@ def _open_card(path: Path, storage_key: bytes, wakeful: Wakeful) -> _OpenCard:
     return _OpenCard(store, card, pad, wakeful)
 
 
-def _storage_key(path: Path) -> bytes | None:
-    """The storage key: at once where it is raw, by ``$KLYUCH_PASSPHRASE_FILE`` where it is not.
-
-    None where a passphrase is still to be given.
-    """
-    if not keyfile.is_protected(path):
-        return keyfile.load(path)
-    named = os.environ.get("KLYUCH_PASSPHRASE_FILE")
-    if not named:
-        return None
-    try:
-        return keyfile.load(path, read_passphrase(Path(named)))
-    except (WrongKey, OSError) as error:
-        _log.warning("KLYUCH_PASSPHRASE_FILE does not open %s: %s", path.name, error)
-        return None
-
-
-def read_passphrase(path: Path) -> bytes:
-    """The first line of the file."""
-    return path.read_bytes().partition(b"\n")[0].rstrip(b"\r")
-
-
 def look(reader: TokenReader) -> TokenFacts:
     """A token's account of itself. Raises TransportError where there is none to ask."""
     door = reader.connect()
@@ -285,25 +285,15 @@ def look(reader: TokenReader) -> TokenFacts:
         door.close()
 
 
-def _stamp(path: Path) -> int:
-    """When the storage last changed, in nanoseconds; -1 while it is in use or missing."""
-    if path.with_name(f"{path.name}-wal").exists():
-        return -1
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return -1
-
-
 class Rack:
     """All slots of a home. Thread-safe."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, open_tokens: int = MOST_AWAKE) -> None:
         self._home = home
         self._lock = threading.RLock()
         self.tracer = Tracer()
         self.events = SlotEvents()
-        self._wakeful = Wakeful(MOST_AWAKE)
+        self._wakeful = Wakeful(open_tokens)
         self._registry = Registry(home)
         self._readers = tuple(
             self._reader(record)
@@ -361,7 +351,7 @@ class Rack:
         """
         with self._lock:
             created = reader.serial not in self._registry.records
-            stamp = 0 if reader.is_open else _stamp(self._home.store(reader.serial))
+            stamp = 0 if reader.is_open else stamp_of(self._home.store(reader.serial))
             reader.record = replace(reader.record, label=label, stamp=max(stamp, 0))
             self._registry.put(reader.record)
         if created:
@@ -388,10 +378,10 @@ class Rack:
         fresh = path.with_name(f"{path.name}.new")
         with self._lock:
             key = reader.storage_key() or self._new_key(reader)
-            _remove_store(fresh)
-            _make_store(fresh, key, profile)
+            remove_store(fresh)
+            make_store(fresh, key, profile)
             reader.eject(replace(reader.record, inserted=False))
-            _remove_store(path, main=False)
+            remove_store(path, main=False)
             fresh.rename(path)
             record = replace(reader.record, inserted=True, label="", stamp=0)
             self._registry.put(record)
@@ -406,7 +396,14 @@ class Rack:
         fresh = [self._look(reader) for reader in readers if self._stale(reader)]
         records = [record for record in fresh if record is not None]
         if records:
+            self._register(*records)
+
+    def _register(self, *records: Record) -> None:
+        """Write records whose loss costs a look at their tokens: a full disk hinders nobody."""
+        try:
             self._registry.put(*records)
+        except OSError as error:
+            _log.warning("the registry cannot be written: %s", error.strerror)
 
     def strays(self) -> list[Path]:
         """Storage files of no token that is known here."""
@@ -415,10 +412,12 @@ class Rack:
     def _stale(self, reader: TokenReader) -> bool:
         if reader.is_open:
             return reader.changed()
-        return reader.record.stamp != _stamp(self._home.store(reader.serial))
+        if reader.state is TokenState.UNREADABLE:
+            return True
+        return reader.record.stamp != stamp_of(self._home.store(reader.serial))
 
     def _look(self, reader: TokenReader) -> Record | None:
-        stamp = _stamp(self._home.store(reader.serial))
+        stamp = stamp_of(self._home.store(reader.serial))
         try:
             label = look(reader).label
         except TransportError:
@@ -436,6 +435,10 @@ class Rack:
                 "The token is locked by its passphrase.",
                 f"Unlock it first: klyuch token unlock {reader.serial}",
             )
+        if reader.state is TokenState.UNREADABLE:
+            raise ControlError(
+                ErrorCode.GENERAL, f"The token cannot be opened: {reader.trouble}.", "Try again."
+            )
         path = self._home.key(reader.serial)
         path.unlink(missing_ok=True)
         return keyfile.create(path, None)
@@ -446,7 +449,7 @@ class Rack:
             reader.eject(replace(reader.record, inserted=False))
             reader.deleted = True
             self._home.key(reader.serial).unlink(missing_ok=True)
-            _remove_store(self._home.store(reader.serial))
+            remove_store(self._home.store(reader.serial))
             if reader.serial in self._registry.records:
                 self._registry.delete(reader.serial)
 
@@ -459,29 +462,16 @@ class Rack:
                 reader.close()
             # Closing empties the write-ahead log: the stamps are the ones of the files at rest.
             for reader in used:
-                stamp = _stamp(self._home.store(reader.serial))
+                stamp = stamp_of(self._home.store(reader.serial))
                 reader.record = replace(reader.record, stamp=max(stamp, 0))
             if any(self._registry.records[r.serial] != r.record for r in used):
-                self._registry.put(*(reader.record for reader in used))
+                self._register(*(reader.record for reader in used))
 
     def _manufacture(self, profile: Profile, path: Path, passphrase: bytes | None) -> None:
         key_path = self._home.key(profile.serial.hex())
         try:
-            _make_store(path, keyfile.create(key_path, passphrase), profile)
+            make_store(path, keyfile.create(key_path, passphrase), profile)
         except BaseException:
             key_path.unlink(missing_ok=True)
-            _remove_store(path)
+            remove_store(path)
             raise
-
-
-def _make_store(path: Path, key: bytes, profile: Profile) -> None:
-    store = SqliteStore(path, key)
-    try:
-        personalise(store, profile)
-    finally:
-        store.close()
-
-
-def _remove_store(path: Path, *, main: bool = True) -> None:
-    for suffix in ("", "-wal", "-shm") if main else ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

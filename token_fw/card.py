@@ -198,6 +198,11 @@ class Card:
         """Whether the token was pulled."""
         return self._transaction.closed
 
+    @property
+    def trouble(self) -> str:
+        """The storage's last failure that no durable change has followed; empty without one."""
+        return self._transaction.trouble
+
     def rest(self) -> bool:
         """Give back memory and files until the next command; interfaces notice nothing of it.
 
@@ -235,6 +240,8 @@ class Card:
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
+        if isinstance(error, StorageError):
+            self._transaction.trouble = str(error)
         if sw == SW.MEMORY_FAILURE:
             # The changes may be durable or not: whoever keeps a copy has to look again.
             self._count_change()

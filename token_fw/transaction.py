@@ -24,6 +24,8 @@ class Transaction:
         self._effects: list[Callable[[], None]] = []
         self._caches: list[Callable[[], None]] = []
         self._visible = False
+        self.trouble = ""
+        """The storage's last failure that no commit has followed; empty without one."""
         self.closed = False
         """The token was pulled: whoever released the card finds no store any more."""
 
@@ -65,6 +67,7 @@ class Transaction:
         """
         if self._store.dirty:
             self._store.commit()
+            self.trouble = ""
         visible, self._visible = self._visible, False
         if self._effects:
             effects, self._effects = self._effects, []

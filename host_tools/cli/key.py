@@ -12,7 +12,18 @@ from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
 from host_tools.control import Json
 
-_TYPES = ("RSA-2048", "RSA-3072", "RSA-4096", "P-256", "P-384", "P-521", "Ed25519", "X25519")
+_TYPES = (
+    "RSA-2048",
+    "RSA-3072",
+    "RSA-4096",
+    "P-256",
+    "P-384",
+    "P-521",
+    "Ed25519",
+    "X25519",
+    "Ed448",
+    "X448",
+)
 _TAKEN = f"The token takes PEM or DER of: {', '.join(_TYPES)}"
 _USAGES = click.Choice(("sign", "decrypt", "derive"))
 
@@ -75,7 +86,7 @@ def generate(
 ) -> None:
     """Make a key pair on the token.
 
-    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519 or X25519.
+    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448 or X448.
     """
     from host_tools import objects
 

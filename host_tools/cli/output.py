@@ -22,6 +22,7 @@ _STYLES = {
     "removed": "dim",
     "locked": "yellow",
     "LOCKED": "red",
+    "unreadable": "red",
     "corrupt": "red",
     "failed": "red",
     "wrong": "red",

@@ -6,8 +6,8 @@ import click
 
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json
-from host_tools.control import ControlClient, ControlError, is_daemon, start_daemon
-from host_tools.home import current
+from host_tools.control import ControlClient, ControlError, is_daemon, kill_daemon, start_daemon
+from host_tools.home import Home, current
 
 _STOP_PATIENCE = 10.0
 
@@ -71,24 +71,39 @@ def _start_in_background(idle: float | None) -> None:
     click.echo(f"The daemon runs (process {pid}).")
 
 
-@click.command(epilog="\b\nExample:\n  klyuch stop\n")
+@click.command(epilog="\b\nExamples:\n  klyuch stop\n  klyuch stop --force\n")
+@click.option("--force", is_flag=True, help="Kill it where it does not answer or does not end.")
 @json_option
-def stop(as_json: bool) -> None:
-    """Stop the daemon; nothing acknowledged is lost."""
+def stop(force: bool, as_json: bool) -> None:
+    """Stop the daemon; nothing acknowledged is lost, not even by force."""
     home = current()
+    try:
+        pid, killed = _ask_to_stop(home), False
+    except (ControlError, Failure):
+        if not force:
+            raise
+        pid, killed = kill_daemon(home) or 0, True
+        _wait(pid)
+    if as_json:
+        print_json({"stopped": bool(pid), "pid": pid or None, "killed": bool(pid) and killed})
+    elif not pid:
+        click.echo("No daemon ran.")
+    else:
+        how = "was killed" if killed else "has ended"
+        click.echo(f"The daemon (process {pid}) {how}.")
+
+
+def _ask_to_stop(home: Home) -> int:
+    """The process id of the daemon that has ended; 0 where none ran."""
     try:
         with ControlClient(home, start=False) as client:
             pid = int(str(client.call("stop")["pid"]))
     except ControlError:
         if is_daemon(home.daemon_pid() or 0):
             raise
-        pid = 0
-    if pid:
-        _wait(pid)
-    if as_json:
-        print_json({"stopped": bool(pid), "pid": pid or None})
-    else:
-        click.echo(f"The daemon (process {pid}) has ended." if pid else "No daemon ran.")
+        return 0
+    _wait(pid)
+    return pid
 
 
 def _wait(pid: int) -> None:
@@ -96,7 +111,9 @@ def _wait(pid: int) -> None:
     while is_daemon(pid):
         if time.monotonic() > deadline:
             raise Failure(
-                Exit.DAEMON, f"The daemon (process {pid}) does not end.", f"End it: kill -9 {pid}"
+                Exit.DAEMON,
+                f"The daemon (process {pid}) does not end.",
+                "End it: klyuch stop --force",
             )
         time.sleep(0.01)
 

@@ -10,7 +10,7 @@ import click
 
 from host_tools.cli.failures import Exit, Failure
 from host_tools.control import ControlClient, ControlError, ErrorCode, Json
-from host_tools.home import current
+from host_tools.home import HomeError, current
 
 if TYPE_CHECKING:
     from host_tools.cryptoki import Session
@@ -76,11 +76,14 @@ def usable(name: str | None) -> Token:
     remedies = {
         "removed": f"Insert it: klyuch token insert {shown}",
         "locked": f"Unlock it: klyuch token unlock {shown}",
+        "unreadable": "Mend what it names and try again; see: klyuch doctor",
         "corrupt": "See: klyuch doctor",
     }
     state = str(details["state"])
     if state in remedies:
-        raise Failure(Exit.TOKEN_STATE, f"The token {shown} is {state}.", remedies[state])
+        why = details["fault"] or details["trouble"]
+        is_so = f"{state}: {why}" if why else state
+        raise Failure(Exit.TOKEN_STATE, f"The token {shown} is {is_so}.", remedies[state])
     if not details.get("initialised"):
         raise Failure(
             Exit.TOKEN_STATE,
@@ -133,6 +136,30 @@ def _refusal(details: Json, which: str) -> ControlError:
 
 
 @contextmanager
+def _trouble_named(token: Token) -> Iterator[None]:
+    """Let a failure of the token say what befell the storage under it."""
+    from host_tools.cryptoki import CryptokiError
+    from host_tools.messages import STORAGE_FAILURES, storage_failure
+
+    try:
+        yield
+    except CryptokiError as error:
+        trouble = str(_trouble(token)) if error.rv in STORAGE_FAILURES else ""
+        if not trouble:
+            raise
+        raise storage_failure(token.label or token.serial, trouble) from error
+
+
+def _trouble(token: Token) -> object:
+    try:
+        details = resolve(token.serial)
+    except (ControlError, HomeError):
+        # The first failure is the one to tell.
+        return ""
+    return details["fault"] or details["trouble"]
+
+
+@contextmanager
 def opened(token: Token, user: str | None = None, so_pin: str | None = None) -> "Iterator[Session]":
     """A read-write session with the token, logged in with the PIN that is given.
 
@@ -142,7 +169,12 @@ def opened(token: Token, user: str | None = None, so_pin: str | None = None) -> 
     from pkcs11_module import _constants as ck
 
     named = pin_named(token.serial, "user" if so_pin is None else "so")
-    with named, Cryptoki() as library, library.open_session(token.slot, rw=True) as session:
+    with (
+        named,
+        _trouble_named(token),
+        Cryptoki() as library,
+        library.open_session(token.slot, rw=True) as session,
+    ):
         if so_pin is not None:
             session.login(ck.CKU_SO, so_pin.encode())
         elif user is not None:

@@ -118,6 +118,9 @@ def list_tokens(as_json: bool) -> None:
     else:
         rows = [(str(t["slot"]), t["label"] or "(blank)", t["serial"], t["state"]) for t in tokens]
         print_table(("Slot", "Label", "Serial", "State"), rows)
+    for one in tokens:
+        if why := one["fault"] or one["trouble"]:
+            click.echo(f"{_name(one)}: {why}", err=True)
 
 
 @token.command(epilog="\b\nExample:\n  klyuch token show Work\n")
@@ -136,8 +139,8 @@ def show(name: str, as_json: bool) -> None:
         ("Slot", str(details["slot"])),
         ("State", str(details["state"])),
     ]
-    if details["fault"]:
-        facts.append(("Fault", str(details["fault"])))
+    if why := details["fault"] or details["trouble"]:
+        facts.append(("Fault", str(why)))
     if "keys" in details:
         facts.append(("Keys", str(details["keys"])))
     if details.get("protected_path"):

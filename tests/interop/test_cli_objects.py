@@ -8,7 +8,7 @@ import pytest
 from host_tools.testing import Command, Run, Scratch, ScratchToken
 
 PIN = {"KLYUCH_PIN": "481516"}
-SIGNING = ["RSA-2048", "P-256", "P-384", "P-521", "Ed25519"]
+SIGNING = ["RSA-2048", "P-256", "P-384", "P-521", "Ed25519", "Ed448"]
 
 
 def test_wrong_pins_lock_and_the_so_unblocks(command: Command, token: ScratchToken) -> None:
@@ -111,6 +111,7 @@ def test_a_key_type_is_shown_in_one_spelling(
     ("kind", "usages", "possible"),
     [
         ("X25519", ("sign",), "--usage derive"),
+        ("X448", ("sign",), "--usage derive"),
         ("Ed25519", ("derive",), "--usage sign"),
         ("Ed25519", ("sign", "decrypt"), "--usage sign"),
         ("P-256", ("decrypt",), "--usage sign --usage derive"),
@@ -234,6 +235,8 @@ def test_an_imported_certificate_takes_its_keys_name_and_id(
         (("ecparam", "-name", "secp384r1", "-genkey", "-noout"), "P-384"),
         (("genpkey", "-algorithm", "ED25519"), "Ed25519"),
         (("genpkey", "-algorithm", "X25519"), "X25519"),
+        (("genpkey", "-algorithm", "ED448"), "Ed448"),
+        (("genpkey", "-algorithm", "X448"), "X448"),
     ],
 )
 def test_keys_of_openssl_are_imported(
@@ -253,7 +256,7 @@ def test_keys_of_openssl_are_imported(
     assert (listed["label"], listed["type"]) == ("backup", kind)
     assert listed["private"]
     assert listed["public"]
-    if kind != "X25519":
+    if kind not in ("X25519", "X448"):
         certificate = tmp_path / "cert.pem"
         request = ("cert", "request", "backup", "--subject", "CN=B", "--self-signed")
         command(*request, "--out", certificate, **PIN)
@@ -289,7 +292,9 @@ def test_a_key_that_does_not_fit_is_answered_with_those_that_do(
     file.write_text(openssl(*make).stdout)
     refused = command("key", "import", file, code=1, **PIN).stderr
     assert "not fit on the token" in refused
-    assert "RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519" in refused
+    assert (
+        "RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448, X448" in refused
+    )
 
 
 def test_an_imported_key_has_no_usage_its_type_cannot_have(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from host_tools import daemon
+from host_tools.descriptors import Shares
+from host_tools.wakeful import MOST_AWAKE
 
 
 def test_only_the_same_user_may_connect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +78,15 @@ def test_only_one_thread_waits_awake(pair: tuple[socket.socket, socket.socket]) 
     with lingering:
         theirs.sendall(b"next")
         assert ear.receive() == b"next"
+
+
+@pytest.mark.parametrize("limit", [0, 12, 60, 256, 1024, 1 << 20])
+def test_a_limit_of_open_files_is_never_shared_out_twice(limit: int) -> None:
+    used = 12
+    shares = Shares.of(limit, used)
+    assert 1 <= shares.tokens <= MOST_AWAKE
+    assert 1 <= shares.applications < shares.connections
+    if limit >= 60:
+        assert used + 2 * shares.tokens + shares.connections < limit
+    if limit >= 1024:
+        assert shares.tokens == MOST_AWAKE

@@ -1,12 +1,15 @@
 """The rack of a home: tokens put in, pulled out, wiped, locked and damaged."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from apdu.transport import CardRemoved, TransportError
+from host_tools import registry
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.tokens import Rack, TokenReader, TokenState, look
@@ -135,6 +138,50 @@ def _damage(folder: Home, serial: str, damage: str) -> None:
         path.chmod(0o644)
     else:
         path.write_bytes(b"\x55" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("reason", ["EMFILE", "ENFILE", "ENOMEM", "EIO", "EACCES", "ENOSPC"])
+def test_a_key_that_cannot_be_read_just_now_is_tried_again_at_the_next_use(
+    rack: Rack, folder: Home, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    serial = _make(rack, "Work").serial
+    rack.close()
+    again = Rack(folder)
+    (reader,) = again.readers()
+    number = getattr(errno, reason)
+
+    def failing(path: Path, mode: str) -> IO[bytes]:
+        raise OSError(number, os.strerror(number), str(path))
+
+    generation = reader.generation
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", failing)
+        assert (reader.state, reader.fault) == (TokenState.UNREADABLE, "")
+        assert reader.present
+        with pytest.raises(TransportError, match=os.strerror(number)):
+            reader.connect()
+        with pytest.raises(ControlError):
+            again.wipe(reader, Profile(bytes.fromhex(serial)))
+    assert look(reader).serial == serial
+    assert (reader.state, reader.trouble) == (TokenState.INSERTED, "")
+    assert reader.generation == generation
+    again.close()
+
+
+def test_a_registry_that_cannot_be_written_hinders_no_listing(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = _make(rack, "Work")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(registry, "replace_private", full)
+    look(reader)
+    rack.refresh()
+    with pytest.raises(OSError, match="No space left"):
+        rack.remove(reader)
+    assert reader.state is TokenState.INSERTED
 
 
 def test_a_damaged_token_works_again_when_its_file_is_put_back(rack: Rack, folder: Home) -> None:

@@ -22,6 +22,10 @@ class StorageCorrupt(StorageError):
     """What is stored is not what was written: damaged, exchanged or tampered with."""
 
 
+class StorageRefused(StorageError):
+    """The file can be read and may not be used: it is open to others, or of a later version."""
+
+
 class WrongKey(StorageError):
     """The storage key or the passphrase does not fit."""
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from token_fw.storage import files
-from token_fw.storage.base import StorageCorrupt, StorageError, WrongKey
+from token_fw.storage.base import StorageCorrupt, StorageError, StorageRefused, WrongKey
 
 KEY_SIZE = 32
 _SALT_SIZE = 16
@@ -68,7 +68,8 @@ def load(path: Path, passphrase: bytes | None = None) -> bytes:
     """Give the storage key (32 bytes).
 
     Raises WrongKey for a wrong passphrase, one that is missing or one that is not needed;
-    StorageCorrupt for a damaged file; StorageError for one that is absent or open to others.
+    StorageCorrupt for a damaged file; StorageRefused for one that is open to others; StorageError
+    for one that is absent or cannot be read.
     """
     content = _read(path)
     if len(content) == KEY_SIZE:
@@ -105,7 +106,9 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
-        raise StorageError(f"{path} can be read by others (mode {mode:03o}); run: chmod 600 {path}")
+        raise StorageRefused(
+            f"{path} can be read by others (mode {mode:03o}); run: chmod 600 {path}"
+        )
     return content
 
 

@@ -23,6 +23,7 @@ from token_fw.storage.base import (
     Key,
     StorageCorrupt,
     StorageError,
+    StorageRefused,
     WrongKey,
 )
 from token_fw.storage.sealing import (
@@ -187,7 +188,7 @@ class SqliteStore(BufferedStore):
         if not blank and (application != APPLICATION_ID or not version):
             raise StorageCorrupt(f"{self._path} is not a token")
         if version > len(MIGRATIONS):
-            raise StorageError(
+            raise StorageRefused(
                 f"{self._path} was written by a later version of klyuch "
                 f"(schema {version}, this one knows up to {len(MIGRATIONS)}); update klyuch"
             )
@@ -402,9 +403,9 @@ def _prepare_file(path: Path, create: bool) -> None:
     """See that there is a file and that only its owner can read it."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
+    except FileNotFoundError as missing:
         if not create:
-            raise StorageError(f"there is no token in {path}") from None
+            raise StorageError(f"there is no token in {path}") from missing
         mode = None
     except OSError as error:
         raise StorageError(f"{path} cannot be used: {error.strerror}") from error
