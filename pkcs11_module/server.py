@@ -12,7 +12,7 @@ import secrets
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from pkcs11_module import wire
 from pkcs11_module._constants import (
@@ -112,12 +112,13 @@ class RpcConnection:
         if self._ident is None:
             return self._greet(body)
         plan, args = wire.read_call(body)
-        if plan.spec.local:
+        if not plan.served and plan.spec.local:
             return self._answer_local(plan.spec.name)
         application = self._applications.get(self._ident)
         if application is None:
             return wire.write_error(CKR_CRYPTOKI_NOT_INITIALIZED)
-        return _run(application, plan, args)
+        run = _run if plan.served else _refused
+        return run(application, plan, args)
 
     def _answer_local(self, name: str) -> bytes:
         """What the library answers itself is not served, except that an application ends here."""
@@ -166,6 +167,17 @@ def _run(application: Application, plan: Plan, args: list[object]) -> bytes:
         _log_defect(name, error)
         return wire.write_error(CKR_GENERAL_ERROR)
     return body
+
+
+def _refused(application: Application, plan: Plan, args: list[Any]) -> bytes:
+    """Tell the application of a call that the library refused."""
+    name = plan.spec.name
+    try:
+        application.refused(name, *args)
+    except Exception as error:  # noqa: BLE001  a defect must not end the daemon
+        _log_defect(name, error)
+        return wire.write_error(CKR_GENERAL_ERROR)
+    return wire.write_error(CKR_OK)
 
 
 def _log_defect(name: str, error: Exception) -> None:

@@ -8,6 +8,10 @@ new application). Answer: u32 return value, application id.
 A call is u32 function number and its arguments in the table's order; the answer is u64 return
 value and, where that is CKR_OK, the outputs in the same order.
 
+A call that the library refuses by itself, for a NULL pointer say, is not sent. Where an error of
+the function changes an operation (rules.toml), u32 function number | 0x80000000, u64 session is
+sent instead, and the answer is u64 CKR_OK; a session that is not open is left alone.
+
     bytes        u32 length (0xFFFFFFFF = NULL pointer), the bytes; optional alike
     ulong        u64;  bool  u8;  label  32 bytes
     mechanism    u64 type, u8 form: 0 nothing | 1 bytes | 2 the structure's fields in order |
@@ -52,13 +56,15 @@ from pkcs11_module.types import Attribute, AttributeRequest, Buffer, Mechanism
 from pkcs11_module.wire_outputs import WRITERS, Write, write_attributes
 
 MAGIC: Final = b"KLY1"
-VERSION: Final = 2
+VERSION: Final = 3
 ID_SIZE: Final = 16
 HELLO_SIZE: Final = len(MAGIC) + 4 + ID_SIZE
 FRAME_MAX: Final = 16 * 1024 * 1024
 LABEL_SIZE: Final = 32
 NULL_LENGTH: Final = 0xFFFF_FFFF
 NULL_CAPACITY: Final = 0xFFFF_FFFF_FFFF_FFFF
+REFUSED: Final = 0x8000_0000
+"""In a function's number: the library refused the call of it."""
 NESTING_MAX: Final = 4
 """Templates within templates that the library sends at most."""
 ATTRIBUTE_ANSWERS: Final = frozenset(
@@ -272,7 +278,8 @@ class Plan:
     """How one function's call is read and its answer written.
 
     `head` is the function's number and the integers that its arguments begin with. An output
-    stands beside the place of the argument that bounds it, -1 where none does.
+    stands beside the place of the argument that bounds it, -1 where none does. A call that the
+    library refused, and one of a `local` function, is not `served`: no handler runs.
     """
 
     spec: FunctionSpec
@@ -280,6 +287,7 @@ class Plan:
     readers: tuple[Read, ...]
     writers: tuple[tuple[Argument, int, Write], ...]
     attributes: int
+    served: bool
 
 
 def _plan(spec: FunctionSpec) -> Plan:
@@ -303,22 +311,35 @@ def _plan(spec: FunctionSpec) -> Plan:
             if argument.kind in WRITERS
         ),
         kinds.index(Kind.ATTRIBUTES) if Kind.ATTRIBUTES in kinds else -1,
+        not spec.local,
     )
 
 
 PLANS: Final = tuple(map(_plan, FUNCTIONS))
+_REFUSALS: Final = {
+    REFUSED | spec.number: Plan(spec, struct.Struct("<4xQ"), (), (), -1, served=False)
+    for spec in FUNCTIONS
+    if spec.ends
+}
+
+
+def _refusal(number: int) -> Plan:
+    plan = _REFUSALS.get(number)
+    if plan is None:
+        raise ProtocolError("no such function")
+    return plan
 
 
 def read_call(body: bytes) -> tuple[Plan, list[Any]]:
     """How the function that a body calls is answered, and its arguments as `types` values.
 
+    Of a call that the library refused, the session is the only argument.
+
     Raises ProtocolError.
     """
     try:
         number = _U32.unpack_from(body)[0]
-        if number >= len(PLANS):
-            raise ProtocolError("no such function")
-        plan = PLANS[number]
+        plan = PLANS[number] if number < len(PLANS) else _refusal(number)
         args = list(plan.head.unpack_from(body))
         at = plan.head.size
         for read in plan.readers:

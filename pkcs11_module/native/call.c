@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In a function's number: the call of it was refused here. Only its session follows. */
+#define REFUSED 0x80000000U
+#define REFUSAL_SIZE (FRAME_HEAD + 4 + 8)
+
 void call_begin(struct call *call, uint32_t function, unsigned flags)
 {
     call->rv = link_is_up() ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -72,10 +76,29 @@ static bool brings_outputs(CK_RV rv)
            rv == CKR_ATTRIBUTE_TYPE_INVALID;
 }
 
+/* An operation ends on every error, also on one that was found before anything was sent. The frame
+ * begins with the function and, where it got so far, the session; what is answered is all the same. */
+static void tell_refusal(struct call *call)
+{
+    CK_RV rv = call->rv;
+
+    if (!(call->flags & CALL_ENDS) || call->size < REFUSAL_SIZE)
+        return;
+    call->dirty = call->size;
+    call->size = REFUSAL_SIZE;
+    call->rv = CKR_OK;
+    store_u32(call->data, REFUSAL_SIZE - FRAME_HEAD);
+    store_u32(call->data + FRAME_HEAD, load_u32(call->data + FRAME_HEAD) | REFUSED);
+    link_exchange(call);
+    call->rv = rv;
+}
+
 bool call_run(struct call *call)
 {
-    if (call->rv != CKR_OK)
+    if (call->rv != CKR_OK) {
+        tell_refusal(call);
         return false;
+    }
     store_u32(call->data, (uint32_t)(call->size - FRAME_HEAD));
     call->dirty = call->size;
     call->rv = link_exchange(call);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define SOCKET_NAME "pkcs11.sock"
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 #define GREETING_SECONDS 15
 #define HELLO_SIZE (4 + 4 + APPLICATION_ID)
 #define HELLO_ANSWER (4 + APPLICATION_ID)

@@ -266,6 +266,9 @@ CK_RV link_exchange(struct call *call)
         rv = exchange_once(call);
     }
     pthread_setcancelstate(cancel, NULL);
+    /* C_WaitForSlotEvent waits with no device in particular that could be removed. */
+    if (rv == CKR_DEVICE_REMOVED && (call->flags & CALL_BLOCKING) && !call->has_session)
+        rv = CKR_FUNCTION_FAILED;
     return rv;
 }
 

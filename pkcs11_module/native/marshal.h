@@ -24,6 +24,8 @@
 #define CALL_RETRY 1U
 /* The function may wait for long, so it must not hold the application's first connection. */
 #define CALL_BLOCKING 2U
+/* An error changes an operation: the daemon is told of a call that was refused here. */
+#define CALL_ENDS 4U
 
 struct call {
     CK_RV rv;

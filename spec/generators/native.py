@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generators import HEADER
-from generators.pkcs11 import split, tables, version
+from generators.pkcs11 import FLAGS, split, tables, version
 
 FOLDER = Path("pkcs11_module/native/generated")
 WIDTH = 100
@@ -186,7 +186,7 @@ def _refusal(function: Mapping[str, Any], rv: str) -> Iterator[str]:
 
 def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
     arguments = [split(argument) for argument in function["args"]]
-    flags = [f"CALL_{name.upper()}" for name in ("retry", "blocking") if function.get(name)]
+    flags = [f"CALL_{name.upper()}" for name in FLAGS if function.get(name)]
     if "asks" in function:
         flags.append(f"({function['asks']} == NULL ? CALL_BLOCKING : 0)")
     yield "    struct call call;\n"

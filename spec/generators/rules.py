@@ -49,6 +49,17 @@ def outputs(spec_dir: Path) -> dict[Path, str]:
     return {Path("pkcs11_module/_rules.py"): "\n".join(_write(table)) + "\n"}
 
 
+def ending(spec_dir: Path) -> frozenset[str]:
+    """The functions whose errors change an operation; raises SpecError."""
+    table = load(spec_dir / "pkcs11" / "rules.toml")
+    _check(table)
+    return frozenset(
+        name
+        for name, entry in table["functions"].items()
+        if any(table["uses"][use]["error"] != SAME for use in entry.get("does", {}).values())
+    )
+
+
 def _check(table: Mapping[str, Any]) -> None:
     only(FILE, dict(table), {"operations", "uses", "functions"})
     operations, uses = table["operations"], table["uses"]

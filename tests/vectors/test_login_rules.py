@@ -1,20 +1,27 @@
-"""Every row of spec/pkcs11/logins.toml against the facade: return value, login, tries."""
+"""Every call of spec/pkcs11/logins.toml against the facade: return value, login, tries.
+
+And its refusals against its calls: each of them decides one.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pkcs11_module import _constants as ck
+from pkcs11_module._logins import REFUSALS
+from pkcs11_module.facade import login_rules
 from pkcs11_module.types import Mechanism
 from tests.unit.facade_rig import P256, SO_PIN, USER_PIN, Rig, template
 
 SPEC = Path(__file__).parents[2] / "spec" / "pkcs11" / "logins.toml"
-ROWS: list[dict[str, str]] = tomllib.loads(SPEC.read_text(encoding="utf-8"))["rows"]
+TABLE: dict[str, Any] = tomllib.loads(SPEC.read_text(encoding="utf-8"))
+ROWS: list[dict[str, str]] = TABLE["calls"]
 TRIES = 3
 NEW_PIN = b"a new one"
 PINS: dict[str, bytes | None] = {
@@ -25,6 +32,7 @@ PINS: dict[str, bytes | None] = {
     "short": b"1",
     "long": b"1" * 65,
     "empty": b"",
+    "padded": b"123456\0\0",
     "none": None,
 }
 USERS = {
@@ -49,7 +57,8 @@ class Scene:
     def __init__(self, row: dict[str, str]) -> None:
         self.row = row
         self.rig = Rig(user_tries=TRIES, so_tries=TRIES)
-        self.client = self.rig.initialised()
+        blank = row.get("token") == "blank"
+        self.client = self.rig.application() if blank else self.rig.initialised()
         if "signing" in row:
             self._make_keys()
         self.kinds = [kind for kind in (row["in"], row.get("beside")) if kind]
@@ -62,6 +71,8 @@ class Scene:
             self.client("C_Login", self.sessions[0], USERS[self.user], PINS[self.user])
         if pins in ("last", "locked"):
             self._spend(TRIES - (pins == "last"))
+        if row.get("so_pins") == "locked":
+            self._spend(TRIES, ck.CKU_SO)
         if "signing" in row:
             self._begin(row["signing"])
 
@@ -77,12 +88,12 @@ class Scene:
         client("C_InitToken", 1, SO_PIN, b"again".ljust(32))
         self.sessions = [self.client.open(rw=kind == "rw") for kind in self.kinds]
 
-    def _spend(self, tries: int) -> None:
+    def _spend(self, tries: int, who: int = ck.CKU_USER) -> None:
         """By another application: this one's login stays."""
         other = self.rig.application()
         session = other.open()
         for _ in range(tries):
-            other.fails("C_Login", session, ck.CKU_USER, b"wrong")
+            other.fails("C_Login", session, who, b"wrong")
         other("C_CloseSession", session)
 
     def _begin(self, what: str) -> None:
@@ -137,6 +148,10 @@ def check(row: dict[str, str]) -> None:
         spent = {name for name in after if after[name] < before[name]}
         assert spent == ({row["spends"]} if "spends" in row else set())
         assert all(before[name] - after[name] <= 1 for name in after)
+    if row.get("token") == "blank" and row["gives"] != "CKR_OK":
+        flags = ck.CKF_SERIAL_SESSION | ck.CKF_RW_SESSION
+        assert scene.client.fails("C_OpenSession", 1, flags) == "CKR_TOKEN_NOT_RECOGNIZED"
+        return
     states = scene.states()
     who = row.get("then", scene.user)
     assert states == [STATES[kind, who] for kind in scene.kinds[-len(states) :]]
@@ -183,6 +198,30 @@ def test_a_row_that_is_not_true_fails(number: int, field: str, lie: str) -> None
     row = deepcopy(ROWS[number]) | {field: lie}
     with pytest.raises(AssertionError):
         check(row)
+
+
+@pytest.mark.parametrize(
+    ("number", "function"),
+    [(number, name) for number, row in enumerate(REFUSALS) for name in sorted(row.functions)],
+)
+def test_no_refusal_is_needless(
+    number: int, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it one of the calls would end otherwise."""
+    left = list(REFUSALS)
+    left[number] = replace(left[number], functions=left[number].functions - {function})
+    monkeypatch.setattr(login_rules, "REFUSALS", tuple(left))
+    name = ck.CKR_NAMES[REFUSALS[number].gives]
+    decided = [row for row in ROWS if row["do"] == function and row["gives"] == name]
+    assert any(_is_untrue(row) for row in decided)
+
+
+def _is_untrue(row: dict[str, str]) -> bool:
+    try:
+        check(row)
+    except (AssertionError, KeyError):
+        return True
+    return False
 
 
 def test_every_function_that_logs_in_or_out_has_rows() -> None:

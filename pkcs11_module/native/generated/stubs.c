@@ -384,7 +384,7 @@ CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 28, 0);
+    call_begin(&call, 28, CALL_ENDS);
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -407,7 +407,7 @@ CK_RV C_Encrypt(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen,
 {
     struct call call;
 
-    call_begin(&call, 30, 0);
+    call_begin(&call, 30, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pEncryptedData, pulEncryptedDataLen);
@@ -422,7 +422,7 @@ CK_RV C_EncryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG ulPar
 {
     struct call call;
 
-    call_begin(&call, 31, 0);
+    call_begin(&call, 31, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     put_buffer(&call, pEncryptedPart, pulEncryptedPartLen);
@@ -437,7 +437,7 @@ CK_RV C_EncryptFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pLastEncryptedPart,
 {
     struct call call;
 
-    call_begin(&call, 32, 0);
+    call_begin(&call, 32, CALL_ENDS);
     put_session(&call, hSession);
     put_buffer(&call, pLastEncryptedPart, pulLastEncryptedPartLen);
     if (call_run(&call)) {
@@ -463,7 +463,7 @@ CK_RV C_Decrypt(CK_SESSION_HANDLE hSession, CK_BYTE *pEncryptedData, CK_ULONG ul
 {
     struct call call;
 
-    call_begin(&call, 34, 0);
+    call_begin(&call, 34, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pEncryptedData, ulEncryptedDataLen);
     put_buffer(&call, pData, pulDataLen);
@@ -478,7 +478,7 @@ CK_RV C_DecryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pEncryptedPart,
 {
     struct call call;
 
-    call_begin(&call, 35, 0);
+    call_begin(&call, 35, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pEncryptedPart, ulEncryptedPartLen);
     put_buffer(&call, pPart, pulPartLen);
@@ -492,7 +492,7 @@ CK_RV C_DecryptFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pLastPart, CK_ULONG *p
 {
     struct call call;
 
-    call_begin(&call, 36, 0);
+    call_begin(&call, 36, CALL_ENDS);
     put_session(&call, hSession);
     put_buffer(&call, pLastPart, pulLastPartLen);
     if (call_run(&call)) {
@@ -517,7 +517,7 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, C
 {
     struct call call;
 
-    call_begin(&call, 38, 0);
+    call_begin(&call, 38, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pDigest, pulDigestLen);
@@ -531,7 +531,7 @@ CK_RV C_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG ulPart
 {
     struct call call;
 
-    call_begin(&call, 39, 0);
+    call_begin(&call, 39, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     call_run(&call);
@@ -542,7 +542,7 @@ CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_ULONG hKey)
 {
     struct call call;
 
-    call_begin(&call, 40, 0);
+    call_begin(&call, 40, CALL_ENDS);
     put_session(&call, hSession);
     put_ulong(&call, hKey);
     call_run(&call);
@@ -553,7 +553,7 @@ CK_RV C_DigestFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pDigest, CK_ULONG *pulD
 {
     struct call call;
 
-    call_begin(&call, 41, 0);
+    call_begin(&call, 41, CALL_ENDS);
     put_session(&call, hSession);
     put_buffer(&call, pDigest, pulDigestLen);
     if (call_run(&call)) {
@@ -579,7 +579,7 @@ CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, CK_
 {
     struct call call;
 
-    call_begin(&call, 43, 0);
+    call_begin(&call, 43, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pSignature, pulSignatureLen);
@@ -593,7 +593,7 @@ CK_RV C_SignUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG ulPartLe
 {
     struct call call;
 
-    call_begin(&call, 44, 0);
+    call_begin(&call, 44, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     call_run(&call);
@@ -604,7 +604,7 @@ CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG *pul
 {
     struct call call;
 
-    call_begin(&call, 45, 0);
+    call_begin(&call, 45, CALL_ENDS);
     put_session(&call, hSession);
     put_buffer(&call, pSignature, pulSignatureLen);
     if (call_run(&call)) {
@@ -630,7 +630,7 @@ CK_RV C_SignRecover(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataL
 {
     struct call call;
 
-    call_begin(&call, 47, 0);
+    call_begin(&call, 47, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pSignature, pulSignatureLen);
@@ -657,7 +657,7 @@ CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, C
 {
     struct call call;
 
-    call_begin(&call, 49, 0);
+    call_begin(&call, 49, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_bytes(&call, pSignature, ulSignatureLen);
@@ -669,7 +669,7 @@ CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG ulPart
 {
     struct call call;
 
-    call_begin(&call, 50, 0);
+    call_begin(&call, 50, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     call_run(&call);
@@ -680,7 +680,7 @@ CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG ul
 {
     struct call call;
 
-    call_begin(&call, 51, 0);
+    call_begin(&call, 51, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pSignature, ulSignatureLen);
     call_run(&call);
@@ -704,7 +704,7 @@ CK_RV C_VerifyRecover(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG 
 {
     struct call call;
 
-    call_begin(&call, 53, 0);
+    call_begin(&call, 53, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pSignature, ulSignatureLen);
     put_buffer(&call, pData, pulDataLen);
@@ -719,7 +719,7 @@ CK_RV C_DigestEncryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG
 {
     struct call call;
 
-    call_begin(&call, 54, 0);
+    call_begin(&call, 54, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     put_buffer(&call, pEncryptedPart, pulEncryptedPartLen);
@@ -734,7 +734,7 @@ CK_RV C_DecryptDigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pEncryptedPart,
 {
     struct call call;
 
-    call_begin(&call, 55, 0);
+    call_begin(&call, 55, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pEncryptedPart, ulEncryptedPartLen);
     put_buffer(&call, pPart, pulPartLen);
@@ -749,7 +749,7 @@ CK_RV C_SignEncryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULONG u
 {
     struct call call;
 
-    call_begin(&call, 56, 0);
+    call_begin(&call, 56, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     put_buffer(&call, pEncryptedPart, pulEncryptedPartLen);
@@ -764,7 +764,7 @@ CK_RV C_DecryptVerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pEncryptedPart,
 {
     struct call call;
 
-    call_begin(&call, 57, 0);
+    call_begin(&call, 57, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pEncryptedPart, ulEncryptedPartLen);
     put_buffer(&call, pPart, pulPartLen);
@@ -991,7 +991,7 @@ CK_RV C_EncryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULON
 {
     struct call call;
 
-    call_begin(&call, 75, 0);
+    call_begin(&call, 75, CALL_ENDS);
     put_session(&call, hSession);
     put_message(&call, pParameter, ulParameterLen);
     put_bytes(&call, pPlaintextPart, ulPlaintextPartLen);
@@ -1063,7 +1063,7 @@ CK_RV C_DecryptMessageNext(CK_SESSION_HANDLE hSession, void *pParameter, CK_ULON
 {
     struct call call;
 
-    call_begin(&call, 80, 0);
+    call_begin(&call, 80, CALL_ENDS);
     put_session(&call, hSession);
     put_message_in(&call, pParameter, ulParameterLen);
     put_bytes(&call, pCiphertextPart, ulCiphertextPartLen);
@@ -1129,7 +1129,7 @@ CK_RV C_SignMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_ULON
 {
     struct call call;
 
-    call_begin(&call, 85, 0);
+    call_begin(&call, 85, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pParameter, ulParameterLen);
     put_bytes(&call, pDataPart, ulDataPartLen);
@@ -1193,7 +1193,7 @@ CK_RV C_VerifyMessageNext(CK_SESSION_HANDLE hSession, CK_BYTE *pParameter, CK_UL
 {
     struct call call;
 
-    call_begin(&call, 90, 0);
+    call_begin(&call, 90, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pParameter, ulParameterLen);
     put_bytes(&call, pDataPart, ulDataPartLen);
@@ -1269,7 +1269,7 @@ CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulD
 {
     struct call call;
 
-    call_begin(&call, 95, 0);
+    call_begin(&call, 95, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     call_run(&call);
@@ -1280,7 +1280,7 @@ CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE *pPart, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 96, 0);
+    call_begin(&call, 96, CALL_ENDS);
     put_session(&call, hSession);
     put_bytes(&call, pPart, ulPartLen);
     call_run(&call);
@@ -1291,7 +1291,7 @@ CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 97, 0);
+    call_begin(&call, 97, CALL_ENDS);
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
