@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
 from pkcs11_module import _constants as ck
-from token_fw.crypto import KeyKind, KeySpec
+from token_fw.crypto import KeySpec
 
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _PEM: Final = b"-----BEGIN"
@@ -95,10 +95,11 @@ def _split_ec(key: ec.EllipticCurvePrivateKey) -> KeyParts:
     return _with_point(KeySpec.ec(_CURVES[key.curve.name]), value, _octet_string(point))
 
 
-def _split_edwards(key: ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey) -> KeyParts:
-    signing = isinstance(key, ed25519.Ed25519PrivateKey)
-    spec = KeySpec(KeyKind.ED25519 if signing else KeyKind.X25519)
-    return _with_point(spec, key.private_bytes_raw(), key.public_key().public_bytes_raw())
+def _split_edwards(spec: KeySpec) -> Callable[[Any], KeyParts]:
+    def split(key: Any) -> KeyParts:
+        return _with_point(spec, key.private_bytes_raw(), key.public_key().public_bytes_raw())
+
+    return split
 
 
 def _with_point(spec: KeySpec, value: bytes, point: bytes) -> KeyParts:
@@ -117,6 +118,8 @@ def _octet_string(value: bytes) -> bytes:
 _SPLITTERS: Final[dict[Any, Callable[[Any], KeyParts]]] = {
     rsa.RSAPrivateKey: _split_rsa,
     ec.EllipticCurvePrivateKey: _split_ec,
-    ed25519.Ed25519PrivateKey: _split_edwards,
-    x25519.X25519PrivateKey: _split_edwards,
+    ed25519.Ed25519PrivateKey: _split_edwards(KeySpec.ED25519),
+    x25519.X25519PrivateKey: _split_edwards(KeySpec.X25519),
+    ed448.Ed448PrivateKey: _split_edwards(KeySpec.ED448),
+    x448.X448PrivateKey: _split_edwards(KeySpec.X448),
 }

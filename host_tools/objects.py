@@ -10,6 +10,7 @@ from host_tools.cryptoki import CryptokiError, Session, Template, ulong
 from host_tools.key_files import KeyParts
 from pkcs11_module import _constants as ck
 from token_fw.crypto import (
+    EDWARDS_SIZES,
     CryptoError,
     KeyKind,
     KeySpec,
@@ -29,6 +30,8 @@ SPECS: Final = {
         *map(KeySpec.ec, ("P-256", "P-384", "P-521")),
         KeySpec.ED25519,
         KeySpec.X25519,
+        KeySpec.ED448,
+        KeySpec.X448,
     )
 }
 _GENERATORS: Final = {
@@ -36,18 +39,24 @@ _GENERATORS: Final = {
     KeyKind.EC: ck.CKM_EC_KEY_PAIR_GEN,
     KeyKind.ED25519: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
     KeyKind.X25519: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+    KeyKind.ED448: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
+    KeyKind.X448: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
 }
 _KEY_TYPES: Final = {
     KeyKind.RSA: ck.CKK_RSA,
     KeyKind.EC: ck.CKK_EC,
     KeyKind.ED25519: ck.CKK_EC_EDWARDS,
     KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
+    KeyKind.ED448: ck.CKK_EC_EDWARDS,
+    KeyKind.X448: ck.CKK_EC_MONTGOMERY,
 }
 USAGES: Final = {
     KeyKind.RSA: ("sign", "decrypt"),
     KeyKind.EC: ("sign",),
     KeyKind.ED25519: ("sign",),
     KeyKind.X25519: ("derive",),
+    KeyKind.ED448: ("sign",),
+    KeyKind.X448: ("derive",),
 }
 _POSSIBLE_USAGES: Final = {**USAGES, KeyKind.EC: ("sign", "derive")}
 _PRIVATE_USAGE: Final = {
@@ -253,7 +262,8 @@ def _public_key(session: Session, handle: int) -> PublicKey:
     point = values[ck.CKA_EC_POINT]
     if spec.kind is KeyKind.EC:
         return ec_public(spec.curve, _unwrapped(point))
-    return edwards_public(spec.kind, point if len(point) == 32 else _unwrapped(point))
+    bare = len(point) == EDWARDS_SIZES[spec.kind]
+    return edwards_public(spec.kind, point if bare else _unwrapped(point))
 
 
 def signature_algorithm(key: KeyOnToken) -> str:
@@ -262,13 +272,13 @@ def signature_algorithm(key: KeyOnToken) -> str:
         return "sha256_rsa"
     if key.spec.kind is KeyKind.EC:
         return f"{_CURVE_HASHES[key.spec.curve]}_ecdsa"
-    if key.spec.kind is KeyKind.ED25519:
-        return "ed25519"
+    if key.spec.kind in (KeyKind.ED25519, KeyKind.ED448):
+        return str(key.spec).lower()
     raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
 
 
 def sign(session: Session, key: KeyOnToken, message: bytes, pin: str = "") -> bytes:
-    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or Ed25519.
+    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or EdDSA.
 
     The user PIN is for a key that wants it at every use.
     """

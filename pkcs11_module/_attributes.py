@@ -221,10 +221,10 @@ _SECRET: Final[_Rules] = {
     ),
 }
 _LENGTH: Final[_Rules] = {
-    ck.CKA_VALUE_LEN: Rule(Form.ULONG, need=Purpose.GENERATE, derived=True),
+    ck.CKA_VALUE_LEN: Rule(Form.ULONG, need=Purpose.GENERATE, refuse=Purpose.CREATE, derived=True),
 }
 _HMAC: Final[_Rules] = {
-    ck.CKA_VALUE_LEN: Rule(Form.ULONG, derived=True),
+    ck.CKA_VALUE_LEN: Rule(Form.ULONG, refuse=Purpose.CREATE, derived=True),
 }
 _CIPHER: Final[_Rules] = {
     ck.CKA_ENCRYPT: Rule(
@@ -259,7 +259,12 @@ _CIPHER: Final[_Rules] = {
 _RSA_PUBLIC: Final[_Rules] = {
     ck.CKA_ENCRYPT: Rule(Form.BOOL, default=True, vouched=True, change=Change.YES, copy=Change.YES),
     ck.CKA_MODULUS: Rule(Form.BYTES, need=Purpose.CREATE, refuse=Purpose.GENERATE, derived=True),
-    ck.CKA_MODULUS_BITS: Rule(Form.ULONG, need=Purpose.GENERATE, derived=True),
+    ck.CKA_MODULUS_BITS: Rule(
+        Form.ULONG,
+        need=Purpose.GENERATE,
+        refuse=Purpose.CREATE,
+        derived=True,
+    ),
     ck.CKA_PUBLIC_EXPONENT: Rule(Form.BYTES, need=Purpose.CREATE, derived=True),
 }
 _RSA_PRIVATE: Final[_Rules] = {
@@ -282,18 +287,8 @@ _RSA_PRIVATE: Final[_Rules] = {
         refuse=Purpose.GENERATE | Purpose.UNWRAP,
         secret=True,
     ),
-    ck.CKA_PRIME_1: Rule(
-        Form.BYTES,
-        need=Purpose.CREATE,
-        refuse=Purpose.GENERATE | Purpose.UNWRAP,
-        secret=True,
-    ),
-    ck.CKA_PRIME_2: Rule(
-        Form.BYTES,
-        need=Purpose.CREATE,
-        refuse=Purpose.GENERATE | Purpose.UNWRAP,
-        secret=True,
-    ),
+    ck.CKA_PRIME_1: Rule(Form.BYTES, refuse=Purpose.GENERATE | Purpose.UNWRAP, secret=True),
+    ck.CKA_PRIME_2: Rule(Form.BYTES, refuse=Purpose.GENERATE | Purpose.UNWRAP, secret=True),
     ck.CKA_EXPONENT_1: Rule(Form.BYTES, refuse=Purpose.GENERATE | Purpose.UNWRAP, secret=True),
     ck.CKA_EXPONENT_2: Rule(Form.BYTES, refuse=Purpose.GENERATE | Purpose.UNWRAP, secret=True),
     ck.CKA_COEFFICIENT: Rule(Form.BYTES, refuse=Purpose.GENERATE | Purpose.UNWRAP, secret=True),

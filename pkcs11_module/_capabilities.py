@@ -702,7 +702,7 @@ CAPABILITIES: Final[dict[int, Capability]] = {
     ck.CKM_EC_EDWARDS_KEY_PAIR_GEN: Capability(
         mechanism=ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
         min_size=255,
-        max_size=255,
+        max_size=448,
         unit=Unit.BITS,
         flags=_FLAGS_7,
         functions=_FUNCTIONS_1,
@@ -714,7 +714,7 @@ CAPABILITIES: Final[dict[int, Capability]] = {
     ck.CKM_EDDSA: Capability(
         mechanism=ck.CKM_EDDSA,
         min_size=255,
-        max_size=255,
+        max_size=448,
         unit=Unit.BITS,
         flags=_FLAGS_8,
         functions=_FUNCTIONS_3,
@@ -726,7 +726,7 @@ CAPABILITIES: Final[dict[int, Capability]] = {
     ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN: Capability(
         mechanism=ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
         min_size=255,
-        max_size=255,
+        max_size=448,
         unit=Unit.BITS,
         flags=_FLAGS_7,
         functions=_FUNCTIONS_1,

@@ -271,6 +271,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "C_FindObjectsFinal",
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.7",
+        ends=True,
     ),
     FunctionSpec(
         29,
@@ -291,6 +292,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pEncryptedData", "pulEncryptedDataLen")),
         ),
         "5.8",
+        ends=True,
     ),
     FunctionSpec(
         31,
@@ -301,6 +303,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pEncryptedPart", "pulEncryptedPartLen")),
         ),
         "5.8",
+        ends=True,
     ),
     FunctionSpec(
         32,
@@ -310,6 +313,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pLastEncryptedPart", "pulLastEncryptedPartLen")),
         ),
         "5.8",
+        ends=True,
     ),
     FunctionSpec(
         33,
@@ -330,6 +334,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pData", "pulDataLen")),
         ),
         "5.9",
+        ends=True,
     ),
     FunctionSpec(
         35,
@@ -340,6 +345,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pPart", "pulPartLen")),
         ),
         "5.9",
+        ends=True,
     ),
     FunctionSpec(
         36,
@@ -349,6 +355,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pLastPart", "pulLastPartLen")),
         ),
         "5.9",
+        ends=True,
     ),
     FunctionSpec(
         37,
@@ -368,6 +375,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pDigest", "pulDigestLen")),
         ),
         "5.10",
+        ends=True,
     ),
     FunctionSpec(
         39,
@@ -377,6 +385,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pPart", "ulPartLen")),
         ),
         "5.10",
+        ends=True,
     ),
     FunctionSpec(
         40,
@@ -386,6 +395,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.10",
+        ends=True,
     ),
     FunctionSpec(
         41,
@@ -395,6 +405,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pDigest", "pulDigestLen")),
         ),
         "5.10",
+        ends=True,
     ),
     FunctionSpec(
         42,
@@ -415,6 +426,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pSignature", "pulSignatureLen")),
         ),
         "5.11",
+        ends=True,
     ),
     FunctionSpec(
         44,
@@ -424,6 +436,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pPart", "ulPartLen")),
         ),
         "5.11",
+        ends=True,
     ),
     FunctionSpec(
         45,
@@ -433,6 +446,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pSignature", "pulSignatureLen")),
         ),
         "5.11",
+        ends=True,
     ),
     FunctionSpec(
         46,
@@ -453,6 +467,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pSignature", "pulSignatureLen")),
         ),
         "5.11",
+        ends=True,
     ),
     FunctionSpec(
         48,
@@ -473,6 +488,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pSignature", "ulSignatureLen")),
         ),
         "5.12",
+        ends=True,
     ),
     FunctionSpec(
         50,
@@ -482,6 +498,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pPart", "ulPartLen")),
         ),
         "5.12",
+        ends=True,
     ),
     FunctionSpec(
         51,
@@ -491,6 +508,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pSignature", "ulSignatureLen")),
         ),
         "5.12",
+        ends=True,
     ),
     FunctionSpec(
         52,
@@ -511,6 +529,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pData", "pulDataLen")),
         ),
         "5.12",
+        ends=True,
     ),
     FunctionSpec(
         54,
@@ -521,6 +540,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pEncryptedPart", "pulEncryptedPartLen")),
         ),
         "5.13",
+        ends=True,
     ),
     FunctionSpec(
         55,
@@ -531,6 +551,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pPart", "pulPartLen")),
         ),
         "5.13",
+        ends=True,
     ),
     FunctionSpec(
         56,
@@ -541,6 +562,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pEncryptedPart", "pulEncryptedPartLen")),
         ),
         "5.13",
+        ends=True,
     ),
     FunctionSpec(
         57,
@@ -551,6 +573,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pPart", "pulPartLen")),
         ),
         "5.13",
+        ends=True,
     ),
     FunctionSpec(
         58,
@@ -749,6 +772,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         since=(3, 0),
+        ends=True,
     ),
     FunctionSpec(
         76,
@@ -804,6 +828,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         since=(3, 0),
+        ends=True,
     ),
     FunctionSpec(
         81,
@@ -856,6 +881,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.14",
         since=(3, 0),
+        ends=True,
     ),
     FunctionSpec(
         86,
@@ -908,6 +934,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.16",
         since=(3, 0),
+        ends=True,
     ),
     FunctionSpec(
         91,
@@ -965,6 +992,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.15",
         since=(3, 2),
+        ends=True,
     ),
     FunctionSpec(
         96,
@@ -975,6 +1003,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.15",
         since=(3, 2),
+        ends=True,
     ),
     FunctionSpec(
         97,
@@ -982,6 +1011,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.15",
         since=(3, 2),
+        ends=True,
     ),
     FunctionSpec(
         98,

@@ -52,7 +52,8 @@ class Rule:
     then. `need` and `refuse` are purposes whose template must, or must not, name it. `error` is
     the return value where it is refused, or where it is `derived` (follows from other attributes)
     and not true. `values` are the numbers it may have, all where there is none. `so`: only the SO
-    gives it the value true. `vouched`: of a trusted object only the SO changes it. `secret`: a key that is sensitive or not extractable does not tell it.
+    gives it the value true. `vouched`: of a trusted object only the SO changes it. `secret`: a key
+    that is sensitive or not extractable does not tell it.
     """
 
     form: Form

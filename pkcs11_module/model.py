@@ -81,6 +81,8 @@ class FunctionSpec:
 
     `since` is the version of the standard that brought it, e.g. (2, 40).
     `local` functions never reach the server, except C_Finalize, which ends the application.
+    `ends`: an error of it changes an operation, so the server is told of calls that the library
+    refused by itself.
     """
 
     number: int
@@ -91,3 +93,4 @@ class FunctionSpec:
     local: str = ""
     retry: bool = False
     blocking: bool = False
+    ends: bool = False

@@ -81,6 +81,31 @@ class Rule:
     clears: bool = False
 
 
+class Fact(StrEnum):
+    """What the refusals of a login and its like ask about a call: the columns of logins.toml."""
+
+    AS = "as"
+    NAME = "name"
+    USER = "user"
+    OPEN = "open"
+    HELD = "held"
+    OPERATION = "operation"
+    PATH = "path"
+    TOKEN = "token"
+    PIN = "pin"
+    NEW = "new"
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What calls of these functions give where all the facts have one of the values named."""
+
+    functions: frozenset[str]
+    when: Mapping[Fact, frozenset[str]]
+    gives: int
+
+
 class Function(StrEnum):
     """What a mechanism is used for; the functions of PKCS#11 that begin or do it."""
 

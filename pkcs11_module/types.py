@@ -304,5 +304,11 @@ class Application(Protocol):
     def call(self, name: str, *args: object) -> object:
         """Run the function `name` ("C_Sign", …); raises Pkcs11Error. Called from many threads."""
 
+    def refused(self, name: str, session: int) -> None:
+        """Do what an error of that function does in the session, if that is open.
+
+        The library refused the call by itself. Called from many threads; raises nothing.
+        """
+
     def close(self) -> None:
         """End every session and wake every thread inside `call`; calling it twice is allowed."""

@@ -42,7 +42,12 @@ DF_CONDITIONS = bytes((0x90,) * 7)
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 DIGEST = bytes(range(32))
 SECRET = bytes(range(100, 132))
-ALGORITHMS = {"EC": cards.ECDSA, "Ed25519": cards.EDDSA, "RSA": cards.PKCS1}
+ALGORITHMS = {"EC": cards.ECDSA, "Ed25519": cards.EDDSA, "Ed448": cards.EDDSA, "RSA": cards.PKCS1}
+PAIRS = {
+    "EC": (cards.EC, cards.p256()),
+    "Ed25519": (cards.ED25519, b""),
+    "Ed448": (cards.ED448, b""),
+}
 # The card tells an open key to the user, and a sealed one to nobody.
 SECRETS = frozenset({"open AES", "sealed AES"})
 
@@ -239,7 +244,7 @@ class CardMachine(RuleBasedStateMachine):
         assert point is not None
         if kind == "EC":
             cards.check_ecdsa(point, DIGEST, signature)
-        elif kind == "Ed25519":
+        elif kind in ("Ed25519", "Ed448"):
             cards.check_eddsa(point, DIGEST, signature)
         else:
             numbers = rsa.RSAPublicNumbers(65537, int.from_bytes(point, "big"))
@@ -404,11 +409,11 @@ class CardMachine(RuleBasedStateMachine):
         client=clients,
         ready=ready,
         reference=references,
-        kind=st.sampled_from(("EC", "Ed25519")),
+        kind=st.sampled_from(tuple(PAIRS)),
     )
     def generate_key(self, client: int, ready: bool, reference: int, kind: str) -> None:
         self.log_in(client, ready)
-        code, curve = (cards.EC, cards.p256()) if kind == "EC" else (cards.ED25519, b"")
+        code, curve = PAIRS[kind]
         self.clients[client].ok(cards.mse(cards.GENERATE, code, reference))
         if not self.verified[client, USER]:
             self.run(client, cards.generate(curve), 0x6982, [self.model])

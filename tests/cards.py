@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from apdu import tlv
@@ -24,7 +24,7 @@ SERIAL = b"KLYUCH01"
 ALL = 65536
 P256_OID = bytes.fromhex("2A8648CE3D030107")
 
-RSA_2048, EC, ED25519, X25519 = 0xF3, 0xEC, 0xED, 0xEE
+RSA_2048, EC, ED25519, X25519, ED448, X448 = 0xF3, 0xEC, 0xED, 0xEE, 0xEA, 0xEB
 ML_DSA, ML_KEM = {44: 0xE1, 65: 0xE2, 87: 0xE3}, {768: 0xE5, 1024: 0xE6}
 AES, DES3, GENERIC = 0xF8, 0xF9, 0xFA
 RSA_RAW, PKCS1, PSS, OAEP, ECDSA, EDDSA = 0x10, 0x11, 0x12, 0x13, 0x21, 0x22
@@ -258,7 +258,8 @@ def put_value(value: bytes, extra: bytes = b"") -> Command:
 
 
 def generate_secret(length: int, extra: bytes = b"") -> Command:
-    return Command(0x80, 0x46, 0x00, 0x00, tlv.encode(0x80, length.to_bytes(2, "big")) + extra)
+    data = tlv.encode(0x80, length.to_bytes(2, "big")) + extra
+    return Command(0x80, 0x46, 0x00, 0x00, data, 256)
 
 
 def get_secret(reference: int) -> Command:
@@ -357,7 +358,9 @@ def check_ecdsa(point: bytes, digest_: bytes, signature: bytes) -> None:
 
 def check_eddsa(raw: bytes, message: bytes, signature: bytes) -> None:
     """Raises InvalidSignature."""
-    ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, message)
+    short = len(raw) == 32
+    kind = ed25519.Ed25519PublicKey if short else ed448.Ed448PublicKey
+    kind.from_public_bytes(raw).verify(signature, message)
 
 
 def check_pkcs1(key: rsa.RSAPublicKey, message: bytes, signature: bytes) -> None:

@@ -34,6 +34,11 @@ def call(name: str, *arguments: bytes) -> bytes:
     return struct.pack("<I", NUMBERS[name]) + b"".join(arguments)
 
 
+def refusal(name: str, *arguments: bytes) -> bytes:
+    """The body that tells of a call that the library refused by itself."""
+    return struct.pack("<I", wire.REFUSED | NUMBERS[name]) + b"".join(arguments)
+
+
 def answer(frame: bytes) -> tuple[int, bytes]:
     """Return value and outputs of one frame."""
     assert int.from_bytes(frame[:4], "little") == len(frame) - 4

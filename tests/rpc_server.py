@@ -22,11 +22,15 @@ class Recorder:
     def __init__(self, answer: Callable[[], object] = lambda: None) -> None:
         self.answer = answer
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.refusals: list[tuple[str, int]] = []
         self.closed = threading.Event()
 
     def call(self, name: str, *args: object) -> object:
         self.calls.append((name, args))
         return self.answer()
+
+    def refused(self, name: str, session: int) -> None:
+        self.refusals.append((name, session))
 
     def close(self) -> None:
         self.closed.set()

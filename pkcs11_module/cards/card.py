@@ -18,6 +18,7 @@ from apdu.transport import CardClient, Telling, Transport, TransportError
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.pkcs15 import NewFile
 from token_fw.crypto import (
+    EDWARDS_SIZES,
     CryptoError,
     KeyKind,
     KeySpec,
@@ -42,6 +43,8 @@ _KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
     KeySpec.ec("P-521"): 0xEC,
     KeySpec.ED25519: 0xED,
     KeySpec.X25519: 0xEE,
+    KeySpec.ED448: 0xEA,
+    KeySpec.X448: 0xEB,
     KeySpec.ml_dsa(44): 0xE1,
     KeySpec.ml_dsa(65): 0xE2,
     KeySpec.ml_dsa(87): 0xE3,
@@ -106,8 +109,8 @@ class KeyMaterial:
     """A private key to import, by the tags of PUT DATA.
 
     RSA: 92 p, 93 q, 94 1/q mod p, 95 and 96 the exponents modulo p - 1 and q - 1, and 91 the
-    public exponent if it is known; other kinds: 88, the secret number, the 32 secret bytes, or
-    the seed of 32 (ML-DSA) or 64 bytes (ML-KEM).
+    public exponent if it is known; other kinds: 88, the secret number, the secret bytes (32,
+    Ed448 57, X448 56), or the seed of 32 (ML-DSA) or 64 bytes (ML-KEM).
     """
 
     spec: KeySpec
@@ -489,8 +492,7 @@ def _edwards(spec: KeySpec, raw: bytes) -> PublicKey:
 
 _RAW_PUBLIC: Final[dict[KeyKind, Callable[[KeySpec, bytes], PublicKey]]] = {
     KeyKind.EC: lambda spec, point: ec_public(curve_of(spec).name, point),
-    KeyKind.ED25519: _edwards,
-    KeyKind.X25519: _edwards,
+    **dict.fromkeys(EDWARDS_SIZES, _edwards),
     KeyKind.ML_DSA: lambda spec, raw: ml_dsa_public(spec.level, raw),
     KeyKind.ML_KEM: lambda spec, raw: ml_kem_public(spec.level, raw),
 }

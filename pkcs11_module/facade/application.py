@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -15,10 +15,11 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.facade.events import SlotWatch
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
+from pkcs11_module.facade.login_rules import PIN_REFERENCES
 from pkcs11_module.facade.readers import Reader, Readers
-from pkcs11_module.facade.registry import HANDLERS
+from pkcs11_module.facade.registry import HANDLERS, end_refused
 from pkcs11_module.facade.session_objects import SessionObject
-from pkcs11_module.facade.sessions import PIN_REFERENCES, Session
+from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.token import Token
 from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.rulebook import State
@@ -393,6 +394,12 @@ class Application:
             raise Pkcs11Error(ck.CKR_DEVICE_REMOVED) from error
         except TransportError as error:
             raise Pkcs11Error(ck.CKR_DEVICE_ERROR, str(error)) from error
+
+    def refused(self, name: str, session: int) -> None:
+        """Do what an error of that function does in the session, if that is open."""
+        # Without the session there is no operation either.
+        with suppress(Pkcs11Error):
+            end_refused(self, name, session)
 
     def close(self) -> None:
         """End every session and wake whoever waits; a second call does nothing."""

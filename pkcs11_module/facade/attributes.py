@@ -302,10 +302,10 @@ def changes(
 ) -> dict[int, bytes]:
     """What a template of C_SetAttributeValue changes on an object; raises Pkcs11Error."""
 
-    def refused(rule: Rule, value: bytes) -> int | None:
+    def refused(rule: Rule, old: bytes | None, new: bytes) -> int | None:
         if rule.change is Change.SESSION and not token:
             return None
-        return None if _is_way(rule.change, value) else ck.CKR_ATTRIBUTE_READ_ONLY
+        return None if _is_way(rule.change, old, new) else ck.CKR_ATTRIBUTE_READ_ONLY
 
     return _changed(attributes, given, refused)
 
@@ -315,21 +315,24 @@ def copy_changes(attributes: Mapping[int, bytes], given: Mapping[int, bytes]) ->
     return _changed(
         attributes,
         given,
-        lambda rule, value: None if _is_way(rule.copy, value) else rule.copy_error,
+        lambda rule, old, new: None if _is_way(rule.copy, old, new) else rule.copy_error,
     )
 
 
 _WAYS: Final = {Change.TO_TRUE: TRUE, Change.TO_FALSE: FALSE}
 
 
-def _is_way(change: Change, value: bytes) -> bool:
-    return change is Change.YES or _WAYS.get(change) == value
+def _is_way(change: Change, old: bytes | None, new: bytes) -> bool:
+    """Whether a value may become another one; where there is one way, staying is allowed too."""
+    if change in _WAYS:
+        return new in (old, _WAYS[change])
+    return change is Change.YES
 
 
 def _changed(
     attributes: Mapping[int, bytes],
     given: Mapping[int, bytes],
-    refused: Callable[[Rule, bytes], int | None],
+    refused: Callable[[Rule, bytes | None, bytes], int | None],
 ) -> dict[int, bytes]:
     table = _rules_of(attributes)
     changed: dict[int, bytes] = {}
@@ -337,7 +340,8 @@ def _changed(
         rule = table.get(name)
         if rule is None:
             raise _refusal(ck.CKR_ATTRIBUTE_TYPE_INVALID, name)
-        error = refused(rule, checked(rule.form, value) if rule.form is Form.BOOL else value)
+        wanted = checked(rule.form, value) if rule.form is Form.BOOL else value
+        error = refused(rule, attributes.get(name), wanted)
         if error is not None:
             raise _refusal(error, name)
         changed[name] = _allowed(rule, name, value)

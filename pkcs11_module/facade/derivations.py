@@ -59,7 +59,7 @@ def _needed(length: int | None) -> int:
 
 
 def _agree(keys: _Keys, parameter: Ecdh1DeriveParams, length: int | None) -> bytes:
-    """ECDH and X25519 (PKCS#11 3.1 6.3.18)."""
+    """ECDH, X25519 and X448 (PKCS#11 3.1 6.3.18)."""
     if parameter.kdf not in _KDFS:
         raise invalid("the key derivation function is not supported")
     hash_, shared = _KDFS[parameter.kdf], parameter.shared_data or b""

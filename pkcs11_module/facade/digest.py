@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade.operations import ActiveOperation, key_object, session_key
+from pkcs11_module.facade.base_keys import value_of
+from pkcs11_module.facade.operations import ActiveOperation, key_object
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.mechanisms import Function, check, digest_of
 from pkcs11_module.types import Buffer, Length, Mechanism, Pkcs11Error
-from token_fw.crypto import RunningDigest, SecretKey
+from token_fw.crypto import RunningDigest
 from token_fw.crypto import digest as digests
 
 
@@ -47,13 +48,11 @@ def digest_update(operation: DigestOperation, part: bytes | None) -> None:
 
 @operation_function("C_DigestKey")
 def digest_key(operation: DigestOperation, handle: int) -> None:
-    """C_DigestKey: secret keys of the session. The value of one of the token stays on its card."""
+    """C_DigestKey: secret keys, but those that never leave the card."""
     target = key_object(operation.session, handle)
-    if target.object_class != ck.CKO_SECRET_KEY or target.token:
+    if target.object_class != ck.CKO_SECRET_KEY:
         raise Pkcs11Error(ck.CKR_KEY_INDIGESTIBLE)
-    key = session_key(target)
-    assert isinstance(key, SecretKey)
-    operation.running.update(key.value)
+    operation.running.update(value_of(operation.session, target, ck.CKR_KEY_INDIGESTIBLE))
 
 
 @operation_function("C_DigestFinal")

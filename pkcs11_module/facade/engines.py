@@ -54,6 +54,8 @@ _CHUNK: Final = 1 << 15
 _RSA_OVERHEAD: Final = 11
 _COUNTER_BLOCK: Final = 16
 _LONGEST_TAG: Final = 16
+_SEMIBLOCK: Final = 8
+"""Bytes of a unit of AES key wrap (RFC 3394)."""
 
 
 class Engine(ABC):
@@ -125,8 +127,7 @@ class _Blocks(Engine):
     def finish(self) -> bytes:
         pending, self._over = self._pending, True
         if self._padded and self._encrypting:
-            missing = self._block - len(pending)
-            return self._transform(pending + bytes((missing,)) * missing)
+            return self._transform(_padded(pending, self._block))
         if len(pending) != (self._block if self._padded else 0):
             wrong = ck.CKR_DATA_LEN_RANGE if self._encrypting else ck.CKR_ENCRYPTED_DATA_LEN_RANGE
             raise Pkcs11Error(wrong, "not a whole number of blocks")
@@ -136,6 +137,12 @@ class _Blocks(Engine):
         if self._padded and self._encrypting:
             return (length // self._block + 1) * self._block
         return length
+
+
+def _padded(data: bytes, block: int) -> bytes:
+    """The data with the padding of RFC 5652 6.3, up to whole blocks."""
+    missing = block - len(data) % block
+    return data + bytes((missing,)) * missing
 
 
 def _unpadded(block: bytes) -> bytes:
@@ -250,11 +257,10 @@ class _CardCounter:
     def __init__(self, use: OnCard, scheme: Ctr) -> None:
         self._use = use
         self._scheme = scheme
-        self._left = 1 << scheme.bits
         self._stream = b""
 
     def update(self, data: bytes) -> bytes:
-        """Encrypt or decrypt; raises Pkcs11Error (CKR_DATA_LEN_RANGE) before a counter repeats."""
+        """Encrypt or decrypt."""
         head = data[: len(self._stream)]
         made = bytes(a ^ b for a, b in zip(head, self._stream, strict=False))
         self._stream = self._stream[len(head) :]
@@ -264,14 +270,29 @@ class _CardCounter:
 
     def _blocks(self, data: bytes) -> bytes:
         blocks = -(-len(data) // _COUNTER_BLOCK)
-        if blocks > self._left:
-            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE, "the counter would repeat")
-        self._left -= blocks
         filled = data.ljust(blocks * _COUNTER_BLOCK, b"\0")
         made = _on_card(self._use, self._scheme, filled, encrypting=True)
         self._stream = made[len(data) :]
         self._scheme = replace(self._scheme, block=_counted(self._scheme, blocks))
         return made[: len(data)]
+
+
+def _counter(update: Callable[[bytes], bytes], scheme: Ctr) -> Engine:
+    """Counter mode that ends with CKR_DATA_LEN_RANGE where the counter would overflow (3.1 6.13.4).
+
+    A counter that starts at 1 and has two bits gives three blocks, although none was used twice.
+    """
+    counts = 1 << scheme.bits
+    left = _COUNTER_BLOCK * (counts - int.from_bytes(scheme.block, "big") % counts)
+
+    def limited(data: bytes) -> bytes:
+        nonlocal left
+        if len(data) > left:
+            raise Pkcs11Error(ck.CKR_DATA_LEN_RANGE, "the counter would overflow")
+        left -= len(data)
+        return update(data)
+
+    return _Stream(limited, bytes, 0)
 
 
 def _counted(scheme: Ctr, blocks: int) -> bytes:
@@ -388,11 +409,12 @@ def secret_engine(key: SecretKey, plan: CipherPlan, *, encrypting: bool) -> Engi
     if isinstance(scheme, Ecb | Cbc):
         block = block_size(key.spec)
         return _Blocks(update, block, encrypting=encrypting, padded=plan.padded)
-    if isinstance(scheme, Ctr) or (isinstance(scheme, Gcm) and encrypting):
-        tag_size = scheme.tag_size if isinstance(scheme, Gcm) else 0
-        return _Stream(update, lambda: _crypto(running.finish, too_long), tag_size)
+    if isinstance(scheme, Ctr):
+        return _counter(update, scheme)
+    if isinstance(scheme, Gcm) and encrypting:
+        return _Stream(update, lambda: _crypto(running.finish, too_long), scheme.tag_size)
     return _gathering(
-        scheme, lambda data: _whole(running, data, too_long), MAX_GATHERED, encrypting=encrypting
+        plan, lambda data: _whole(running, data, too_long), MAX_GATHERED, encrypting=encrypting
     )
 
 
@@ -408,10 +430,10 @@ def _card_engine(target: AnyObject, plan: CipherPlan, *, encrypting: bool, use: 
         blocks = _CardBlocks(use, scheme, block, encrypting=encrypting)
         return _Blocks(blocks, block, encrypting=encrypting, padded=plan.padded)
     if isinstance(scheme, Ctr):
-        return _Stream(_CardCounter(use, scheme).update, bytes, 0)
+        return _counter(_CardCounter(use, scheme).update, scheme)
     assert isinstance(scheme, Gcm | KeyWrap | KeyWrapPadded)
     return _gathering(
-        scheme,
+        plan,
         lambda data: _on_card(use, scheme, data, encrypting=encrypting),
         # What is encrypted can be decrypted: the tag or the padding has to fit as well.
         MAX_DATA - _LONGEST_TAG if encrypting else MAX_DATA,
@@ -420,27 +442,35 @@ def _card_engine(target: AnyObject, plan: CipherPlan, *, encrypting: bool, use: 
 
 
 def _gathering(
-    scheme: Gcm | KeyWrap | KeyWrapPadded,
-    run: Callable[[bytes], bytes],
-    limit: int,
-    *,
-    encrypting: bool,
+    plan: CipherPlan, run: Callable[[bytes], bytes], limit: int, *, encrypting: bool
 ) -> Engine:
+    def unpadding(data: bytes) -> bytes:
+        result = run(data)
+        return result[:-_SEMIBLOCK] + _unpadded(result[-_SEMIBLOCK:])
+
+    def padding(data: bytes) -> bytes:
+        return run(_padded(data, _SEMIBLOCK))
+
+    padded = padding if encrypting else unpadding
     return _Gathering(
-        run,
-        partial(_result_size, scheme, encrypting),
+        padded if plan.padded else run,
+        partial(_result_size, plan, encrypting),
         limit=limit,
         too_long=ck.CKR_DATA_LEN_RANGE if encrypting else ck.CKR_ENCRYPTED_DATA_LEN_RANGE,
-        multipart=isinstance(scheme, Gcm),
+        multipart=isinstance(plan.scheme, Gcm),
     )
 
 
-def _result_size(scheme: Gcm | KeyWrap | KeyWrapPadded, encrypting: bool, length: int) -> int:
-    more = scheme.tag_size if isinstance(scheme, Gcm) else 8
+def _result_size(plan: CipherPlan, encrypting: bool, length: int) -> int:
+    scheme = plan.scheme
+    more = scheme.tag_size if isinstance(scheme, Gcm) else _SEMIBLOCK
     if not encrypting:
         return max(length - more, 0)
-    filled = -(-length // 8) * 8 if isinstance(scheme, KeyWrapPadded) else length
-    return filled + more
+    if plan.padded:
+        length += 1
+    if plan.padded or isinstance(scheme, KeyWrapPadded):
+        length += -length % _SEMIBLOCK
+    return length + more
 
 
 def _crypto(run: Callable[[], bytes], wrong_length: int) -> bytes:

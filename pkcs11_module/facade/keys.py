@@ -16,6 +16,7 @@ from pkcs11_module.cards.der import Fields
 from pkcs11_module.facade.attributes import number, ulong
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
+    EDWARDS_SIZES,
     CryptoError,
     EcPublicKey,
     EdwardsPublicKey,
@@ -40,6 +41,7 @@ from token_fw.crypto import (
     ml_dsa_public,
     ml_kem_private,
     ml_kem_public,
+    rsa_primes,
     rsa_private,
     rsa_public,
 )
@@ -49,6 +51,8 @@ KEY_TYPES: Final[dict[KeyKind, int]] = {
     KeyKind.EC: ck.CKK_EC,
     KeyKind.ED25519: ck.CKK_EC_EDWARDS,
     KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
+    KeyKind.ED448: ck.CKK_EC_EDWARDS,
+    KeyKind.X448: ck.CKK_EC_MONTGOMERY,
     KeyKind.ML_DSA: ck.CKK_ML_DSA,
     KeyKind.ML_KEM: ck.CKK_ML_KEM,
 }
@@ -78,7 +82,12 @@ _SET_NUMBERS: Final = {
     spec: number for sets in PARAMETER_SETS.values() for number, spec in sets.items()
 }
 CURVE_TYPES: Final = frozenset({ck.CKK_EC, ck.CKK_EC_EDWARDS, ck.CKK_EC_MONTGOMERY})
-_CURVE_NAMES: Final = {b"edwards25519": KeySpec.ED25519, b"curve25519": KeySpec.X25519}
+_CURVE_NAMES: Final = {
+    b"edwards25519": KeySpec.ED25519,
+    b"curve25519": KeySpec.X25519,
+    b"edwards448": KeySpec.ED448,
+    b"curve448": KeySpec.X448,
+}
 _NUMBERS: Final = (ck.CKA_MODULUS, ck.CKA_PUBLIC_EXPONENT)
 PUBLIC_EXPONENT: Final = b"\x01\x00\x01"
 
@@ -141,7 +150,7 @@ def normalised(given: Mapping[int, bytes], key_type: int) -> dict[int, bytes]:
 
 
 def _wrapped_point(spec: KeySpec, point: bytes) -> bytes:
-    size = 1 + 2 * curve_of(spec).size if spec.kind is KeyKind.EC else 32
+    size = EDWARDS_SIZES.get(spec.kind) or 1 + 2 * curve_of(spec).size
     if len(point) == size:
         return tlv.encode(der.OCTET_STRING, point)
     return point
@@ -276,7 +285,7 @@ def _check_exponent(full: Mapping[int, bytes]) -> None:
 
 def _crt(full: Mapping[int, bytes]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """p, q, the two exponents and the coefficient; the last three follow where they are absent."""
-    p, q = (int.from_bytes(full[name], "big") for name in (ck.CKA_PRIME_1, ck.CKA_PRIME_2))
+    p, q = _primes(full)
     d = int.from_bytes(full[ck.CKA_PRIVATE_EXPONENT], "big")
     if p < 3 or q < 3 or p == q or p * q != int.from_bytes(full[ck.CKA_MODULUS], "big"):
         raise Pkcs11Error(ck.CKR_ATTRIBUTE_VALUE_INVALID, "the modulus is not the primes' product")
@@ -289,6 +298,21 @@ def _crt(full: Mapping[int, bytes]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         full.get(name) or _bytes(value) for name, value in zip(names, derived, strict=True)
     )
     return _bytes(p), _bytes(q), dp, dq, qinv
+
+
+def _primes(full: Mapping[int, bytes]) -> tuple[int, int]:
+    """The primes, which need not be given (3.1 6.1.3); raises CryptoError where there are none."""
+    modulus = full[ck.CKA_MODULUS]
+    first, second = full.get(ck.CKA_PRIME_1), full.get(ck.CKA_PRIME_2)
+    if first is None and second is None:
+        exponent = full.get(ck.CKA_PUBLIC_EXPONENT) or PUBLIC_EXPONENT
+        first, second = rsa_primes(modulus, exponent, full[ck.CKA_PRIVATE_EXPONENT])
+    product = int.from_bytes(modulus, "big")
+    p, q = (int.from_bytes(prime or b"", "big") for prime in (first, second))
+    return (
+        product // (q or 1) if first is None else p,
+        product // (p or 1) if second is None else q,
+    )
 
 
 def _bytes(value: int) -> bytes:

@@ -138,6 +138,16 @@ def _register(name: str, call: _Call) -> None:
     HANDLERS[name] = run
 
 
+def end_refused(application: Application, name: str, handle: int) -> None:
+    """Do what an error of that function does to the session's operations.
+
+    Raises Pkcs11Error as `Application.session`.
+    """
+    session = application.session(handle)
+    with session.slot.lock:
+        _settle(session, RULES[name].uses)
+
+
 def _demanding(rule: Rule, handler: _Call) -> _Call:
     """The handler behind what it demands of the session; itself where that is nothing."""
     if not (rule.login or rule.writable or rule.needs or rule.clears):

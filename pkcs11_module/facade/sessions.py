@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pkcs11_module import _constants as ck
 from pkcs11_module._rules import OPERATIONS
-from pkcs11_module.cards import pkcs15
+from pkcs11_module.facade.login_rules import Call
 from pkcs11_module.facade.registry import function, session_function
 from pkcs11_module.rulebook import State
 from pkcs11_module.types import Pkcs11Error
@@ -83,11 +83,9 @@ def open_session(application: Application, slot_id: int, flags: int) -> int:
         raise Pkcs11Error(ck.CKR_SESSION_PARALLEL_NOT_SUPPORTED)
     writable = bool(flags & ck.CKF_RW_SESSION)
     with slot.lock:
-        card = slot.card
-        if not writable and slot.user == ck.CKU_SO:
-            raise Pkcs11Error(ck.CKR_SESSION_READ_WRITE_SO_EXISTS)
-        if not card.info().operational:
-            raise Pkcs11Error(ck.CKR_TOKEN_NOT_RECOGNIZED, "the token is not initialised")
+        # A token that is gone takes its login with it.
+        slot.notice_removal()
+        Call(function="C_OpenSession", slot=slot, kind="rw" if writable else "ro").check()
         session = Session(
             slot,
             handle=application.next_handle(),
@@ -104,10 +102,6 @@ def close_session(session: Session) -> None:
     """C_CloseSession: the last session of an application to close logs it out."""
     session.slot.application.remove_session(session)
     session.slot.end(session)
-
-
-PIN_REFERENCES: Final = {ck.CKU_USER: pkcs15.USER_PIN, ck.CKU_SO: pkcs15.SO_PIN}
-"""User type to the card's PIN reference."""
 
 
 @function("C_CloseAllSessions")

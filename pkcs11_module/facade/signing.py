@@ -14,6 +14,7 @@ from pkcs11_module.facade.operations import KeyOperation, choose_key, crypto_ref
 from pkcs11_module.mechanisms import Function, SignaturePlan, check, signature
 from pkcs11_module.types import Mechanism, Pkcs11Error
 from token_fw.crypto import (
+    EDWARDS_SIZES,
     Cmac,
     CryptoError,
     DataLength,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 MAX_GATHERED: Final = 1 << 26
 """Bytes of data that the middleware gathers for an operation that does not stream."""
 _RSA_OVERHEAD: Final = 11
-_ED25519_SIZE: Final = 64
 _ML_DSA_SIZES: Final = {44: 2420, 65: 3309, 87: 4627}
 
 
@@ -201,7 +201,7 @@ def _size(spec: KeySpec, scheme: SignScheme | MacScheme) -> int:
         return 2 * curve_of(spec).size
     if isinstance(scheme, Hmac | Cmac):
         return scheme.size
-    return _ML_DSA_SIZES[spec.level] if kind is KeyKind.ML_DSA else _ED25519_SIZE
+    return _ML_DSA_SIZES[spec.level] if kind is KeyKind.ML_DSA else 2 * EDWARDS_SIZES[kind]
 
 
 def _check_room(operation: SignatureOperation) -> None:

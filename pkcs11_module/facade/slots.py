@@ -11,7 +11,8 @@ from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import CardInfo, PinInfo
 from pkcs11_module.cards.pkcs15 import PinEntry
 from pkcs11_module.facade.application import Application, Slot, refusal
-from pkcs11_module.facade.login import check_new_so_pin
+from pkcs11_module.facade.login import given
+from pkcs11_module.facade.login_rules import Call
 from pkcs11_module.facade.readers import Reader
 from pkcs11_module.facade.registry import function
 from pkcs11_module.mechanisms import MECHANISMS
@@ -148,27 +149,23 @@ def _need_token(reader: Reader) -> None:
 def init_token(application: Application, slot_id: int, pin: bytes | None, label: bytes) -> None:
     """C_InitToken: the SO PIN must match, or becomes the given one on a blank token."""
     slot = application.slot(slot_id)
-    if pin is None:
-        raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD)
+    so_pin = given(pin)
     try:
         text = label.decode("utf-8").rstrip(" ")
     except UnicodeDecodeError:
         raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD, "the label is not UTF-8") from None
     with slot.lock, slot.token.lock:
-        if slot.token.sessions:
-            raise Pkcs11Error(ck.CKR_SESSION_EXISTS)
         try:
-            _initialise(slot, pin, text)
+            _initialise(slot, so_pin, text)
         except TransportError:
             slot.lost_contact()
             raise
 
 
 def _initialise(slot: Slot, pin: bytes, label: str) -> None:
-    card = slot.card
-    info = card.info()
-    so = info.pins[pkcs15.SO_PIN]
-    check_new_so_pin(so, pin, blank=not info.operational)
+    call = Call(function="C_InitToken", slot=slot, reference=pkcs15.SO_PIN, pin=pin, new=pin)
+    call.check()
+    card, info = slot.card, call.info
     pins = [_pin_entry(info, pkcs15.USER_PIN), _pin_entry(info, pkcs15.SO_PIN)]
     try:
         card.initialise(pin, pkcs15.token_files(label, info.serial, pins))

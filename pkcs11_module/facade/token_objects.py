@@ -81,13 +81,17 @@ _CARD_USAGE: Final[tuple[tuple[int, int, frozenset[KeyKind]], ...]] = (
     (
         ck.CKA_SIGN,
         USAGE_SIGN,
-        frozenset({KeyKind.RSA, KeyKind.EC, KeyKind.ED25519, KeyKind.ML_DSA}),
+        frozenset({KeyKind.RSA, KeyKind.EC, KeyKind.ED25519, KeyKind.ED448, KeyKind.ML_DSA}),
     ),
     (ck.CKA_SIGN_RECOVER, USAGE_SIGN, frozenset({KeyKind.RSA})),
     (ck.CKA_DECRYPT, USAGE_DECRYPT, _BLOCK | {KeyKind.RSA}),
     (ck.CKA_UNWRAP, USAGE_UNWRAP, _BLOCK | {KeyKind.RSA}),
     (ck.CKA_DECAPSULATE, USAGE_DECRYPT, frozenset({KeyKind.ML_KEM})),
-    (ck.CKA_DERIVE, USAGE_DERIVE, frozenset({KeyKind.EC, KeyKind.X25519, KeyKind.GENERIC})),
+    (
+        ck.CKA_DERIVE,
+        USAGE_DERIVE,
+        frozenset({KeyKind.EC, KeyKind.X25519, KeyKind.X448, KeyKind.GENERIC}),
+    ),
     # A block cipher derives by enciphering what the application gives.
     (ck.CKA_DERIVE, USAGE_DERIVE | USAGE_ENCRYPT, _BLOCK),
     (ck.CKA_ENCRYPT, USAGE_ENCRYPT, _BLOCK),

@@ -34,9 +34,12 @@ def read(slot: Slot, target: AnyObject, name: int) -> bytes | Sensitive | None:
     if name in ALL_SECRETS and name in target.secrets:
         return SENSITIVE
     if value is None and isinstance(target, TokenObject) and has(target, name):
-        if isinstance(target.entry, SecretKeyEntry) and slot.user != ck.CKU_USER:
-            # The card tells the value of a public secret key to its user alone.
-            return SENSITIVE
+        if isinstance(target.entry, SecretKeyEntry):
+            if name != ck.CKA_VALUE:
+                return None
+            if slot.user != ck.CKU_USER:
+                # The card tells the value of a public secret key to its user alone.
+                return SENSITIVE
         return loaded(slot, target).get(name)
     return value
 

@@ -30,7 +30,12 @@ _MESSAGE_FORM: Final = frozenset(
 )
 _TRUE: Final = b"\x01"
 _CURVE_BITS: Final = {name: curve.p.bit_length() for name, curve in CURVES.items()}
-_MONTGOMERY_BITS: Final = 255
+_EDWARDS_BITS: Final = {
+    KeyKind.ED25519: 255,
+    KeyKind.X25519: 255,
+    KeyKind.ED448: 448,
+    KeyKind.X448: 448,
+}
 _PUBLIC_BYTES: Final = {
     KeySpec.ml_dsa(44): 1312,
     KeySpec.ml_dsa(65): 1952,
@@ -128,7 +133,7 @@ def key_bits(spec: KeySpec) -> int:
         return spec.bits
     if spec.kind is KeyKind.EC:
         return _CURVE_BITS[spec.curve]
-    return _MONTGOMERY_BITS
+    return _EDWARDS_BITS[spec.kind]
 
 
 def key_bytes(spec: KeySpec) -> int:

@@ -137,7 +137,8 @@ _FIXED: Final[dict[int, CipherPlan]] = {
     ck.CKM_AES_ECB: CipherPlan(Ecb()),
     ck.CKM_DES3_ECB: CipherPlan(Ecb()),
     ck.CKM_AES_KEY_WRAP: CipherPlan(KeyWrap()),
-    ck.CKM_AES_KEY_WRAP_PAD: CipherPlan(KeyWrapPadded()),
+    # Not that of RFC 5649, which other libraries take it for: PKCS#7 before RFC 3394 (3.1 6.16).
+    ck.CKM_AES_KEY_WRAP_PAD: CipherPlan(KeyWrap(), padded=True),
     ck.CKM_AES_KEY_WRAP_KWP: CipherPlan(KeyWrapPadded()),
 }
 _MAKERS: Final[dict[int, Callable[[Mechanism], CipherPlan]]] = {

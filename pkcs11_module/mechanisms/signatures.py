@@ -148,7 +148,9 @@ def _pss(mechanism: Mechanism) -> SignaturePlan:
 def _eddsa(mechanism: Mechanism) -> SignaturePlan:
     parameter = mechanism.parameter
     if isinstance(parameter, EddsaParams) and (parameter.prehash or parameter.context):
-        raise Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, "only pure Ed25519 is supported")
+        raise Pkcs11Error(
+            ck.CKR_MECHANISM_PARAM_INVALID, "only pure EdDSA without a context is supported"
+        )
     return SignaturePlan(EdDsa(), algorithm(0x22), multipart=True)
 
 

@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from generators import HEADER, load
+from generators.rules import ending
 
 _HEADER = HEADER.format(sources="spec/pkcs11")
 TABLES = ("functions", "constants", "mechanisms", "errors")
+# What else is said of a function that the wire or the stubs have to know.
+FLAGS = ("retry", "blocking", "ends")
 
 
 def tables(spec_dir: Path) -> dict[str, dict[str, Any]]:
-    """The tables of `spec/pkcs11` by their names."""
-    return {name: load(spec_dir / "pkcs11" / f"{name}.toml") for name in TABLES}
+    """The tables of `spec/pkcs11` by their names; raises SpecError.
+
+    A function `ends` where an error of it changes an operation, as rules.toml says.
+    """
+    spec = {name: load(spec_dir / "pkcs11" / f"{name}.toml") for name in TABLES}
+    ends = ending(spec_dir)
+    for function in spec["functions"]["function"]:
+        function["ends"] = function["name"] in ends
+    return spec
 
 
 def hexadecimal(value: int) -> str:
@@ -149,7 +159,7 @@ def _function(number: int, function: Mapping[str, Any]) -> Iterator[str]:
         yield f"{indent}since={version(function)},"
     if function.get("local"):
         yield f"{indent}local={_quoted(function['local'])},"
-    yield from (f"{indent}{flag}=True," for flag in ("retry", "blocking") if function.get(flag))
+    yield from (f"{indent}{flag}=True," for flag in FLAGS if function.get(flag))
     yield "    ),"
 
 

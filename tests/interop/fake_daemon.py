@@ -33,6 +33,7 @@ class FakeApplication:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[object, ...]]] = []
+        self.refusals: list[tuple[str, int]] = []
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self._sessions: set[int] = set()
@@ -57,6 +58,10 @@ class FakeApplication:
         if function is None:
             raise Pkcs11Error(CKR_FUNCTION_NOT_SUPPORTED)
         return function(*args)
+
+    def refused(self, name: str, session: int) -> None:
+        """There are no operations to end."""
+        self.refusals.append((name, session))
 
     def close(self) -> None:
         self.ended.set()
@@ -112,10 +117,14 @@ class Recorder:
     def __init__(self) -> None:
         self.answer: object = None
         self.calls: list[tuple[str, tuple[object, ...]]] = []
+        self.refusals: list[tuple[str, int]] = []
 
     def call(self, name: str, *args: object) -> object:
         self.calls.append((name, args))
         return self.answer
+
+    def refused(self, name: str, session: int) -> None:
+        self.refusals.append((name, session))
 
     def close(self) -> None:
         self.calls.clear()

@@ -1,14 +1,17 @@
 """python-pkcs11 makes, finds and uses keys in this very process."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pkcs11
 import pytest
+from asn1crypto.core import OctetString
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.ec import encode_ecdsa_signature, encode_named_curve_parameters
 
-from host_tools.testing import Scratch, ScratchToken
+from host_tools.testing import Run, Scratch, ScratchToken
+from token_fw.crypto import KeyKind, KeySpec, edwards_public
 
 MESSAGE = b"python-pkcs11 was here"
 
@@ -51,6 +54,26 @@ def test_ec_key_is_made_found_and_used(session: Any) -> None:
     signature = private.sign(MESSAGE, mechanism=Mechanism.ECDSA_SHA256)
     assert public.verify(MESSAGE, signature, mechanism=Mechanism.ECDSA_SHA256)
     assert len(encode_ecdsa_signature(signature)) > len(signature)
+
+
+def test_ed448_key_is_made_and_used(session: Any, openssl: Run, tmp_path: Path) -> None:
+    parameters = session.create_domain_parameters(
+        KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: KeySpec.ED448.oid_der}, local=True
+    )
+    public, private = parameters.generate_keypair(store=True)
+    pure = {"mechanism": Mechanism.EDDSA, "mechanism_param": (False, None)}
+    signature = private.sign(MESSAGE, **pure)
+    assert public.verify(MESSAGE, signature, **pure)
+    assert not public.verify(MESSAGE + b"!", signature, **pure)
+    spki, signed, message = (tmp_path / name for name in ("spki", "signed", "message"))
+    point = OctetString.load(public[Attribute.EC_POINT]).native
+    spki.write_bytes(edwards_public(KeyKind.ED448, point).to_spki())
+    signed.write_bytes(signature)
+    message.write_bytes(MESSAGE)
+    judged = ("-pubin", "-keyform", "DER", "-inkey", spki, "-sigfile", signed, "-in", message)
+    openssl("pkeyutl", "-verify", "-rawin", *judged)
+    with pytest.raises(pkcs11.MechanismParamInvalid):
+        private.sign(MESSAGE, mechanism=Mechanism.EDDSA, mechanism_param=(False, b"context"))
 
 
 def test_a_session_key_does_not_outlive_its_session(session: Any) -> None:

@@ -36,16 +36,24 @@ from pkcs11_module._constants import (
 from pkcs11_module._functions import FUNCTIONS
 from pkcs11_module.model import FunctionSpec, Kind
 from pkcs11_module.types import UNAVAILABLE, Ecdh1DeriveParams, Mechanism
-from tests.interop.cryptoki_samples import NUMBER, SERVED, sample_call
+from tests.interop.cryptoki_samples import NUMBER, SERVED, SESSION, sample_call
 from tests.interop.fake_daemon import SIGNATURE, SLOT, FakeApplication, FakeDaemon, Recorder
 from tests.interop.liar import Liar
 from tests.rpc_frames import NULL_BYTES
+from tests.vectors.operation_rules import FUNCTIONS as FUNCTION_RULES
+from tests.vectors.operation_rules import USES
 
 HUGE: Final = (2**63, 2**64 - 1, wire.FRAME_MAX * 4)
 
 
 def named(spec: FunctionSpec) -> str:
     return spec.name
+
+
+def ends(spec: FunctionSpec) -> bool:
+    """Whether the table says that an error of the function changes an operation."""
+    uses = FUNCTION_RULES[spec.name].get("does", {}).values()
+    return any(USES[use]["error"] != "same" for use in uses)
 
 
 @pytest.mark.parametrize("spec", SERVED, ids=named)
@@ -61,7 +69,7 @@ def test_every_function_carries_its_arguments_and_outputs(
 
 
 @pytest.mark.parametrize("spec", SERVED, ids=named)
-def test_null_pointers_are_refused_before_anything_is_sent(
+def test_null_pointers_are_refused_without_a_call_and_the_daemon_is_told_what_that_ends(
     spec: FunctionSpec, library: Cryptoki, recorder: Recorder
 ) -> None:
     library.initialize()
@@ -69,7 +77,9 @@ def test_null_pointers_are_refused_before_anything_is_sent(
     for place in call.places(lambda sample: sample.pointers):
         values = call.values
         values[place] = None
+        recorder.refusals.clear()
         assert CKR_NAMES[library.raw[spec.name](*values)] == "CKR_ARGUMENTS_BAD", place
+        assert recorder.refusals == ([(spec.name, SESSION)] if ends(spec) else [])
     assert recorder.calls == []
 
 
@@ -83,7 +93,9 @@ def test_huge_lengths_are_refused_without_touching_memory(
     for place in call.places(lambda sample: sample.lengths):
         values = call.values
         values[place] = length
+        recorder.refusals.clear()
         assert library.raw[spec.name](*values) in (CKR_ARGUMENTS_BAD, CKR_HOST_MEMORY), place
+        assert recorder.refusals == ([(spec.name, SESSION)] if ends(spec) else [])
     assert recorder.calls == []
 
 

@@ -17,7 +17,7 @@ ROOM = Buffer(1 << 12)
 BLOCKS = [Mechanism(ck.CKM_AES_ECB), Mechanism(ck.CKM_AES_CBC, IV)]
 ANY_LENGTH = [
     Mechanism(ck.CKM_AES_CBC_PAD, IV),
-    Mechanism(ck.CKM_AES_CTR, AesCtrParams(5, b"\xff" * 16)),
+    Mechanism(ck.CKM_AES_CTR, AesCtrParams(5, b"\xff" * 15 + b"\xe0")),
     Mechanism(ck.CKM_AES_GCM, GcmParams(IV[:12], 96, b"header", 128)),
 ]
 DATA = st.binary(max_size=200)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from pkcs11_module import wire
-from pkcs11_module._constants import CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR
+from pkcs11_module._constants import CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK
 from pkcs11_module._functions import FUNCTIONS, MESSAGE, NESTED, PARAMETERS
 from pkcs11_module.model import Field, FunctionSpec, Kind, Parameter
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
@@ -168,6 +168,7 @@ class Witness:
     def __init__(self, answers: Sequence[object]) -> None:
         self.answers = list(answers)
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.refusals: list[tuple[str, int]] = []
 
     def call(self, name: str, *args: Any) -> object:
         self.calls.append((name, args))
@@ -180,6 +181,11 @@ class Witness:
         if self.answers:
             return self.answers.pop()
         raise Pkcs11Error(CKR_FUNCTION_NOT_SUPPORTED)
+
+    def refused(self, name: str, session: int) -> None:
+        assert BY_NAME[name].ends
+        assert type(session) is int
+        self.refusals.append((name, session))
 
     def close(self) -> None:
         self.answers.clear()
@@ -199,16 +205,35 @@ def test_every_well_formed_call_arrives_with_the_types_of_the_table(body: bytes)
     assert len(witness.calls) == 1
 
 
-@given(st.one_of(bodies.flatmap(harmed), st.binary(max_size=64)))
+refusals = joined(
+    st.sampled_from([struct.pack("<I", wire.REFUSED | s.number) for s in FUNCTIONS if s.ends]),
+    ulong,
+)
+
+
+@given(refusals)
+def test_every_well_formed_refusal_arrives_as_one_and_calls_nothing(body: bytes) -> None:
+    witness = Witness([])
+    (reply,) = connect(witness).receive(wire.frame(body))
+    assert frames.answer(reply) == (CKR_OK, b"")
+    ((name, session),) = witness.refusals
+    assert body == frames.refusal(name, frames.ulongs(session))
+    assert witness.calls == []
+
+
+@given(st.one_of(bodies.flatmap(harmed), refusals.flatmap(harmed), st.binary(max_size=64)))
 def test_a_harmed_call_is_answered_or_the_connection_closes(body: bytes) -> None:
     witness = Witness([])
     connection = connect(witness)
     try:
         (reply,) = connection.receive(wire.frame(body))
     except ProtocolError:
-        assert witness.calls == []
+        assert (witness.calls, witness.refusals) == ([], [])
         return
     rv, rest = frames.answer(reply)
+    if witness.refusals:
+        assert (rv, rest, witness.calls) == (CKR_OK, b"", [])
+        return
     assert (rv, rest) == (CKR_FUNCTION_NOT_SUPPORTED, b"") or body[:4] == b"\x01\x00\x00\x00"
 
 

@@ -27,6 +27,9 @@ SO_PIN, USER_PIN = b"87654321", b"1234"
 SERIAL = bytes.fromhex("0123456789ABCDEF")
 P256 = bytes.fromhex("06082A8648CE3D030107")
 ED25519 = bytes.fromhex("06032B6570")
+X25519 = bytes.fromhex("06032B656E")
+ED448 = bytes.fromhex("06032B6571")
+X448 = bytes.fromhex("06032B656F")
 ROOM = Buffer(1 << 16)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from apdu import tlv
 from apdu.model import SW, StatusWordError
 from apdu.transport import Transport, TransportError
+from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import (
     MAX_DATA,
     POLICY_ALWAYS_AUTHENTICATE,
@@ -139,6 +141,33 @@ def test_the_environment_is_set_once_for_many_uses_and_again_after_another() -> 
     card.checksum(environment(b"\x80\x01\x52\xc9\x01\x10", 1), b"")
     card.encipher(environment(ECB, 1), bytes(16))
     assert transport.seen[-4:] == [0x22, 0x2A, 0x22, 0x2A]
+
+
+def test_the_changes_of_one_program_are_what_the_change_counter_goes_up_by() -> None:
+    card = user()
+    path, material = pkcs15.DF[:2] + b"\x60\x00", KeyMaterial(KeySpec.ED25519, {0x88: bytes(32)})
+    secret = KeySpec.secret(KeyKind.AES, 256)
+    open_to_all = pkcs15.conditions(read=0, update=0, delete=0)
+    steps: list[Callable[[], object]] = [
+        lambda: card.create(path, open_to_all, b"content"),
+        lambda: card.write(path, b"content", b"other"),
+        lambda: card.write(path, b"other", bytes(MAX_DATA + 1000)),
+        lambda: card.write(path, b"", b""),
+        lambda: card.generate(0, KeySpec.ED25519, USAGE_SIGN, 0),
+        lambda: card.put_key(1, material, USAGE_SIGN, 0),
+        lambda: card.generate_secret(2, secret, USAGE_ENCRYPT, 0),
+        lambda: card.put_secret(2, AES_KEY, USAGE_ENCRYPT, 0),
+        lambda: card.encipher(environment(ECB, 2), bytes(16)),
+        lambda: card.delete_key(2),
+        lambda: card.delete(path),
+        lambda: card.verify(cards.USER, cards.USER_PIN),
+        lambda: card.log_out(cards.USER),
+    ]
+    for step in steps:
+        counter, changes = card.change_counter(), card.changes
+        step()
+        moved = int.from_bytes(card.change_counter(), "big") - int.from_bytes(counter, "big")
+        assert moved % 2**32 == card.changes - changes
 
 
 def test_a_key_that_takes_a_reference_is_chosen_afresh() -> None:

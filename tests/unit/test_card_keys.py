@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.asymmetric import (
+    ec,
+    ed448,
+    ed25519,
+    padding,
+    rsa,
+    utils,
+    x448,
+    x25519,
+)
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from apdu import tlv
@@ -43,10 +52,6 @@ def digest_of(hash_: hashes.HashAlgorithm) -> bytes:
     digest = hashes.Hash(hash_)
     digest.update(MESSAGE)
     return digest.finalize()
-
-
-def raw_of(public: ed25519.Ed25519PublicKey | x25519.X25519PublicKey) -> bytes:
-    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def import_rsa(client: cards.Client, reference: int = 0, extra: bytes = b"") -> None:
@@ -100,11 +105,15 @@ def test_an_ecdsa_signature_is_der_whatever_its_numbers_are() -> None:
     assert lengths >= {70, 71, 72}
 
 
-def test_ed25519_keys_are_made_and_sign_messages_of_any_length() -> None:
+@pytest.mark.parametrize(("kind", "size"), [(cards.ED25519, 32), (cards.ED448, 57)])
+def test_edwards_keys_are_made_and_sign_messages_of_any_length(kind: int, size: int) -> None:
     client = cards.logged_in()
-    raw = cards.make_key(client, 0, cards.ED25519)
+    raw = cards.make_key(client, 0, kind)
+    assert len(raw) == size
     for message in (b"", MESSAGE, bytes(1 << 16)):
-        cards.check_eddsa(raw, message, sign(client, cards.EDDSA, message))
+        signature = sign(client, cards.EDDSA, message)
+        assert len(signature) == 2 * size
+        cards.check_eddsa(raw, message, signature)
     assert client.status(cards.sign(bytes((1 << 16) + 1))) == SW.WRONG_LENGTH
 
 
@@ -113,8 +122,20 @@ def test_x25519_keys_are_made_and_agree() -> None:
     public = x25519.X25519PublicKey.from_public_bytes(cards.make_key(client, 0, cards.X25519))
     peer = x25519.X25519PrivateKey.generate()
     client.ok(cards.mse(DECIPHER, cards.ECDH, 0))
-    assert client.ok(cards.derive(raw_of(peer.public_key()))) == peer.exchange(public)
+    mine = peer.public_key().public_bytes_raw()
+    assert client.ok(cards.derive(mine)) == peer.exchange(public)
     assert client.status(cards.derive(bytes(32))) == SW.INCORRECT_DATA
+
+
+def test_x448_keys_are_made_and_agree() -> None:
+    client = cards.logged_in()
+    public = x448.X448PublicKey.from_public_bytes(cards.make_key(client, 0, cards.X448))
+    peer = x448.X448PrivateKey.generate()
+    client.ok(cards.mse(DECIPHER, cards.ECDH, 0))
+    mine = peer.public_key().public_bytes_raw()
+    assert client.ok(cards.derive(mine)) == peer.exchange(public)
+    for useless in (bytes(56), mine[1:], mine + b"\0"):
+        assert client.status(cards.derive(useless)) == SW.INCORRECT_DATA
 
 
 @pytest.mark.parametrize("number", range(1, 10))
@@ -237,12 +258,13 @@ def test_records_of_keys_as_the_first_version_kept_them_are_read() -> None:
         client.ok(cards.sign(bytes(32))), bytes(32), ec.ECDSA(utils.Prehashed(hashes.SHA256()))
     )
     client.ok(cards.mse(GENERATE, cards.X25519, 7))
-    assert cards.point_of(client.ok(cards.public_key())) == raw_of(edwards.public_key())
+    told = cards.point_of(client.ok(cards.public_key()))
+    assert told == edwards.public_key().public_bytes_raw()
 
 
 def test_imported_keys_are_the_ones_that_were_sent() -> None:
     client = cards.logged_in()
-    curve_key, seed = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+    curve_key = ec.generate_private_key(ec.SECP256R1())
     d = curve_key.private_numbers().private_value.to_bytes(32, "big")
     client.ok(cards.mse(GENERATE, cards.EC, 0))
     client.ok(cards.put_key(tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, d))))
@@ -251,14 +273,21 @@ def test_imported_keys_are_the_ones_that_were_sent() -> None:
         digest_of(hashes.SHA256()),
         ec.ECDSA(utils.Prehashed(hashes.SHA256())),
     )
-    raw = seed.private_bytes_raw()
-    client.ok(cards.mse(GENERATE, cards.ED25519, 0))
-    client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, raw))))
-    seed.public_key().verify(sign(client, cards.EDDSA, MESSAGE), MESSAGE)
-    agreement = x25519.X25519PrivateKey.generate()
-    client.ok(cards.mse(GENERATE, cards.X25519, 1))
-    client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, agreement.private_bytes_raw()))))
-    assert cards.point_of(client.ok(cards.public_key())) == raw_of(agreement.public_key())
+    for kind, signing in (
+        (cards.ED25519, ed25519.Ed25519PrivateKey.generate()),
+        (cards.ED448, ed448.Ed448PrivateKey.generate()),
+    ):
+        client.ok(cards.mse(GENERATE, kind, 0))
+        client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, signing.private_bytes_raw()))))
+        signing.public_key().verify(sign(client, cards.EDDSA, MESSAGE), MESSAGE)
+    for kind, agreeing in (
+        (cards.X25519, x25519.X25519PrivateKey.generate()),
+        (cards.X448, x448.X448PrivateKey.generate()),
+    ):
+        client.ok(cards.mse(GENERATE, kind, 1))
+        client.ok(cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, agreeing.private_bytes_raw()))))
+        point = cards.point_of(client.ok(cards.public_key()))
+        assert point == agreeing.public_key().public_bytes_raw()
 
 
 def test_keys_outlive_a_restart() -> None:
@@ -440,6 +469,9 @@ def test_nothing_is_done_without_a_choice() -> None:
         (cards.RSA_2048, tlv.encode(0xE0, cards.p256() + b"\x88\x01\x07"), SW.INCORRECT_DATA),
         (cards.ED25519, tlv.encode(0xE0, b"\x88\x1f" + bytes(31)), SW.INCORRECT_DATA),
         (cards.ED25519, tlv.encode(0xE0, cards.p256() + b"\x88\x20" + bytes(32)), 0x6A80),
+        (cards.ED25519, tlv.encode(0xE0, b"\x88\x39" + bytes(57)), SW.INCORRECT_DATA),
+        (cards.ED448, tlv.encode(0xE0, b"\x88\x38" + bytes(56)), SW.INCORRECT_DATA),
+        (cards.X448, tlv.encode(0xE0, b"\x88\x39" + bytes(57)), SW.INCORRECT_DATA),
     ],
 )
 def test_what_is_no_private_key_of_the_kind_is_not_imported(

@@ -257,6 +257,35 @@ def test_a_generated_key_is_another_each_time_and_works() -> None:
     assert client.ok(cards.encipher(BLOCKS)) == encrypted(AES(values[1]), modes.ECB(), BLOCKS)
 
 
+@pytest.mark.parametrize(
+    ("kind", "length", "told"),
+    [
+        (cards.AES, 16, True),
+        (cards.AES, 32, True),
+        (cards.DES3, 16, True),
+        (cards.DES3, 24, True),
+        (cards.GENERIC, 16, True),
+        (cards.GENERIC, 4096, True),
+        (cards.GENERIC, 15, False),
+        (cards.GENERIC, 1, False),
+    ],
+)
+def test_the_check_value_is_told_of_what_nobody_can_go_through(
+    kind: int, length: int, told: bool
+) -> None:
+    client = cards.logged_in()
+    client.ok(cards.mse(GENERATE, kind, 0))
+    # For no use at all but to be read: nothing else would tell the check value.
+    answer = client.ok(cards.generate_secret(length, cards.attributes(0, cards.EXPORT)))
+    value = client.ok(cards.get_secret(0))
+    expected = {
+        cards.AES: lambda: encrypted(AES(value), modes.ECB(), bytes(16)),
+        cards.DES3: lambda: encrypted(TripleDES((value * 2)[:24]), modes.ECB(), bytes(8)),
+        cards.GENERIC: lambda: hashlib.sha1(value).digest(),
+    }[kind]()
+    assert answer == (expected[:3] if told else b"")
+
+
 @pytest.mark.parametrize(("kind", "usage"), [(cards.AES, 0x7A), (cards.DES3, 0x7A), (0xFA, 0x44)])
 def test_the_usual_usage_of_a_kind(kind: int, usage: int) -> None:
     client = cards.logged_in()

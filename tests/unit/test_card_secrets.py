@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
 from apdu import tlv
 from apdu.codec import Command, Response
@@ -56,6 +56,8 @@ def imported() -> dict[bytes, tuple[int, bytes]]:
     for kind, seed in (
         (cards.ED25519, ed25519.Ed25519PrivateKey.generate().private_bytes_raw()),
         (cards.X25519, x25519.X25519PrivateKey.generate().private_bytes_raw()),
+        (cards.ED448, ed448.Ed448PrivateKey.generate().private_bytes_raw()),
+        (cards.X448, x448.X448PrivateKey.generate().private_bytes_raw()),
     ):
         secrets[seed] = kind, tlv.encode(0xE0, tlv.encode(0x88, seed))
     for kind, length in (
@@ -88,11 +90,12 @@ def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> N
         (cards.SIGN, cards.PKCS1, 0, b"", cards.sign(bytes(32))),
         (cards.SIGN, cards.ECDSA, 6, b"", cards.sign(bytes(32))),
         (cards.SIGN, cards.EDDSA, 7, b"", cards.sign(bytes(32))),
-        (cards.DECIPHER, cards.ECB, 9, b"", cards.encipher(bytes(32))),
-        (cards.CHECKSUM, cards.CMAC, 10, b"\xc9\x01\x08", cards.checksum(bytes(32))),
-        (cards.CHECKSUM, cards.HMAC, 11, b"\xc1\x01\x03", cards.checksum(bytes(32))),
-        (cards.SIGN, cards.ML_DSA_SIGN, 12, b"", cards.sign(bytes(32))),
-        (cards.DECIPHER, cards.ML_KEM_DECAPSULATE, 13, b"", cards.decipher(bytes(1088))),
+        (cards.SIGN, cards.EDDSA, 9, b"", cards.sign(bytes(32))),
+        (cards.DECIPHER, cards.ECB, 11, b"", cards.encipher(bytes(32))),
+        (cards.CHECKSUM, cards.CMAC, 12, b"\xc9\x01\x08", cards.checksum(bytes(32))),
+        (cards.CHECKSUM, cards.HMAC, 13, b"\xc1\x01\x03", cards.checksum(bytes(32))),
+        (cards.SIGN, cards.ML_DSA_SIGN, 14, b"", cards.sign(bytes(32))),
+        (cards.DECIPHER, cards.ML_KEM_DECAPSULATE, 15, b"", cards.decipher(bytes(1088))),
     ):
         client.ok(cards.mse(use, algorithm, reference, extra))
         client.ok(command)

@@ -17,7 +17,13 @@ from token_fw.crypto import (
     load_public,
 )
 
-WITH_OID = (*(KeySpec.ec(curve) for curve in CURVES), KeySpec.ED25519, KeySpec.X25519)
+WITH_OID = (
+    *(KeySpec.ec(curve) for curve in CURVES),
+    KeySpec.ED25519,
+    KeySpec.X25519,
+    KeySpec.ED448,
+    KeySpec.X448,
+)
 
 
 @pytest.mark.parametrize("spec", WITH_OID, ids=str)
@@ -50,6 +56,8 @@ def test_an_unknown_encoded_identifier_is_unsupported(der: bytes) -> None:
         (KeySpec.ec("P-384"), "P-384"),
         (KeySpec.ED25519, "Ed25519"),
         (KeySpec.X25519, "X25519"),
+        (KeySpec.ED448, "Ed448"),
+        (KeySpec.X448, "X448"),
     ],
 )
 def test_a_kind_has_a_readable_name(spec: KeySpec, name: str) -> None:
@@ -57,7 +65,12 @@ def test_a_kind_has_a_readable_name(spec: KeySpec, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [["ED448"], ["X448"], ["EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"]], ids=str
+    "algorithm",
+    [
+        ["EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"],
+        ["EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"],
+    ],
+    ids=str,
 )
 def test_keys_of_other_kinds_are_unsupported(algorithm: list[str]) -> None:
     made = subprocess.run(

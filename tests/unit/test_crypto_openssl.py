@@ -34,6 +34,8 @@ SPECS = (
     *(KeySpec.ec(curve) for curve in CURVES),
     KeySpec.ED25519,
     KeySpec.X25519,
+    KeySpec.ED448,
+    KeySpec.X448,
 )
 OPENSSL_NAMES = {
     Hash.SHA1: "sha1",
@@ -120,6 +122,8 @@ def test_openssl_reads_both_encodings_and_finds_the_same_public_key(
         (KeySpec.ec("P-521"), ["EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
         (KeySpec.ED25519, ["ED25519"]),
         (KeySpec.X25519, ["X25519"]),
+        (KeySpec.ED448, ["ED448"]),
+        (KeySpec.X448, ["X448"]),
     ],
     ids=str,
 )
@@ -257,9 +261,10 @@ def test_ecdsa_over_a_digest_of_any_length(curve: str, length: int, tmp_path: Pa
     key.public().verify(Ecdsa(), value, signature)
 
 
+@pytest.mark.parametrize("spec", [KeySpec.ED25519, KeySpec.ED448], ids=str)
 @pytest.mark.parametrize("message", [b"\x00", MESSAGE, bytes(100_000)], ids=len)
-def test_ed25519_signature(message: bytes, tmp_path: Path) -> None:
-    key = key_of(KeySpec.ED25519)
+def test_eddsa_signature(spec: KeySpec, message: bytes, tmp_path: Path) -> None:
+    key = key_of(spec)
     peer = OpenSsl(tmp_path, key)
     signature = key.sign(EdDsa(), message)
     peer.verify(message, signature, "-rawin")
@@ -268,7 +273,7 @@ def test_ed25519_signature(message: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [*(KeySpec.ec(curve) for curve in CURVES), KeySpec.X25519], ids=str
+    "spec", [*(KeySpec.ec(curve) for curve in CURVES), KeySpec.X25519, KeySpec.X448], ids=str
 )
 def test_both_sides_agree_on_a_secret(spec: KeySpec, tmp_path: Path) -> None:
     ours, theirs = key_of(spec), generate(spec)

@@ -30,6 +30,7 @@ from token_fw.crypto import (
     generate,
     load_private,
     load_public,
+    rsa_primes,
     rsa_private,
     rsa_public,
 )
@@ -137,6 +138,28 @@ def test_other_threads_run_while_a_key_is_generated() -> None:
         time.sleep(0.001)
     # If generation held the interpreter, this thread would wake once, after it.
     assert turns > 3
+
+
+def test_a_signature_of_empty_data_is_verified() -> None:
+    key, scheme = key_of(), RsaPkcs1()
+    signature = key.sign(scheme, b"")
+    key.public().verify(scheme, b"", signature)
+    for wrong in (key.sign(scheme, b"x"), signature[1:], b"", bytes(256), b"\xff" * 256):
+        with pytest.raises(InvalidSignature):
+            key.public().verify(scheme, b"", wrong)
+
+
+def test_the_primes_follow_from_the_modulus_and_the_exponents() -> None:
+    numbers, public = numbers_of(key_of()), key_of().public()
+    n, e = public.modulus, public.exponent
+    d = to_bytes(pow(65537, -1, (numbers.p - 1) * (numbers.q - 1)))
+    assert set(rsa_primes(n, e, d)) == {to_bytes(numbers.p), to_bytes(numbers.q)}
+    even = n[:-1] + b"\x00"
+    for wrong in ((n, e, e), (n, e, b""), (even, e, d), (n[:-1] + b"\x01", e, d)):
+        with pytest.raises(InvalidKey):
+            rsa_primes(*wrong)
+    with pytest.raises(Unsupported):
+        rsa_primes(b"\x0f", b"\x03", b"\x03")
 
 
 @pytest.mark.parametrize("bits", [2048, 3072, 4096])

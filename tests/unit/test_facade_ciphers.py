@@ -215,22 +215,21 @@ def test_gcm_gives_nothing_of_what_was_tampered_with(
 
 @anywhere
 @pytest.mark.parametrize("bits", [1, 3, 8])
-def test_a_counter_never_comes_to_a_value_twice(
-    client: Client, session: int, bits: int, on_token: bool
-) -> None:
+def test_a_counter_never_overflows(client: Client, session: int, bits: int, on_token: bool) -> None:
     block = bytes(15) + b"\xfb"
     mechanism = Mechanism(ck.CKM_AES_CTR, AesCtrParams(bits, block))
     handle = key(client, session, mechanism, on_token)
-    limit = 16 << bits
+    last = 0xFB | (1 << bits) - 1
+    blocks = [expected(ECB, block[:-1] + bytes((count,))) for count in range(0xFB, last + 1)]
+    limit = 16 * len(blocks)
     client("C_EncryptInit", session, mechanism, handle)
     made = in_parts(client, session, "Encrypt", split(bytes(limit), 40))
-    blocks = [
-        expected(ECB, block[:-1] + bytes((0xFB >> bits << bits | (0xFB + number) % (1 << bits),)))
-        for number in range(1 << bits)
-    ]
     assert made == b"".join(blocks)
     client("C_EncryptInit", session, mechanism, handle)
     assert client.fails("C_Encrypt", session, bytes(limit + 1), ROOM) == "CKR_DATA_LEN_RANGE"
+    client("C_EncryptInit", session, mechanism, handle)
+    assert client("C_EncryptUpdate", session, bytes(limit), ROOM) == made
+    assert client.fails("C_EncryptUpdate", session, b"\0", ROOM) == "CKR_DATA_LEN_RANGE"
 
 
 @anywhere

@@ -7,7 +7,7 @@ import hmac
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 
 from pkcs11_module import _constants as ck
@@ -22,10 +22,9 @@ from pkcs11_module.types import (
     Mechanism,
     MechanismParameter,
 )
-from tests.unit.facade_rig import P256, Client, Rig, Value, template
+from tests.unit.facade_rig import P256, X448, X25519, Client, Rig, Value, template
 from tests.unit.facade_secrets import make, tells, value
 
-X25519 = bytes.fromhex("06032B656E")
 BASE = bytes.fromhex("01234567")
 DATA = KeyDerivationStringData(bytes.fromhex("89ABCDEF"))
 
@@ -566,6 +565,27 @@ def test_x25519(client: Client, session: int, *, on_token: bool) -> None:
         key = derive(client, session, ecdh(form), private)
         assert value(client, session, key) == mine.exchange(theirs)
     for useless in (bytes(32), b"\x01" + bytes(31), point[1:]):
+        refusal = refused(client, session, ecdh(useless), private)
+        assert refusal == "CKR_MECHANISM_PARAM_INVALID"
+
+
+def test_x448(client: Client, session: int, *, on_token: bool) -> None:
+    public, private = client(
+        "C_GenerateKeyPair",
+        session,
+        Mechanism(ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN),
+        template(EC_PARAMS=X448),
+        template(TOKEN=on_token),
+    )
+    (spki,) = client.get(session, public, "PUBLIC_KEY_INFO")
+    theirs = serialization.load_der_public_key(spki)
+    assert isinstance(theirs, x448.X448PublicKey)
+    mine = x448.X448PrivateKey.generate()
+    point = mine.public_key().public_bytes_raw()
+    for form in (point, b"\x04\x38" + point):
+        key = derive(client, session, ecdh(form), private)
+        assert value(client, session, key) == mine.exchange(theirs)
+    for useless in (bytes(56), b"\x01" + bytes(55), point[1:]):
         refusal = refused(client, session, ecdh(useless), private)
         assert refusal == "CKR_MECHANISM_PARAM_INVALID"
 

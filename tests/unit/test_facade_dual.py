@@ -32,13 +32,17 @@ def session(client: Client) -> int:
     return client.user()
 
 
-def secret(client: Client, session: int, key_type: int = ck.CKK_AES, on_token: bool = False) -> int:
+def secret(
+    client: Client,
+    session: int,
+    key_type: int = ck.CKK_AES,
+    on_token: bool = False,
+    extractable: bool = False,
+) -> int:
     uses = dict.fromkeys(("ENCRYPT", "DECRYPT", "SIGN", "VERIFY"), True)
-    handle: int = client(
-        "C_CreateObject",
-        session,
-        template(CLASS=ck.CKO_SECRET_KEY, KEY_TYPE=key_type, VALUE=SECRET, TOKEN=on_token, **uses),
-    )
+    kind = {"CLASS": ck.CKO_SECRET_KEY, "KEY_TYPE": key_type, "EXTRACTABLE": extractable}
+    made = template(VALUE=SECRET, TOKEN=on_token, **kind, **uses)
+    handle: int = client("C_CreateObject", session, made)
     return handle
 
 
@@ -92,8 +96,9 @@ def test_decrypting_and_verifying_at_once(client: Client, session: int, good: bo
     assert outcome == ("CKR_OK" if good else "CKR_SIGNATURE_INVALID")
 
 
-def test_a_digest_of_keys_and_data(client: Client, session: int) -> None:
-    key = secret(client, session)
+@pytest.mark.parametrize("on_token", [False, True])
+def test_a_digest_of_keys_and_data(client: Client, session: int, on_token: bool) -> None:
+    key = secret(client, session, on_token=on_token, extractable=on_token)
     client("C_DigestInit", session, SHA256)
     client("C_DigestUpdate", session, b"before")
     client("C_DigestKey", session, key)

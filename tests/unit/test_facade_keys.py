@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import (
@@ -19,12 +19,23 @@ from pkcs11_module.types import (
     RsaPkcsOaepParams,
     RsaPkcsPssParams,
 )
-from tests.unit.facade_rig import ED25519, P256, ROOM, USER_PIN, Client, Rig, Value, template
+from tests.unit.facade_rig import (
+    ED448,
+    ED25519,
+    P256,
+    ROOM,
+    USER_PIN,
+    X448,
+    X25519,
+    Client,
+    Rig,
+    Value,
+    template,
+)
 from tests.unit.facade_samples import rsa_private_key
 
 P384 = bytes.fromhex("06052B81040022")
 P521 = bytes.fromhex("06052B81040023")
-X25519 = bytes.fromhex("06032B656E")
 PSS = RsaPkcsPssParams(ck.CKM_SHA256, ck.CKG_MGF1_SHA256, 32)
 DIGEST = hashlib.sha256(b"message").digest()
 DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420") + DIGEST
@@ -63,6 +74,7 @@ RSA_PAIR: tuple[int, dict[str, Value]] = (
 )
 EC_PAIR: tuple[int, dict[str, Value]] = (ck.CKM_EC_KEY_PAIR_GEN, {"EC_PARAMS": P256})
 ED_PAIR: tuple[int, dict[str, Value]] = (ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": ED25519})
+ED448_PAIR: tuple[int, dict[str, Value]] = (ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": ED448})
 
 
 def published(client: Client, session: int, handle: int) -> object:
@@ -82,6 +94,10 @@ def published(client: Client, session: int, handle: int) -> object:
         (*ED_PAIR, 0),
         (ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": b"\x13\x0cedwards25519"}, 0),
         (ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, {"EC_PARAMS": X25519}, 0),
+        (*ED448_PAIR, 0),
+        (ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": b"\x13\x0aedwards448"}, 0),
+        (ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, {"EC_PARAMS": X448}, 0),
+        (ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, {"EC_PARAMS": b"\x13\x08curve448"}, 0),
     ],
 )
 def test_pairs_of_every_kind(
@@ -132,6 +148,7 @@ def test_the_halves_of_a_pair_may_live_in_different_places(
         ),
         (EC_PAIR[0], {}, {}, "CKR_TEMPLATE_INCOMPLETE"),
         (EC_PAIR[0], {"EC_PARAMS": ED25519}, {}, "CKR_CURVE_NOT_SUPPORTED"),
+        (ED_PAIR[0], {"EC_PARAMS": X448}, {}, "CKR_CURVE_NOT_SUPPORTED"),
         (EC_PAIR[0], {"EC_PARAMS": b"\x06\x05\x2b\x81\x04\x00\x0a"}, {}, "CKR_CURVE_NOT_SUPPORTED"),
         (*EC_PAIR, {"SENSITIVE": False}, "CKR_TEMPLATE_INCONSISTENT"),
         (*EC_PAIR, {"EXTRACTABLE": True}, "CKR_TEMPLATE_INCONSISTENT"),
@@ -233,13 +250,20 @@ def test_ecdsa_signatures_verify_elsewhere_and_here(
 
 @pytest.mark.parametrize("on_token", [True, False])
 @pytest.mark.parametrize("size", [0, 1, 5000, 1 << 16])
-def test_ed25519_signs_messages_whole_or_in_parts(
-    client: Client, session: int, on_token: bool, size: int
+@pytest.mark.parametrize(("pair", "length"), [(ED_PAIR, 64), (ED448_PAIR, 114)])
+def test_edwards_keys_sign_messages_whole_or_in_parts(
+    *,
+    client: Client,
+    session: int,
+    pair: tuple[int, dict[str, Value]],
+    length: int,
+    on_token: bool,
+    size: int,
 ) -> None:
     where: dict[str, Value] = {"TOKEN": on_token}
-    public, private = generate(client, session, ED_PAIR[0], {**ED_PAIR[1], **where}, where)
+    public, private = generate(client, session, pair[0], {**pair[1], **where}, where)
     key = published(client, session, public)
-    assert isinstance(key, ed25519.Ed25519PublicKey)
+    assert isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
     message = bytes(index % 251 for index in range(size))
     whole = sign(
         client, session, Mechanism(ck.CKM_EDDSA, EddsaParams(False, None)), private, message
@@ -248,8 +272,12 @@ def test_ed25519_signs_messages_whole_or_in_parts(
     client("C_SignInit", session, Mechanism(ck.CKM_EDDSA), private)
     client("C_SignUpdate", session, message[:1000])
     client("C_SignUpdate", session, message[1000:])
+    assert client("C_SignFinal", session, Buffer(None)) == Length(length)
     assert client("C_SignFinal", session, ROOM) == whole
     assert client.verifies(session, ck.CKM_EDDSA, public, message, whole)
+    client("C_VerifyInit", session, Mechanism(ck.CKM_EDDSA), public)
+    refusal = client.fails("C_Verify", session, message, whole[:-1])
+    assert refusal == "CKR_SIGNATURE_LEN_RANGE"
 
 
 def test_a_message_too_long_for_ed25519_is_refused(client: Client, session: int) -> None:

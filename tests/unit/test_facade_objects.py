@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.types import UNAVAILABLE, AttributeRequest, Length
+from pkcs11_module.types import UNAVAILABLE, AttributeRequest, Buffer, Length, Mechanism
 from tests.unit.facade_rig import (
+    ED448,
     ED25519,
     P256,
     USER_PIN,
@@ -45,6 +46,9 @@ CERTIFICATE: dict[str, Value] = {
     "LABEL": "certificate",
     "ID": b"\x07",
     "VALUE": certificate(),
+}
+BARE_RSA_KEY: dict[str, Value] = {
+    name: rsa_private_key()[name] for name in ("CLASS", "KEY_TYPE", "MODULUS", "PRIVATE_EXPONENT")
 }
 SECRET_KEY: dict[str, Value] = {
     "CLASS": ck.CKO_SECRET_KEY,
@@ -167,6 +171,8 @@ def test_a_certificate_tells_what_is_in_it(client: Client, session: int) -> None
         ({**ec_private_key(), "EC_PARAMS": b"\x30\x00"}, "CKR_CURVE_NOT_SUPPORTED"),
         ({**ec_private_key(), "EC_PARAMS": b"\x30"}, "CKR_ATTRIBUTE_VALUE_INVALID"),
         ({**rsa_private_key(), "PRIME_1": b"\x11"}, "CKR_ATTRIBUTE_VALUE_INVALID"),
+        ({**BARE_RSA_KEY, "PRIME_2": b""}, "CKR_ATTRIBUTE_VALUE_INVALID"),
+        ({**BARE_RSA_KEY, "PRIVATE_EXPONENT": b"\x11"}, "CKR_ATTRIBUTE_VALUE_INVALID"),
         ({**rsa_private_key(), "PUBLIC_EXPONENT": b"\x03"}, "CKR_ATTRIBUTE_VALUE_INVALID"),
     ],
 )
@@ -177,6 +183,26 @@ def test_templates_are_refused_with_the_error_of_the_standard(
     given = template(**{"TOKEN": on_token, **values})
     assert client.fails("C_CreateObject", session, given) == error
     assert client.find(session) == []
+
+
+@pytest.mark.parametrize("on_token", [True, False])
+@pytest.mark.parametrize("told", [(), ("PUBLIC_EXPONENT",), ("PRIME_1",), ("PRIME_2",)])
+def test_an_rsa_key_needs_no_more_than_modulus_and_exponent(
+    client: Client, session: int, told: tuple[str, ...], on_token: bool
+) -> None:
+    key = rsa_private_key()
+    values = {**BARE_RSA_KEY, **{name: key[name] for name in told}}
+    if not on_token:
+        values |= {"SENSITIVE": False, "EXTRACTABLE": True}
+    handle = client("C_CreateObject", session, template(**values, TOKEN=on_token))
+    client("C_SignInit", session, Mechanism(ck.CKM_SHA256_RSA_PKCS), handle)
+    signature = client("C_Sign", session, b"data", Buffer(256))
+    whole = client("C_CreateObject", session, template(**key))
+    client("C_SignInit", session, Mechanism(ck.CKM_SHA256_RSA_PKCS), whole)
+    assert client("C_Sign", session, b"data", Buffer(256)) == signature
+    if not on_token:
+        primes = client.get(session, handle, "PRIME_1", "PRIME_2")
+        assert set(primes) == {key["PRIME_1"], key["PRIME_2"]}
 
 
 @pytest.mark.parametrize("asked", [{"SENSITIVE": False}, {"EXTRACTABLE": True}])
@@ -351,12 +377,30 @@ def test_what_another_program_writes_by_apdus_is_seen_at_the_next_search(
     assert card.read(DODF).endswith(garbage)
 
 
-@pytest.mark.parametrize("form", [b"\x13\x0cedwards25519", ED25519])
+POINTS = {
+    ED25519: bytes.fromhex("D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A"),
+    ED448: bytes.fromhex(
+        "5FD7449B59B461FD2CE787EC616AD46A1DA1342485A70E1F8A0EA75D80E96778"
+        "EDF124769B46C7061BD6783DF1E50F6CD1FA1ABEAFE8256180"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "curve"),
+    [
+        (b"\x13\x0cedwards25519", ED25519),
+        (ED25519, ED25519),
+        (b"\x13\x0aedwards448", ED448),
+        (ED448, ED448),
+    ],
+)
 def test_a_public_key_reads_in_one_form_however_it_was_given(
-    client: Client, session: int, form: bytes
+    client: Client, session: int, form: bytes, curve: bytes
 ) -> None:
-    point = bytes.fromhex("D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A")
-    for given in (point, b"\x04\x20" + point):
+    point = POINTS[curve]
+    wrapped = bytes((4, len(point))) + point
+    for given in (point, wrapped):
         handle = client(
             "C_CreateObject",
             session,
@@ -369,7 +413,7 @@ def test_a_public_key_reads_in_one_form_however_it_was_given(
             ),
         )
         told = client.get(session, handle, "EC_PARAMS", "EC_POINT")
-        assert told == [ED25519, b"\x04\x20" + point]
+        assert told == [curve, wrapped]
 
 
 @pytest.mark.parametrize("last", [0x00, 0xFF])

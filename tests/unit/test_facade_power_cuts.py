@@ -10,7 +10,7 @@ import pytest
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Attribute, Mechanism
-from tests.unit.facade_rig import Client, Rig, Value, data_template, template
+from tests.unit.facade_rig import SO_PIN, USER_PIN, Client, Rig, Value, data_template, template
 from tests.unit.facade_samples import certificate
 from token_fw.storage.memory import Medium
 
@@ -34,6 +34,8 @@ class World:
         client("C_CreateObject", session, certificate_template(b"old"))
         client("C_CreateObject", session, secret_template(b"old"))
         client("C_CreateObject", session, secret_template(b"open", PRIVATE=False))
+        client("C_CreateObject", session, secret_template(b"trusted", PRIVATE=False))
+        trust(CLASS=ck.CKO_SECRET_KEY, ID=b"trusted")(client, session)
         return cls(medium)
 
     def copy(self) -> World:
@@ -130,6 +132,34 @@ def destroy(**wanted: int | bytes) -> Step:
     return run
 
 
+def by_so(step: Step) -> Step:
+    """What the SO does between two logins of the user."""
+
+    def run(client: Client, session: int) -> None:
+        client("C_Logout", session)
+        client("C_Login", session, ck.CKU_SO, SO_PIN)
+        step(client, session)
+        client("C_Logout", session)
+        client("C_Login", session, ck.CKU_USER, USER_PIN)
+
+    return run
+
+
+def trust(**wanted: int | bytes) -> Step:
+    """Have the SO mark an object of the token as trusted."""
+
+    def run(client: Client, session: int) -> None:
+        (handle,) = client.find(session, **wanted)
+        client("C_SetAttributeValue", session, handle, template(TRUSTED=True))
+
+    return by_so(run)
+
+
+def list_by_so(client: Client, session: int) -> None:
+    values = (*certificate_template(b"by SO"), *template(TRUSTED=True))
+    client("C_CreateObject", session, values)
+
+
 STEPS: dict[str, Step] = {
     "generate a pair": make_pair,
     "generate a secret key": generate_secret,
@@ -149,6 +179,11 @@ STEPS: dict[str, Step] = {
     "copy a public key": copy(CLASS=ck.CKO_PUBLIC_KEY, ID=b"old"),
     "copy a certificate": copy(CLASS=ck.CKO_CERTIFICATE, ID=b"old"),
     "copy data": copy_data,
+    "trust a certificate": trust(CLASS=ck.CKO_CERTIFICATE, ID=b"old"),
+    "trust a public key": trust(CLASS=ck.CKO_PUBLIC_KEY, ID=b"old"),
+    "trust a secret key": trust(CLASS=ck.CKO_SECRET_KEY, ID=b"open"),
+    "list a trusted certificate": by_so(list_by_so),
+    "destroy a trusted key": destroy(CLASS=ck.CKO_SECRET_KEY, ID=b"trusted"),
 }
 
 
@@ -161,8 +196,8 @@ def listing(client: Client, session: int) -> list[tuple[bytes, ...]]:
         kind = int.from_bytes(object_class, "little")
         names += {
             ck.CKO_DATA: ["VALUE"],
-            ck.CKO_CERTIFICATE: ["ID", "VALUE", "SUBJECT"],
-            ck.CKO_PUBLIC_KEY: ["ID", "EC_POINT", "PUBLIC_KEY_INFO"],
+            ck.CKO_CERTIFICATE: ["ID", "TRUSTED", "VALUE", "SUBJECT"],
+            ck.CKO_PUBLIC_KEY: ["ID", "EC_POINT", "TRUSTED", "PUBLIC_KEY_INFO"],
             ck.CKO_PRIVATE_KEY: ["ID", "EC_PARAMS", "PUBLIC_KEY_INFO"],
             ck.CKO_SECRET_KEY: [
                 "ID",
@@ -170,6 +205,7 @@ def listing(client: Client, session: int) -> list[tuple[bytes, ...]]:
                 "COPYABLE",
                 "WRAP_WITH_TRUSTED",
                 "CHECK_VALUE",
+                "TRUSTED",
             ],
         }[kind]
         found.append(tuple(client.get(session, handle, *names)))
@@ -222,7 +258,9 @@ def check_nothing_leaks(world: World, client: Client, session: int) -> None:
         client("C_CreateObject", session, template(**values))
     classes = (ck.CKO_PRIVATE_KEY, ck.CKO_SECRET_KEY)
     card_keys = sum(len(client.find(session, CLASS=kind)) for kind in classes)
-    with_files = len(client.find(session)) - card_keys
+    assert client.find(session, ID=b"again", TRUSTED=True) == []
+    in_entries = len(client.find(session, ID=b"by SO"))
+    with_files = len(client.find(session)) - card_keys - in_entries
     assert records(world.medium) == (card_keys, FIXED_FILES + with_files)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.types import Mechanism, Pkcs5Pbkd2Params2
+from pkcs11_module.types import UNAVAILABLE, AttributeRequest, Mechanism, Pkcs5Pbkd2Params2
 from tests.unit.facade_rig import Client, Rig, Value, template
 from tests.unit.facade_secrets import generate, tells, value
 
@@ -105,6 +105,41 @@ def test_the_check_value_is_that_of_the_value(client: Client, session: int, on_t
         template(CLASS=ck.CKO_SECRET_KEY, KEY_TYPE=ck.CKK_AES, VALUE=value(client, session, key)),
     )
     assert client.get(session, key, "CHECK_VALUE") == client.get(session, copy, "CHECK_VALUE")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "wanted"),
+    [
+        (ck.CKM_GENERIC_SECRET_KEY_GEN, {"VALUE_LEN": 16}),
+        (ck.CKM_SHA256_KEY_GEN, {}),
+        (ck.CKM_AES_KEY_GEN, {"VALUE_LEN": 16, "ENCRYPT": False, "WRAP": False}),
+        (ck.CKM_DES3_KEY_GEN, {"ENCRYPT": False, "WRAP": False, "DECRYPT": True}),
+    ],
+)
+def test_keys_of_the_card_that_do_not_encipher_have_a_check_value(
+    client: Client, session: int, mechanism: int, wanted: dict[str, Value]
+) -> None:
+    key = generate(client, session, mechanism, TOKEN=True, EXTRACTABLE=True, **wanted)
+    copy = client("C_CopyObject", session, key, template(TOKEN=False))
+    (check_value,) = client.get(session, key, "CHECK_VALUE")
+    assert len(check_value) == 3
+    kind, secret = client.get(session, copy, "KEY_TYPE", "VALUE")
+    again = client(
+        "C_CreateObject",
+        session,
+        template(CLASS=ck.CKO_SECRET_KEY, KEY_TYPE=kind, VALUE=secret),
+    )
+    assert client.get(session, again, "CHECK_VALUE") == [check_value]
+
+
+def test_a_short_secret_of_the_card_has_no_check_value(client: Client, session: int) -> None:
+    mechanism = ck.CKM_GENERIC_SECRET_KEY_GEN
+    key = generate(client, session, mechanism, TOKEN=True, VALUE_LEN=15, SENSITIVE=True)
+    request = (AttributeRequest(ck.CKA_CHECK_VALUE, 3),)
+    rv, answers = client("C_GetAttributeValue", session, key, request)
+    assert (ck.CKR_NAMES[rv], answers) == ("CKR_ATTRIBUTE_TYPE_INVALID", [UNAVAILABLE])
+    assert client.find(session, CHECK_VALUE=b"abc") == []
+    assert client("C_GetObjectSize", session, key) > 0
 
 
 @pytest.mark.parametrize("on_token", [True, False])

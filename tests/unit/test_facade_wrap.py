@@ -23,11 +23,13 @@ from pkcs11_module.types import (
     RsaPkcsOaepParams,
 )
 from tests.unit.facade_rig import (
+    ED448,
     ED25519,
     P256,
     ROOM,
     SO_PIN,
     USER_PIN,
+    X448,
     Client,
     Rig,
     Value,
@@ -129,7 +131,23 @@ def test_key_wrap_as_in_rfc_3394(
     assert value(client, session, again) == secret
 
 
-@pytest.mark.parametrize("mechanism", [KWP, Mechanism(ck.CKM_AES_KEY_WRAP_PAD)])
+@pytest.mark.parametrize("size", [15, 16, 20])
+def test_key_wrap_with_padding_as_in_pkcs_7(
+    client: Client, session: int, size: int, on_token: bool
+) -> None:
+    mechanism, secret = Mechanism(ck.CKM_AES_KEY_WRAP_PAD), SECRET[:size]
+    wrapper = make(client, session, KEK, TOKEN=on_token)
+    key = make(client, session, secret, ck.CKK_GENERIC_SECRET, TOKEN=on_token)
+    wrapped = wrap(client, session, mechanism, wrapper, key)
+    missing = 8 - size % 8
+    assert wrapped == keywrap.aes_key_wrap(KEK, secret + bytes((missing,)) * missing)
+    again = unwrap(client, session, mechanism, wrapper, wrapped, **GENERIC)
+    assert value(client, session, again) == secret
+    unpadded = keywrap.aes_key_wrap(KEK, bytes(24))
+    refusal = not_unwrapped(client, session, mechanism, wrapper, unpadded, **GENERIC)
+    assert refusal == "CKR_WRAPPED_KEY_INVALID"
+
+
 @pytest.mark.parametrize(
     ("secret", "expected"),
     [
@@ -144,7 +162,6 @@ def test_key_wrap_with_padding_as_in_rfc_5649(
     client: Client,
     session: int,
     *,
-    mechanism: Mechanism,
     secret: str,
     expected: str,
     on_token: bool,
@@ -152,9 +169,9 @@ def test_key_wrap_with_padding_as_in_rfc_5649(
     kek = bytes.fromhex("5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8")
     wrapper = make(client, session, kek, TOKEN=on_token)
     key = make(client, session, bytes.fromhex(secret), ck.CKK_GENERIC_SECRET, TOKEN=on_token)
-    wrapped = wrap(client, session, mechanism, wrapper, key)
+    wrapped = wrap(client, session, KWP, wrapper, key)
     assert wrapped.hex() == expected
-    again = unwrap(client, session, mechanism, wrapper, wrapped, **GENERIC)
+    again = unwrap(client, session, KWP, wrapper, wrapped, **GENERIC)
     assert value(client, session, again).hex() == secret
 
 
@@ -349,6 +366,8 @@ PAIRS: dict[str, tuple[int, int, dict[str, Value]]] = {
     "RSA": (ck.CKK_RSA, ck.CKM_RSA_PKCS_KEY_PAIR_GEN, {"MODULUS_BITS": 2048}),
     "P-256": (ck.CKK_EC, ck.CKM_EC_KEY_PAIR_GEN, {"EC_PARAMS": P256}),
     "Ed25519": (ck.CKK_EC_EDWARDS, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": ED25519}),
+    "Ed448": (ck.CKK_EC_EDWARDS, ck.CKM_EC_EDWARDS_KEY_PAIR_GEN, {"EC_PARAMS": ED448}),
+    "X448": (ck.CKK_EC_MONTGOMERY, ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, {"EC_PARAMS": X448}),
     "ML-DSA-65": (
         ck.CKK_ML_DSA,
         ck.CKM_ML_DSA_KEY_PAIR_GEN,

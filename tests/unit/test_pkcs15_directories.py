@@ -267,3 +267,14 @@ def test_a_new_token_has_its_files_in_an_order_that_can_be_made() -> None:
     secret = [path for kind, path in listed if kind is DirectoryKind.SECRET_KEYS]
     assert [rules[path][-1] for path in secret] == [pkcs15.ALWAYS, pkcs15.USER]
     assert [pkcs15.is_private_directory(path) for path in secret] == [False, True]
+    written = {(kind, rules[path][-2], rules[path][1]) for kind, path in listed}
+    by_so = {DirectoryKind.PUBLIC_KEYS, DirectoryKind.CERTIFICATES, DirectoryKind.SECRET_KEYS}
+    assert written == {
+        *((kind, pkcs15.USER_OR_SO, pkcs15.NEVER) for kind in by_so),
+        *((kind, pkcs15.USER, pkcs15.NEVER) for kind in by_so),
+        (DirectoryKind.PRIVATE_KEYS, pkcs15.USER, pkcs15.NEVER),
+        (DirectoryKind.DATA_OBJECTS, pkcs15.USER, pkcs15.NEVER),
+        (DirectoryKind.AUTH_OBJECTS, pkcs15.NEVER, pkcs15.NEVER),
+    }
+    private = [rules[path][-2] for _, path, hidden in pkcs15.DIRECTORIES if hidden]
+    assert set(private) == {pkcs15.USER}

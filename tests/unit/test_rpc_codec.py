@@ -359,6 +359,32 @@ def test_functions_the_library_answers_itself_are_not_served(name: str) -> None:
     assert ask(None, name, arguments) == (CKR_FUNCTION_NOT_SUPPORTED, b"")
 
 
+def test_a_refused_call_reaches_the_application_as_its_name_and_its_session() -> None:
+    application = Recorder()
+    connection = greeted(application)
+    (reply,) = connection.receive(wire.frame(frames.refusal("C_Sign", frames.ulongs(SESSION))))
+    assert frames.answer(reply) == (CKR_OK, b"")
+    assert (application.refusals, application.calls) == ([("C_Sign", SESSION)], [])
+
+
+def test_a_defect_while_a_refusal_is_noted_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    class Defective(Recorder):
+        def refused(self, name: str, session: int) -> None:
+            raise KeyError(name)
+
+    connection = greeted(Defective())
+    with caplog.at_level(logging.CRITICAL):
+        (reply,) = connection.receive(wire.frame(frames.refusal("C_Sign", frames.ulongs(SESSION))))
+    assert frames.answer(reply) == (CKR_GENERAL_ERROR, b"")
+
+
+def test_a_refused_call_of_an_application_that_ended_is_not_initialized() -> None:
+    connection = greeted(Recorder())
+    connection.receive(wire.frame(frames.call("C_Finalize")))
+    (reply,) = connection.receive(wire.frame(frames.refusal("C_Sign", frames.ulongs(SESSION))))
+    assert frames.answer(reply) == (CKR_CRYPTOKI_NOT_INITIALIZED, b"")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -374,6 +400,13 @@ def test_functions_the_library_answers_itself_are_not_served(name: str) -> None:
         frames.call(
             "C_SignInit", frames.ulongs(SESSION, CKM_RSA_PKCS), b"\x02", frames.ulongs(KEY)
         ),
+        frames.refusal("C_Sign"),
+        frames.refusal("C_Sign", frames.ulongs(SESSION)[:7]),
+        frames.refusal("C_Sign", frames.ulongs(SESSION), b"\x00"),
+        frames.refusal("C_SignInit", frames.ulongs(SESSION)),
+        frames.refusal("C_FindObjects", frames.ulongs(SESSION)),
+        frames.refusal("C_Finalize", frames.ulongs(SESSION)),
+        struct.pack("<IQ", wire.REFUSED | len(FUNCTIONS), SESSION),
     ],
     ids=[
         "empty",
@@ -384,6 +417,13 @@ def test_functions_the_library_answers_itself_are_not_served(name: str) -> None:
         "attribute count beyond the frame",
         "unknown form",
         "fields of a plain mechanism",
+        "refusal without a session",
+        "refusal with a cut session",
+        "refusal too long",
+        "refusal that begins something",
+        "refusal that changes nothing",
+        "refusal of a local function",
+        "refusal of an unknown function",
     ],
 )
 def test_a_call_that_is_not_the_protocol_closes_the_connection(body: bytes) -> None:
@@ -391,7 +431,7 @@ def test_a_call_that_is_not_the_protocol_closes_the_connection(body: bytes) -> N
     connection = greeted(application)
     with pytest.raises(ProtocolError):
         connection.receive(wire.frame(body))
-    assert application.calls == []
+    assert (application.calls, application.refusals) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import cmac, hashes
-from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding, rsa, x448, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -30,6 +30,8 @@ KINDS = {
     "P-256": cards.EC,
     "Ed25519": cards.ED25519,
     "X25519": cards.X25519,
+    "Ed448": cards.ED448,
+    "X448": cards.X448,
     "ML-DSA-44": cards.ML_DSA[44],
     "ML-DSA-65": cards.ML_DSA[65],
     "ML-DSA-87": cards.ML_DSA[87],
@@ -262,6 +264,10 @@ class Runner:
             peer = x25519.X25519PrivateKey.generate()
             shared = peer.exchange(x25519.X25519PublicKey.from_public_bytes(point))
             mine = peer.public_key().public_bytes_raw()
+        elif len(point) == 56:
+            longer = x448.X448PrivateKey.generate()
+            shared = longer.exchange(x448.X448PublicKey.from_public_bytes(point))
+            mine = longer.public_key().public_bytes_raw()
         else:
             curve = ec.SECP256R1()
             key = ec.generate_private_key(curve)

@@ -178,6 +178,8 @@ def test_the_key_is_checked_in_the_order_of_the_standard(name: str, function: st
         ("CKM_ML_DSA", "sign", KeySpec.ml_dsa(44), "CKR_OK"),
         ("CKM_ML_KEM", "encapsulate", KeySpec.ml_kem(1024), "CKR_OK"),
         ("CKM_ECDH1_DERIVE", "derive", KeySpec.X25519, "CKR_OK"),
+        ("CKM_ECDH1_DERIVE", "derive", KeySpec.X448, "CKR_OK"),
+        ("CKM_EDDSA", "sign", KeySpec.ED448, "CKR_OK"),
         ("CKM_DES3_ECB", "encrypt", KeySpec.secret(KeyKind.DES3, 192), "CKR_OK"),
     ],
 )

@@ -100,6 +100,36 @@ def test_any_other_error_leaves_the_state_that_the_row_says(
     assert stage.state(kind) == expected(state, use["error"])
 
 
+@pytest.mark.parametrize(("name", "kind", "state"), SINGLE)
+def test_a_call_that_the_library_refuses_leaves_the_state_of_any_other_error(
+    stage: Stage, name: str, kind: str, state: str
+) -> None:
+    use = USES[CONTINUING[name][kind]]
+    stage.begin(kind, state)
+    if kind != "find":
+        stage.begin("find", "ready")
+    stage.client.application.refused(name, stage.session)
+    assert stage.state(kind) == ("none" if state == "none" else expected(state, use["error"]))
+    assert kind == "find" or stage.state("find") == "ready"
+
+
+@pytest.mark.parametrize("name", DUAL)
+def test_a_dual_call_that_the_library_refuses_ends_both_operations(stage: Stage, name: str) -> None:
+    for kind in DUAL[name]:
+        stage.begin(kind, "ready")
+    stage.client.application.refused(name, stage.session)
+    assert [stage.state(kind) for kind in DUAL[name]] == ["none", "none"]
+
+
+def test_a_call_refused_in_a_session_that_is_not_open_ends_nothing(stage: Stage) -> None:
+    stage.begin("sign", "ready")
+    closed = stage.client.open(rw=False)
+    stage.client("C_CloseSession", closed)
+    for session in (closed, 0, 2**64 - 1):
+        stage.client.application.refused("C_Sign", session)
+    assert stage.state("sign") == "ready"
+
+
 @pytest.mark.parametrize("name", LAST)
 def test_the_last_part_of_a_message_ends_the_message(stage: Stage, name: str) -> None:
     (kind,) = CONTINUING[name]

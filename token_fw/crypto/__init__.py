@@ -13,6 +13,7 @@ from token_fw.crypto.ec import (
     ec_public,
 )
 from token_fw.crypto.edwards import (
+    EDWARDS_SIZES,
     EdwardsPrivateKey,
     EdwardsPublicKey,
     edwards_private,
@@ -45,7 +46,7 @@ from token_fw.crypto.pqc import (
     ml_kem_private,
     ml_kem_public,
 )
-from token_fw.crypto.rsa import RsaPrivateKey, RsaPublicKey, rsa_private, rsa_public
+from token_fw.crypto.rsa import RsaPrivateKey, RsaPublicKey, rsa_primes, rsa_private, rsa_public
 from token_fw.crypto.schemes import (
     Cbc,
     CipherScheme,
@@ -80,6 +81,7 @@ from token_fw.crypto.secret import (
 
 __all__ = [
     "CURVES",
+    "EDWARDS_SIZES",
     "MAX_GENERIC_BYTES",
     "SECRET_KINDS",
     "Cbc",
@@ -147,6 +149,7 @@ __all__ = [
     "ml_dsa_public",
     "ml_kem_private",
     "ml_kem_public",
+    "rsa_primes",
     "rsa_private",
     "rsa_public",
     "secret_key",

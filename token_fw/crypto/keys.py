@@ -92,8 +92,8 @@ class PrivateKey(Key):
         """Give the shared secret with a peer's public point, not hashed.
 
         EC: the point is 04 || X || Y or compressed (SEC 1 2.3.3), the secret the X coordinate as
-        long as the field (SP 800-56A 5.7.1.2). X25519: 32 bytes each (RFC 7748 6.1). Raises
-        InvalidKey for a point that is not on the curve or gives no secret, or Unsupported.
+        long as the field (SP 800-56A 5.7.1.2). X25519: 32 bytes each, X448: 56 (RFC 7748 6).
+        Raises InvalidKey for a point that is not on the curve or gives no secret, or Unsupported.
         """
         raise self.cannot("agree on a secret")
 

@@ -10,12 +10,14 @@ from token_fw.crypto.errors import Unsupported
 
 
 class KeyKind(StrEnum):
-    """The kinds of key; Ed25519 and X25519 are kinds of their own."""
+    """The kinds of key; the Edwards and Montgomery curves are kinds of their own."""
 
     RSA = "RSA"
     EC = "EC"
     ED25519 = "Ed25519"
     X25519 = "X25519"
+    ED448 = "Ed448"
+    X448 = "X448"
     ML_DSA = "ML-DSA"
     ML_KEM = "ML-KEM"
     AES = "AES"
@@ -59,6 +61,8 @@ class KeySpec:
 
     ED25519: ClassVar[KeySpec]
     X25519: ClassVar[KeySpec]
+    ED448: ClassVar[KeySpec]
+    X448: ClassVar[KeySpec]
 
     @classmethod
     def rsa(cls, bits: int) -> KeySpec:
@@ -122,6 +126,8 @@ class KeySpec:
 
 KeySpec.ED25519 = KeySpec(KeyKind.ED25519)
 KeySpec.X25519 = KeySpec(KeyKind.X25519)
+KeySpec.ED448 = KeySpec(KeyKind.ED448)
+KeySpec.X448 = KeySpec(KeyKind.X448)
 
 # SEC 2 (RFC 5480 2.1.1.1), RFC 8410 3, and NIST's arcs of ML-DSA (RFC 9881 2) and ML-KEM
 # (RFC 9935 3).
@@ -132,6 +138,8 @@ _OIDS: dict[KeySpec, str] = {
     KeySpec(KeyKind.EC, curve="P-521"): "1.3.132.0.35",
     KeySpec.ED25519: "1.3.101.112",
     KeySpec.X25519: "1.3.101.110",
+    KeySpec.ED448: "1.3.101.113",
+    KeySpec.X448: "1.3.101.111",
     KeySpec(KeyKind.ML_DSA, level=44): "2.16.840.1.101.3.4.3.17",
     KeySpec(KeyKind.ML_DSA, level=65): "2.16.840.1.101.3.4.3.18",
     KeySpec(KeyKind.ML_DSA, level=87): "2.16.840.1.101.3.4.3.19",

@@ -127,7 +127,7 @@ class RsaPublicKey(_RsaKey, PublicKey):
         try:
             if isinstance(scheme, RsaPkcs1):
                 self._check_pkcs1_length(data)
-                self._native.verify(signature, data, _PKCS1, _AS_IS)
+                self._verify_pkcs1(data, signature)
             elif isinstance(scheme, RsaPss):
                 _check_pss_length(scheme, data, self.spec.bits)
                 pss, prehashed = _pss(scheme)
@@ -140,6 +140,13 @@ class RsaPublicKey(_RsaKey, PublicKey):
             raise InvalidSignature("the RSA signature is not valid") from None
         except exceptions.UnsupportedAlgorithm:
             raise Unsupported("the hash functions of the scheme are not supported") from None
+
+    def _verify_pkcs1(self, data: bytes, signature: bytes) -> None:
+        if data or len(signature) != self.size:
+            self._native.verify(signature, data, _PKCS1, _AS_IS)
+        # The library takes no signature of empty data for one, and yet makes them.
+        elif self._native.recover_data_from_signature(signature, _PKCS1, None):
+            raise exceptions.InvalidSignature
 
     def _verify_raw(self, data: bytes, signature: bytes) -> None:
         expected = self._number(data, self._native.public_numbers().n)
@@ -268,6 +275,23 @@ def rsa_private(
         return RsaPrivateKey(numbers.private_key())
     except ValueError:
         raise InvalidKey("the RSA numbers do not belong together") from None
+
+
+def rsa_primes(n: bytes, e: bytes, d: bytes) -> tuple[bytes, bytes]:
+    """The primes of a key from its modulus and exponents (SP 800-56B C), all big-endian.
+
+    Raises InvalidKey, or Unsupported for a size outside 1024 to 8192 bits.
+    """
+    modulus, public, private = (int.from_bytes(x, "big") for x in (n, e, d))
+    _checked_spec(modulus.bit_length())
+    # The search for primes that are not there would take seconds.
+    if modulus % 2 == 0 or pow(pow(2, public, modulus), private, modulus) != 2:
+        raise InvalidKey("the RSA numbers do not belong together")
+    try:
+        p, q = native.rsa_recover_prime_factors(modulus, public, private)
+    except ValueError:
+        raise InvalidKey("the RSA numbers do not belong together") from None
+    return _to_bytes(p), _to_bytes(q)
 
 
 def rsa_public(n: bytes, e: bytes) -> RsaPublicKey:

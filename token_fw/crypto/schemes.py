@@ -59,7 +59,10 @@ class Ecdsa:
 
 @dataclass(frozen=True, slots=True)
 class EdDsa:
-    """Pure Ed25519 over the message (RFC 8032 5.1); the signature has 64 bytes."""
+    """Pure Ed25519 or Ed448 over the message, without a context (RFC 8032 5.1, 5.2).
+
+    The signature has 64 or 114 bytes.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 
 class PageError(Exception):
@@ -10,7 +10,13 @@ class PageError(Exception):
 
 
 class Browser(Protocol):
-    """A browser with a fresh profile; a context manager that starts and ends it."""
+    """A browser with a fresh profile; a context manager that starts and ends it.
+
+    `most_prompts`: how often it asks for the PIN at most, of its own accord, for a page whose
+    token gets locked, and for a page whose token is locked already.
+    """
+
+    most_prompts: ClassVar[tuple[int, int]]
 
     def __enter__(self) -> Self: ...
 

@@ -44,6 +44,9 @@ _PREFERENCES: Final = {
 class Chromium:
     """A `Browser`."""
 
+    # It shakes hands up to six times for one page, and asks before each.
+    most_prompts = (9, 6)
+
     def __init__(self, person: Person) -> None:
         self._driver = program("chromedriver", "chromium-driver")
         self._screen = program("Xvfb", "xvfb")

@@ -65,6 +65,9 @@ Components.manager.QueryInterface(Ci.nsIComponentRegistrar).registerFactory(
 class Firefox:
     """A `Browser`."""
 
+    # Once for each try, and once more for every page.
+    most_prompts = (4, 1)
+
     def __init__(self, person: Person) -> None:
         self._program = program("firefox-esr", "firefox-esr")
         # Its crash reporter would be a process that outlives it.

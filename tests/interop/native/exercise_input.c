@@ -4,9 +4,12 @@
 #include <string.h>
 
 /* Pointers that are NULL, lengths that are zero or absurd, handles nobody gave. */
+/* More than a frame that needs no memory of its own. */
+#define LARGE 100000
+
 void bad_input(void)
 {
-    CK_BYTE *tiny = malloc(1);
+    CK_BYTE *tiny = malloc(1), *large = calloc(1, LARGE);
     CK_ATTRIBUTE attribute = {CKA_LABEL, NULL, 5}, wild = {CKA_LABEL, tiny, (CK_ULONG)-1};
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_PSS, tiny, 1}, hollow = {CKM_RSA_PKCS, NULL, 9};
     CK_ULONG size, one;
@@ -41,6 +44,11 @@ void bad_input(void)
     RV(f->C_Sign(session, tiny, 1, tiny, &size), CKR_BUFFER_TOO_SMALL);
     EXPECT(size == SIGNATURE);
     RV(f->C_Sign(session, NULL, 0, NULL, &size), CKR_OK);
+    RV(f->C_Sign(session, NULL, 1, tiny, &size), CKR_ARGUMENTS_BAD);
+    RV(f->C_Sign(session, tiny, (CK_ULONG)-1, tiny, &size), CKR_HOST_MEMORY);
+    RV(f->C_Sign(session, large, LARGE, tiny, NULL), CKR_ARGUMENTS_BAD);
+    RV(f->C_Sign(0, tiny, 1, tiny, NULL), CKR_ARGUMENTS_BAD);
+    RV(f->C_Sign((CK_ULONG)-1, tiny, 1, tiny, NULL), CKR_SESSION_HANDLE_INVALID);
     RV(sign(0), CKR_SESSION_HANDLE_INVALID);
     RV(sign((CK_ULONG)-1), CKR_SESSION_HANDLE_INVALID);
     RV(sign(session), CKR_OK);
@@ -48,6 +56,7 @@ void bad_input(void)
     RV(f->C_Finalize(NULL), CKR_OK);
     RV(f->C_Finalize(NULL), CKR_CRYPTOKI_NOT_INITIALIZED);
     free(tiny);
+    free(large);
 }
 
 /* Templates in templates: hollow, cut, endless, in circles, too deep. */

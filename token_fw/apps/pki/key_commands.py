@@ -29,6 +29,7 @@ from token_fw.apps.pki.keys import (
 from token_fw.apps.pki.session import PkiSession
 from token_fw.crypto import (
     CURVES,
+    EDWARDS_SIZES,
     SECRET_KINDS,
     CipherScheme,
     KeyKind,
@@ -308,8 +309,7 @@ def _edwards(spec: KeySpec, value: bytes) -> PrivateKey:
 
 _PRIVATE_FROM_VALUE: dict[KeyKind, Callable[[KeySpec, bytes], PrivateKey]] = {
     KeyKind.EC: lambda spec, d: ec_private(spec.curve, d),
-    KeyKind.ED25519: _edwards,
-    KeyKind.X25519: _edwards,
+    **dict.fromkeys(EDWARDS_SIZES, _edwards),
     KeyKind.ML_DSA: lambda spec, seed: ml_dsa_private(spec.level, seed),
     KeyKind.ML_KEM: lambda spec, seed: ml_kem_private(spec.level, seed),
 }
