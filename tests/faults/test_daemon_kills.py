@@ -149,13 +149,16 @@ class Client:
             check_key(session, self.chance.choice(labels))
 
     def change_pin(self, session: Session) -> None:
-        """The right old PIN spends a try before it is compared, and then gives all back."""
+        """The right old PIN spends a try before it is compared, and then gives all back.
+
+        So does the new one, which is then verified on the connection that takes over.
+        """
         (tries,) = self.journal.user_tries
         if not tries:
             return
         new = self.journal.fresh("pin").encode()
         self.journal.pins.append(new)
-        self.journal.user_tries = {tries, tries - 1, _USER_TRIES}
+        self.journal.user_tries = {tries, tries - 1, _USER_TRIES, _USER_TRIES - 1}
         session.set_pin(self.journal.pins[0], new)
         self.journal.pins = [new]
         self.journal.user_tries = {_USER_TRIES}

@@ -229,13 +229,10 @@ def test_of_many_cards_those_used_last_are_awake(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_rack_opens_few_files_of_many_tokens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("host_tools.tokens.MOST_AWAKE", 3)
+def test_a_rack_opens_few_files_of_many_tokens(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.make()
-    rack = Rack(home)
+    rack = Rack(home, open_tokens=3)
     for _ in range(8):
         rack.keep(rack.create(Profile(os.urandom(8)), None), "")
     for _ in range(2):

@@ -330,7 +330,7 @@ static void *wait_for_slot(void *unused)
 {
     CK_ULONG slot;
 
-    RV(f->C_WaitForSlotEvent(0, &slot, NULL), CKR_DEVICE_REMOVED);
+    RV(f->C_WaitForSlotEvent(0, &slot, NULL), CKR_FUNCTION_FAILED);
     return unused;
 }
 
