@@ -9,7 +9,6 @@ from pkcs11_module.facade.operations import KeyOperation, choose_key
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.mechanisms import CipherPlan, Function, check, cipher
-from pkcs11_module.rulebook import State
 from pkcs11_module.types import Buffer, Length, Mechanism
 
 if TYPE_CHECKING:
@@ -24,14 +23,18 @@ class CipherOperation(KeyOperation):
     """
 
     def __init__(
-        self, session: Session, target: AnyObject, plan: CipherPlan, *, encrypting: bool
+        self,
+        session: Session,
+        target: AnyObject,
+        plan: CipherPlan,
+        *,
+        encrypting: bool,
+        multipart: bool,
     ) -> None:
-        super().__init__(session, target, multipart=True)
+        super().__init__(session, target, multipart=multipart)
         self._plan = plan
         self._encrypting = encrypting
         self.engine = self.fresh_engine()
-        if not self.engine.multipart:
-            self.state = State.SINGLE
         self.whole: bytes | None = None
         self.last: bytes | None = None
 
@@ -59,7 +62,13 @@ def _begin(
     capability = check(mechanism, function)
     plan = cipher(mechanism)
     target = choose_key(session, handle, capability, function)
-    return CipherOperation(session, target, plan, encrypting=function is Function.ENCRYPT)
+    return CipherOperation(
+        session,
+        target,
+        plan,
+        encrypting=function is Function.ENCRYPT,
+        multipart=capability.multipart,
+    )
 
 
 @begin_function("C_EncryptInit")

@@ -65,7 +65,6 @@ class Engine(ABC):
     does raises Pkcs11Error, StatusWordError, TransportError.
     """
 
-    multipart = True
     gathered = 0
     """Bytes that were taken, and that nothing was given for yet."""
 
@@ -200,14 +199,12 @@ class _Gathering(Engine):
         *,
         limit: int,
         too_long: int,
-        multipart: bool,
     ) -> None:
         self._run = run
         self._size = size
         self._limit = limit
         self._too_long = too_long
         self._parts: list[bytes] = []
-        self.multipart = multipart
 
     def update_size(self, length: int) -> int:
         return 0
@@ -387,7 +384,6 @@ def _rsa(
         lambda _: size,
         limit=room if encrypting else size,
         too_long=ck.CKR_DATA_LEN_RANGE if encrypting else ck.CKR_ENCRYPTED_DATA_LEN_RANGE,
-        multipart=False,
     )
 
 
@@ -457,7 +453,6 @@ def _gathering(
         partial(_result_size, plan, encrypting),
         limit=limit,
         too_long=ck.CKR_DATA_LEN_RANGE if encrypting else ck.CKR_ENCRYPTED_DATA_LEN_RANGE,
-        multipart=isinstance(plan.scheme, Gcm),
     )
 
 

@@ -50,8 +50,10 @@ class SignatureOperation(KeyOperation):
     `size` is the length of the signature in bytes. `given` is a signature that was told first.
     """
 
-    def __init__(self, session: Session, target: AnyObject, plan: SignaturePlan) -> None:
-        super().__init__(session, target, multipart=plan.multipart)
+    def __init__(
+        self, session: Session, target: AnyObject, plan: SignaturePlan, *, multipart: bool
+    ) -> None:
+        super().__init__(session, target, multipart=multipart)
         self.plan = plan
         self.size = _size(self.spec, plan.scheme)
         self.given = b""
@@ -190,7 +192,7 @@ def begin_signature(
     capability = check(mechanism, function)
     plan = signature(mechanism)
     target = choose_key(session, handle, capability, function)
-    return SignatureOperation(session, target, plan)
+    return SignatureOperation(session, target, plan, multipart=capability.multipart)
 
 
 def _size(spec: KeySpec, scheme: SignScheme | MacScheme) -> int:

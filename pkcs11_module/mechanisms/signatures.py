@@ -49,7 +49,6 @@ class SignaturePlan:
     `environment` are the MSE data objects for the card, without the key's. `hash` is what the
     middleware computes of the data first, None where the data goes in as it is; then `data_size`
     is the length it must have, if any. `as_digest_info`: the digest is wrapped into a DigestInfo.
-    `multipart`: takes the data in parts, and gathers them where it does not hash.
     """
 
     scheme: SignScheme | MacScheme
@@ -57,7 +56,6 @@ class SignaturePlan:
     hash: Hash | None = None
     data_size: int | None = None
     as_digest_info: bool = False
-    multipart: bool = False
 
     def finish(self, digest: bytes) -> bytes:
         """The input of the scheme for a digest made with `hash`."""
@@ -81,23 +79,23 @@ _BLOCK: Final = {
 
 def _hmac(hash_: Hash, size: int) -> SignaturePlan:
     environment = algorithm(0x51, (0xC1, card_hash(hash_)), (0xC9, bytes((size,))))
-    return SignaturePlan(Hmac(hash_, size), environment, multipart=True)
+    return SignaturePlan(Hmac(hash_, size), environment)
 
 
 def _cmac(size: int) -> SignaturePlan:
-    return SignaturePlan(Cmac(size), algorithm(0x52, (0xC9, bytes((size,)))), multipart=True)
+    return SignaturePlan(Cmac(size), algorithm(0x52, (0xC9, bytes((size,)))))
 
 
 _FIXED: Final[dict[int, SignaturePlan]] = {
     ck.CKM_RSA_PKCS: SignaturePlan(RsaPkcs1(), _PKCS1),
     ck.CKM_RSA_X_509: SignaturePlan(RsaRaw(), algorithm(0x10)),
     **{
-        mechanism: SignaturePlan(RsaPkcs1(), _PKCS1, hash_, as_digest_info=True, multipart=True)
+        mechanism: SignaturePlan(RsaPkcs1(), _PKCS1, hash_, as_digest_info=True)
         for mechanism, hash_ in by_hash("CKM_{}_RSA_PKCS").items()
     },
     ck.CKM_ECDSA: SignaturePlan(Ecdsa(), _ECDSA),
     **{
-        mechanism: SignaturePlan(Ecdsa(), _ECDSA, hash_, multipart=True)
+        mechanism: SignaturePlan(Ecdsa(), _ECDSA, hash_)
         for mechanism, hash_ in by_hash("CKM_ECDSA_{}").items()
     },
     **{mechanism: _hmac(hash_, hash_.size) for mechanism, hash_ in _HMAC.items()},
@@ -141,7 +139,6 @@ def _pss(mechanism: Mechanism) -> SignaturePlan:
         environment,
         hash_,
         data_size=named.size,
-        multipart=hash_ is not None,
     )
 
 
@@ -151,7 +148,7 @@ def _eddsa(mechanism: Mechanism) -> SignaturePlan:
         raise Pkcs11Error(
             ck.CKR_MECHANISM_PARAM_INVALID, "only pure EdDSA without a context is supported"
         )
-    return SignaturePlan(EdDsa(), algorithm(0x22), multipart=True)
+    return SignaturePlan(EdDsa(), algorithm(0x22))
 
 
 def _ml_dsa(mechanism: Mechanism) -> SignaturePlan:
@@ -164,7 +161,7 @@ def _ml_dsa(mechanism: Mechanism) -> SignaturePlan:
     if len(context) > _MAX_CONTEXT:
         raise Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, "the context is too long")
     environment = algorithm(0x23, *([(0xC5, context)] if context else []))
-    return SignaturePlan(MlDsa(context), environment, multipart=True)
+    return SignaturePlan(MlDsa(context), environment)
 
 
 def _hmac_general(mechanism: Mechanism) -> SignaturePlan:
