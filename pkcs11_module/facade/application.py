@@ -30,8 +30,12 @@ AnyObject = TokenObject | SessionObject
 R = TypeVar("R")
 
 
-def refusal(error: StatusWordError) -> Pkcs11Error:
-    """What a status word means where the function does not say more."""
+def refusal(error: StatusWordError | TransportError) -> Pkcs11Error:
+    """What a card's refusal or silence means where the function does not say more."""
+    if isinstance(error, CardRemoved):
+        return Pkcs11Error(ck.CKR_DEVICE_REMOVED)
+    if isinstance(error, TransportError):
+        return Pkcs11Error(ck.CKR_DEVICE_ERROR, str(error))
     return Pkcs11Error(ck.SW_TO_CKR.get(error.sw, ck.CKR_DEVICE_ERROR), str(error))
 
 
@@ -388,12 +392,8 @@ class Application:
             raise Pkcs11Error(ck.CKR_FUNCTION_NOT_SUPPORTED)
         try:
             return handler(self, *args)
-        except StatusWordError as error:
+        except (StatusWordError, TransportError) as error:
             raise refusal(error) from error
-        except CardRemoved as error:
-            raise Pkcs11Error(ck.CKR_DEVICE_REMOVED) from error
-        except TransportError as error:
-            raise Pkcs11Error(ck.CKR_DEVICE_ERROR, str(error)) from error
 
     def refused(self, name: str, session: int) -> None:
         """Do what an error of that function does in the session, if that is open."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from apdu.model import SW, StatusWordError
-from apdu.transport import CardRemoved, TransportError
+from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.cards.pkcs15 import SO_PIN, USER_PIN
@@ -99,12 +99,8 @@ def _wait_for_entry(session: Session, connection: Connection, reference: int) ->
     with session.slot.released(session, connection):
         try:
             connection.card.verify_on_token(reference)
-        except StatusWordError as error:
+        except (StatusWordError, TransportError) as error:
             raise refusal(error) from error
-        except CardRemoved as error:
-            raise Pkcs11Error(ck.CKR_DEVICE_REMOVED) from error
-        except TransportError as error:
-            raise Pkcs11Error(ck.CKR_DEVICE_ERROR, str(error)) from error
 
 
 @session_function("C_Logout")

@@ -16,21 +16,11 @@ from pkcs11_module.types import (
     Length,
     Mechanism,
 )
-from tests.unit.facade_rig import P256, ROOM, USER_PIN, Client, Rig, Value, template
+from tests.unit.facade_rig import P256, ROOM, USER_PIN, Client, Value, template
 
 DIGEST = bytes(range(32))
 ECDSA = Mechanism(ck.CKM_ECDSA)
 PLACES = pytest.mark.parametrize("on_token", [True, False], ids=["token", "session"])
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
 
 
 def consent(client: Client, session: int, pin: bytes = USER_PIN) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Mechanism
-from tests.unit.facade_rig import P256, Client, Rig, Value, data_template, template
+from tests.unit.facade_rig import P256, Client, Value, data_template, template
 from tests.unit.facade_samples import certificate, ec_private_key
 
 AES: dict[str, Value] = {
@@ -26,16 +26,6 @@ KINDS: dict[str, tuple[dict[str, Value], list[str]]] = {
     "secret key": (AES, ["VALUE", "VALUE_LEN", "CHECK_VALUE", "EXTRACTABLE"]),
 }
 PLACES = [(False, False), (False, True), (True, False), (True, True)]
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
 
 
 @pytest.mark.parametrize(("source", "goal"), PLACES)

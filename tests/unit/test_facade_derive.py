@@ -22,26 +22,11 @@ from pkcs11_module.types import (
     Mechanism,
     MechanismParameter,
 )
-from tests.unit.facade_rig import P256, X448, X25519, Client, Rig, Value, template
+from tests.unit.facade_rig import P256, X448, X25519, Client, Value, template
 from tests.unit.facade_secrets import make, tells, value
 
 BASE = bytes.fromhex("01234567")
 DATA = KeyDerivationStringData(bytes.fromhex("89ABCDEF"))
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
-@pytest.fixture(params=[True, False], ids=["on the card", "in the session"])
-def on_token(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
 
 
 def generic(client: Client, session: int, secret: bytes, **more: Value) -> int:

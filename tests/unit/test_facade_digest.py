@@ -8,12 +8,7 @@ import pytest
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Buffer, Length, Mechanism
-from tests.unit.facade_rig import ROOM, Client, Rig
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
+from tests.unit.facade_rig import ROOM, Client
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Buffer, Length, Mechanism
-from tests.unit.facade_rig import ROOM, Client, Rig, template
+from tests.unit.facade_rig import ROOM, Client, template
 
 SECRET, IV = bytes(range(32)), bytes(16)
 CBC, HMAC, SHA256 = (
@@ -20,16 +20,6 @@ CBC, HMAC, SHA256 = (
 )
 PARTS = (b"0123456789", b"abcdef", bytes(16))
 DATA = b"".join(PARTS)
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
 
 
 def secret(

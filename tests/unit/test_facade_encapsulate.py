@@ -8,27 +8,12 @@ from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Attribute, Buffer, BufferTooSmall, Length, Mechanism
-from tests.unit.facade_rig import ROOM, Client, Rig, Value, template
+from tests.unit.facade_rig import ROOM, Client, Value, template
 from tests.unit.facade_secrets import make, tells, value
 
 ML_KEM = Mechanism(ck.CKM_ML_KEM)
 SIZES = {ck.CKP_ML_KEM_768: 1088, ck.CKP_ML_KEM_1024: 1568}
 TOLD: dict[str, Value] = {"SENSITIVE": False, "EXTRACTABLE": True}
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
-@pytest.fixture(params=[True, False], ids=["on the card", "in the session"])
-def on_token(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
 
 
 def pair(

@@ -6,19 +6,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import pytest
-
 from pkcs11_module import _constants as ck
 from pkcs11_module.facade.events import SlotEvents, SlotWatch
 from pkcs11_module.types import Buffer, Length
 from tests.unit.facade_rig import Client, Rig, SlotReader
 
 PATIENCE = 20
-
-
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
 
 
 def waiting(pool: ThreadPoolExecutor, client: Client, count: int = 1) -> list[Future[object]]:

@@ -28,7 +28,6 @@ from tests.unit.facade_rig import (
     X448,
     X25519,
     Client,
-    Rig,
     Value,
     template,
 )
@@ -39,16 +38,6 @@ P521 = bytes.fromhex("06052B81040023")
 PSS = RsaPkcsPssParams(ck.CKM_SHA256, ck.CKG_MGF1_SHA256, 32)
 DIGEST = hashlib.sha256(b"message").digest()
 DIGEST_INFO = bytes.fromhex("3031300D060960864801650304020105000420") + DIGEST
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
 
 
 def generate(

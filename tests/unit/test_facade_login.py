@@ -6,14 +6,9 @@ import pytest
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Mechanism
-from tests.unit.facade_rig import SO_PIN, USER_PIN, Client, Rig
+from tests.unit.facade_rig import SO_PIN, USER_PIN, Client
 
 BY_TYPE = [(ck.CKU_USER, USER_PIN), (ck.CKU_SO, SO_PIN)]
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
 
 
 @pytest.mark.parametrize(("user", "pin"), BY_TYPE)

@@ -23,22 +23,6 @@ from tests.unit.facade_rig import (
 from tests.unit.facade_samples import SERIAL_NUMBER, certificate, ec_private_key, rsa_private_key
 from token_fw import crypto
 
-
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Client:
-    return rig.initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
 DODF = bytes.fromhex("3F0050154405")
 CERTIFICATE: dict[str, Value] = {
     "CLASS": ck.CKO_CERTIFICATE,

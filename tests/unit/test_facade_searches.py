@@ -32,21 +32,6 @@ MANY = 60
 
 
 @pytest.fixture
-def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Client:
-    return rig.initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
-@pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every object that a search looks at."""
     looked: list[object] = []

@@ -8,18 +8,8 @@ import pytest
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import UNAVAILABLE, AttributeRequest, Mechanism, Pkcs5Pbkd2Params2
-from tests.unit.facade_rig import Client, Rig, Value, template
+from tests.unit.facade_rig import Client, Value, template
 from tests.unit.facade_secrets import generate, tells, value
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
 
 
 @pytest.mark.parametrize("on_token", [True, False])

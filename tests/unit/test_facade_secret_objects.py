@@ -18,21 +18,6 @@ from tests.unit.facade_rig import USER_PIN, Client, Rig, Value, template
 VALUE = bytes(range(0x10, 0x30))
 
 
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Client:
-    return rig.initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
 def aes(client: Client, session: int, **more: Value) -> int:
     values = {"CLASS": ck.CKO_SECRET_KEY, "KEY_TYPE": ck.CKK_AES, "VALUE": VALUE, **more}
     return int(client("C_CreateObject", session, template(**values)))

@@ -9,16 +9,6 @@ from pkcs11_module.types import Mechanism
 from tests.unit.facade_rig import SO_PIN, USER_PIN, Client, Rig, data_template, template
 
 
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Client:
-    return rig.initialised()
-
-
 def state(client: Client, session: int) -> int:
     found: int = client("C_GetSessionInfo", session)[1]
     return found

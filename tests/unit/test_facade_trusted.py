@@ -41,16 +41,6 @@ CERTIFICATE: dict[str, Value] = {
 Maker = Callable[[Client, int], int]
 
 
-@pytest.fixture
-def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Client:
-    return rig.initialised()
-
-
 def as_so(client: Client, session: int) -> None:
     switch(client, session, ck.CKU_SO, SO_PIN)
 

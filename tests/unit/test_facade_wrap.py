@@ -31,7 +31,6 @@ from tests.unit.facade_rig import (
     USER_PIN,
     X448,
     Client,
-    Rig,
     Value,
     template,
 )
@@ -48,21 +47,6 @@ OAEP = Mechanism(
 )
 AES: dict[str, Value] = {"CLASS": ck.CKO_SECRET_KEY, "KEY_TYPE": ck.CKK_AES}
 GENERIC: dict[str, Value] = {"CLASS": ck.CKO_SECRET_KEY, "KEY_TYPE": ck.CKK_GENERIC_SECRET}
-
-
-@pytest.fixture
-def client() -> Client:
-    return Rig().initialised()
-
-
-@pytest.fixture
-def session(client: Client) -> int:
-    return client.user()
-
-
-@pytest.fixture(params=[True, False], ids=["on the card", "in the session"])
-def on_token(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
 
 
 def wrap(client: Client, session: int, mechanism: Mechanism, wrapper: int, key: int) -> bytes:
