@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from apdu.transport import TransportError
 from host_tools.control import ControlError, ErrorCode, Json, LineBuffer, encode
+from host_tools.epoch import EPOCH, Epoch
 from host_tools.home import Home
 from host_tools.inspection import PIN_NAMES, TokenFacts
 from host_tools.messages import storage_failure
@@ -44,9 +45,10 @@ class Doors:
         self.stop = stop
         self.crowd = crowd
         self.started = time.monotonic()
-        self.rack = Rack(home, open_tokens)
+        self.epoch = Epoch(home.run / EPOCH)
+        self.rack = Rack(home, open_tokens, changed=self.epoch.move)
         self.module = Module(self.rack)
-        self.applications = ApplicationRegistry(self.module.application)
+        self.applications = ApplicationRegistry(self.module.application, changed=self.epoch.move)
 
     def pkcs11(self) -> RpcConnection:
         return RpcConnection(self.applications)
@@ -56,6 +58,7 @@ class Doors:
 
     def close(self) -> None:
         self.rack.close()
+        self.epoch.close()
 
 
 class ControlPeer:

@@ -93,7 +93,7 @@ class Door:
 class TokenReader:
     """The slot of one token, as the PKCS#11 side and the control door see it. Thread-safe.
 
-    `moved` is called after each insertion and removal.
+    `moved` is called after each insertion and removal, `changed` after a change of the contents.
     """
 
     def __init__(
@@ -102,12 +102,15 @@ class TokenReader:
         record: Record,
         tracer: Tracer,
         wakeful: Wakeful,
+        *,
         moved: Callable[[int], None],
+        changed: Callable[[], None],
     ) -> None:
         self._home = home
         self._tracer = tracer
         self._wakeful = wakeful
         self._moved = moved
+        self._told_change = changed
         self._lock = threading.RLock()
         self._opened: _OpenCard | None = None
         self._storage_key: bytes | None = None
@@ -242,7 +245,7 @@ class TokenReader:
                 raise TransportError(f"The token cannot be opened: {why}.")
             path = self._home.store(self.serial)
             try:
-                self._opened = _open_card(path, self._storage_key, self._wakeful)
+                self._opened = _open_card(path, self._storage_key, self._wakeful, self._told_change)
             except StorageError as error:
                 self._note(error, lasting=lasts(error))
                 raise TransportError(f"The token cannot be opened: {error}.") from error
@@ -263,11 +266,13 @@ class TokenReader:
 _PRESENT = frozenset((TokenState.INSERTED, TokenState.UNREADABLE))
 
 
-def _open_card(path: Path, storage_key: bytes, wakeful: Wakeful) -> _OpenCard:
+def _open_card(
+    path: Path, storage_key: bytes, wakeful: Wakeful, changed: Callable[[], None]
+) -> _OpenCard:
     store = SqliteStore(path, storage_key, create=False)
     try:
         pad = PinPad()
-        card = Card(Env(store, path=pad))
+        card = Card(Env(store, path=pad, changed=changed))
     except BaseException:
         store.close()
         raise
@@ -286,10 +291,20 @@ def look(reader: TokenReader) -> TokenFacts:
 
 
 class Rack:
-    """All slots of a home. Thread-safe."""
+    """All slots of a home. Thread-safe.
 
-    def __init__(self, home: Home, open_tokens: int = MOST_AWAKE) -> None:
+    `changed` is called when a token came or went and when the contents of one changed, before
+    anybody is told of it.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        open_tokens: int = MOST_AWAKE,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._home = home
+        self._changed = changed
         self._lock = threading.RLock()
         self.tracer = Tracer()
         self.events = SlotEvents()
@@ -301,7 +316,19 @@ class Rack:
         )
 
     def _reader(self, record: Record) -> TokenReader:
-        return TokenReader(self._home, record, self.tracer, self._wakeful, self.events.tell)
+        return TokenReader(
+            self._home,
+            record,
+            self.tracer,
+            self._wakeful,
+            moved=self._tell,
+            changed=self._changed,
+        )
+
+    def _tell(self, slot_id: int) -> None:
+        """A token came into that slot, or left it."""
+        self._changed()
+        self.events.tell(slot_id)
 
     def readers(self) -> Sequence[TokenReader]:
         """Every slot, in the order of the numbers; a deleted token's stays, empty, till the end."""
@@ -355,7 +382,7 @@ class Rack:
             reader.record = replace(reader.record, label=label, stamp=max(stamp, 0))
             self._registry.put(reader.record)
         if created:
-            self.events.tell(reader.slot_id)
+            self._tell(reader.slot_id)
 
     def insert(self, reader: TokenReader) -> None:
         with self._lock:

@@ -30,6 +30,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.STRUCT, ("pInfo",), "CK_INFO"),),
         "5.4",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         3,
@@ -47,6 +48,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         5,
@@ -57,6 +59,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         6,
@@ -67,6 +70,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         7,
@@ -77,6 +81,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         8,
@@ -88,6 +93,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         retry=True,
+        calm=True,
     ),
     FunctionSpec(
         9,
@@ -151,6 +157,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.STRUCT, ("pInfo",), "CK_SESSION_INFO"),
         ),
         "5.6",
+        calm=True,
     ),
     FunctionSpec(
         16,
@@ -160,6 +167,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BUFFER, ("pOperationState", "pulOperationStateLen")),
         ),
         "5.6",
+        calm=True,
     ),
     FunctionSpec(
         17,
@@ -227,6 +235,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG_OUT, ("pulSize",)),
         ),
         "5.7",
+        calm=True,
     ),
     FunctionSpec(
         24,
@@ -237,6 +246,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ATTRIBUTES, ("pTemplate", "ulCount")),
         ),
         "5.7",
+        calm=True,
     ),
     FunctionSpec(
         25,
@@ -256,6 +266,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.TEMPLATE, ("pTemplate", "ulCount")),
         ),
         "5.7",
+        calm=True,
     ),
     FunctionSpec(
         27,
@@ -265,6 +276,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.FIND, ("phObject", "ulMaxObjectCount", "pulObjectCount")),
         ),
         "5.7",
+        calm=True,
     ),
     FunctionSpec(
         28,
@@ -272,6 +284,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.7",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         29,
@@ -282,6 +295,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.8",
+        calm=True,
     ),
     FunctionSpec(
         30,
@@ -293,6 +307,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.8",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         31,
@@ -304,6 +319,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.8",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         32,
@@ -314,6 +330,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.8",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         33,
@@ -324,6 +341,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.9",
+        calm=True,
     ),
     FunctionSpec(
         34,
@@ -335,6 +353,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         35,
@@ -346,6 +365,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         36,
@@ -356,6 +376,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         37,
@@ -365,6 +386,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.INIT, ("pMechanism",)),
         ),
         "5.10",
+        calm=True,
     ),
     FunctionSpec(
         38,
@@ -376,6 +398,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.10",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         39,
@@ -386,6 +409,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.10",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         40,
@@ -396,6 +420,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.10",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         41,
@@ -406,6 +431,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.10",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         42,
@@ -416,6 +442,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.11",
+        calm=True,
     ),
     FunctionSpec(
         43,
@@ -427,6 +454,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         44,
@@ -437,6 +465,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         45,
@@ -447,6 +476,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         46,
@@ -457,6 +487,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.11",
+        calm=True,
     ),
     FunctionSpec(
         47,
@@ -468,6 +499,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         48,
@@ -478,6 +510,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.12",
+        calm=True,
     ),
     FunctionSpec(
         49,
@@ -489,6 +522,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.12",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         50,
@@ -499,6 +533,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.12",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         51,
@@ -509,6 +544,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.12",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         52,
@@ -519,6 +555,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.ULONG, ("hKey",)),
         ),
         "5.12",
+        calm=True,
     ),
     FunctionSpec(
         53,
@@ -530,6 +567,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.12",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         54,
@@ -541,6 +579,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.13",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         55,
@@ -552,6 +591,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.13",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         56,
@@ -563,6 +603,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.13",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         57,
@@ -574,6 +615,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.13",
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         58,
@@ -644,6 +686,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.BYTES, ("pSeed", "ulSeedLen")),
         ),
         "5.15",
+        calm=True,
     ),
     FunctionSpec(
         64,
@@ -653,6 +696,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Argument(Kind.FILLED, ("RandomData", "ulRandomLen")),
         ),
         "5.15",
+        calm=True,
     ),
     FunctionSpec(
         65,
@@ -678,6 +722,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.5",
         blocking=True,
+        calm=True,
     ),
     FunctionSpec(
         68,
@@ -735,6 +780,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         73,
@@ -748,6 +794,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         74,
@@ -759,6 +806,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.9",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         75,
@@ -773,6 +821,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.9",
         since=(3, 0),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         76,
@@ -780,6 +829,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.9",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         77,
@@ -791,6 +841,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         78,
@@ -804,6 +855,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         79,
@@ -815,6 +867,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.11",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         80,
@@ -829,6 +882,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.11",
         since=(3, 0),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         81,
@@ -836,6 +890,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.11",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         82,
@@ -847,6 +902,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.14",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         83,
@@ -859,6 +915,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.14",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         84,
@@ -869,6 +926,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.14",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         85,
@@ -882,6 +940,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.14",
         since=(3, 0),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         86,
@@ -889,6 +948,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.14",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         87,
@@ -900,6 +960,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.16",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         88,
@@ -912,6 +973,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.16",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         89,
@@ -922,6 +984,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.16",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         90,
@@ -935,6 +998,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.16",
         since=(3, 0),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         91,
@@ -942,6 +1006,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         (Argument(Kind.SESSION, ("hSession",)),),
         "5.16",
         since=(3, 0),
+        calm=True,
     ),
     FunctionSpec(
         92,
@@ -982,6 +1047,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         "5.15",
         since=(3, 2),
+        calm=True,
     ),
     FunctionSpec(
         95,
@@ -993,6 +1059,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.15",
         since=(3, 2),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         96,
@@ -1004,6 +1071,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.15",
         since=(3, 2),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         97,
@@ -1012,6 +1080,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         "5.15",
         since=(3, 2),
         ends=True,
+        calm=True,
     ),
     FunctionSpec(
         98,

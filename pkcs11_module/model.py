@@ -83,6 +83,7 @@ class FunctionSpec:
     `local` functions never reach the server, except C_Finalize, which ends the application.
     `ends`: an error of it changes an operation, so the server is told of calls that the library
     refused by itself.
+    `calm`: it leaves everything but the operations of its session as it is.
     """
 
     number: int
@@ -94,3 +95,4 @@ class FunctionSpec:
     retry: bool = False
     blocking: bool = False
     ends: bool = False
+    calm: bool = False

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pkcs11_module import wire
@@ -28,13 +28,22 @@ __all__ = ["ApplicationRegistry", "ProtocolError", "RpcConnection"]
 
 _LOG: Final = logging.getLogger("klyuch.pkcs11")
 _NEW: Final = bytes(wire.ID_SIZE)
+_HEAD: Final = 4
+"""Bytes of a frame's length."""
 
 
 class ApplicationRegistry:
-    """The applications that live, by their secret id. Thread-safe."""
+    """The applications that live, by their secret id. Thread-safe.
 
-    def __init__(self, factory: Callable[[], Application]) -> None:
+    `changed` is called after every call that may have changed more than operations of its session,
+    before it is answered.
+    """
+
+    def __init__(
+        self, factory: Callable[[], Application], changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._factory = factory
+        self.changed = changed
         self._lock = threading.Lock()
         self._applications: dict[bytes, Application] = {}
 
@@ -73,40 +82,50 @@ class RpcConnection:
         self._anchor = False
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Take bytes from the peer, run the calls they complete, give the frames to send back.
+        """Take bytes from the peer, run the calls they complete, give what to send back at once.
 
         Blocks as long as the calls do. Raises ProtocolError where the bytes are not the
         protocol; the connection must then be closed, and answers of earlier calls are void.
         """
-        pending = self._pending
-        # Most often a peer sends one whole frame and waits: nothing needs to be gathered then.
-        if not pending and self._ident is not None and _is_whole(data):
-            return [wire.frame(self._answer(data[4:]))]
-        pending += data
-        answers: list[bytes] = []
-        while (body := self._next_body()) is not None:
-            answers.append(wire.frame(self._answer(body)))
-        return answers
+        whole = not self._pending and self._ident is not None
+        bodies = self._cut(data) if whole else self._gather(data)
+        # Together: who sent several calls at once waits for all of them.
+        answers = b"".join([wire.frame(self._answer(body)) for body in bodies])
+        return [answers] if answers else []
 
     def closed(self) -> None:
         """The connection has ended; with the anchor ends the application."""
         if self._anchor and self._ident is not None:
             self._applications.end(self._ident)
 
-    def _next_body(self) -> bytes | None:
+    def _cut(self, data: bytes) -> Iterator[bytes]:
+        """The bodies of the frames in the data: most often a peer sends whole ones and waits."""
+        at, end = 0, len(data)
+        while end - at >= _HEAD:
+            body = at + _HEAD
+            size = int.from_bytes(data[at:body], "little")
+            if size > end - body or size > wire.FRAME_MAX:
+                break
+            at = body + size
+            yield data[body:at]
+        if at < end:
+            yield from self._gather(data[at:])
+
+    def _gather(self, data: bytes) -> Iterator[bytes]:
+        """The bodies of the frames that the data completes."""
         pending = self._pending
-        if len(pending) < 4:
-            return None
-        size = int.from_bytes(pending[:4], "little")
-        if size > (wire.HELLO_SIZE if self._ident is None else wire.FRAME_MAX):
-            raise ProtocolError("the frame is too long")
-        if len(pending) < 4 + size:
-            return None
-        body = bytes(pending[4 : 4 + size])
-        # Requests carry PINs: what was read does not linger in the buffer.
-        pending[: 4 + size] = bytes(4 + size)
-        del pending[: 4 + size]
-        return body
+        pending += data
+        while len(pending) >= _HEAD:
+            end = _HEAD + int.from_bytes(pending[:_HEAD], "little")
+            if end - _HEAD > (wire.HELLO_SIZE if self._ident is None else wire.FRAME_MAX):
+                raise ProtocolError("the frame is too long")
+            if len(pending) < end:
+                return
+            body = bytes(pending[_HEAD:end])
+            # Requests carry PINs: what was read does not linger in the buffer.
+            pending[:end] = bytes(end)
+            del pending[:end]
+            yield body
 
     def _answer(self, body: bytes) -> bytes:
         if self._ident is None:
@@ -117,8 +136,14 @@ class RpcConnection:
         application = self._applications.get(self._ident)
         if application is None:
             return wire.write_error(CKR_CRYPTOKI_NOT_INITIALIZED)
-        run = _run if plan.served else _refused
-        return run(application, plan, args)
+        if not plan.served:
+            return _refused(application, plan, args)
+        if plan.spec.calm:
+            return _run(application, plan, args)
+        try:
+            return _run(application, plan, args)
+        finally:
+            self._applications.changed()
 
     def _answer_local(self, name: str) -> bytes:
         """What the library answers itself is not served, except that an application ends here."""
@@ -145,12 +170,6 @@ class RpcConnection:
             return wire.write_hello_answer(CKR_GENERAL_ERROR, _NEW)
         self._anchor = True
         return wire.write_hello_answer(CKR_OK, self._ident)
-
-
-def _is_whole(data: bytes) -> bool:
-    """Whether the bytes are exactly one frame that is not too long."""
-    size = len(data) - 4
-    return 0 <= size <= wire.FRAME_MAX and int.from_bytes(data[:4], "little") == size
 
 
 def _run(application: Application, plan: Plan, args: list[object]) -> bytes:

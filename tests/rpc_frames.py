@@ -39,6 +39,16 @@ def refusal(name: str, *arguments: bytes) -> bytes:
     return struct.pack("<I", wire.REFUSED | NUMBERS[name]) + b"".join(arguments)
 
 
+def split(stream: bytes) -> list[bytes]:
+    """The frames in a stream of whole ones."""
+    whole = []
+    while stream:
+        end = 4 + int.from_bytes(stream[:4], "little")
+        whole.append(stream[:end])
+        stream = stream[end:]
+    return whole
+
+
 def answer(frame: bytes) -> tuple[int, bytes]:
     """Return value and outputs of one frame."""
     assert int.from_bytes(frame[:4], "little") == len(frame) - 4

@@ -179,6 +179,7 @@ class Card:
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._path = env.path
+        self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
 
@@ -253,6 +254,7 @@ class Card:
 
     def _count_change(self) -> None:
         self.changes = (self.changes + 1) & 0xFFFFFFFF
+        self._tell_change()
 
 
 class Interface:

@@ -39,10 +39,12 @@ class Env:
     """What one card lives in.
 
     `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes. `path` is how
-    the token asks its user itself, None where it has no such way.
+    the token asks its user itself, None where it has no such way. `changed` is called after every
+    change of the card's contents, before the command that made it is answered.
     """
 
     store: Store
     clock: Callable[[], float] = time.monotonic
     rng: Callable[[int], bytes] = os.urandom
     path: ProtectedPath | None = None
+    changed: Callable[[], None] = lambda: None

@@ -99,6 +99,9 @@ class _Worker:
     def logout(self) -> None:
         self._open().logout()
 
+    def set_pin(self, old: str, new: str) -> None:
+        self._open().set_pin(old.encode(), new.encode())
+
     def state(self) -> int:
         """The session's CKS_ state."""
         return self._open().info().state

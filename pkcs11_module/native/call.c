@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "link.h"
 #include "marshal.h"
+#include "promise.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +14,25 @@
 void call_begin(struct call *call, uint32_t function, unsigned flags)
 {
     call->rv = link_is_up() ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+    call->function = function;
     call->flags = flags;
     call->has_session = false;
     call->answered = false;
     call->generation = 0;
+    call->lead = 0;
     call->data = call->room;
     call->capacity = sizeof call->room;
     call->dirty = 0;
     call->at = 0;
     store_u32(call->data + FRAME_HEAD, function);
     call->size = FRAME_HEAD + 4;
+}
+
+uint64_t call_session(const struct call *call)
+{
+    return call->has_session && call->size >= REFUSAL_SIZE
+               ? load_u64(call->data + FRAME_HEAD + 4)
+               : 0;
 }
 
 void call_fail(struct call *call, CK_RV rv)
@@ -89,27 +99,45 @@ static void tell_refusal(struct call *call)
     call->rv = CKR_OK;
     store_u32(call->data, REFUSAL_SIZE - FRAME_HEAD);
     store_u32(call->data + FRAME_HEAD, load_u32(call->data + FRAME_HEAD) | REFUSED);
-    link_exchange(call);
+    promise_due(call);
+    if (call->rv == CKR_OK)
+        link_exchange(call);
     call->rv = rv;
+}
+
+/* Send the frame and put the return value into the call, `at` behind it. */
+static void ask(struct call *call)
+{
+    call->dirty = call->size;
+    call->rv = link_exchange(call);
+    if (call->rv != CKR_OK)
+        return;
+    if (call->size < call->at + 8) {
+        call->rv = CKR_DEVICE_ERROR;
+        return;
+    }
+    call->rv = load_u64(call->data + call->at);
+    call->at += 8;
 }
 
 bool call_run(struct call *call)
 {
+    uint64_t session = call_session(call);
+
     if (call->rv != CKR_OK) {
         tell_refusal(call);
         return false;
     }
     store_u32(call->data, (uint32_t)(call->size - FRAME_HEAD));
-    call->dirty = call->size;
-    call->rv = link_exchange(call);
+    if (promise_made(call)) {
+        call->at = call->size;
+        return true;
+    }
+    promise_due(call);
     if (call->rv != CKR_OK)
         return false;
-    if (call->size < call->at + 8) {
-        call->rv = CKR_DEVICE_ERROR;
-        return false;
-    }
-    call->rv = load_u64(call->data + call->at);
-    call->at += 8;
+    ask(call);
+    promise_learn(call, session);
     return call->rv == CKR_OK || (brings_outputs(call->rv) && call->at < call->size);
 }
 

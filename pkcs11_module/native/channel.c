@@ -1,11 +1,13 @@
 #define _GNU_SOURCE
 #include "channel.h"
 
+#include "ear.h"
 #include "home.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +17,11 @@
 
 #define SOCKET_NAME "pkcs11.sock"
 #define PROTOCOL_VERSION 3
+#ifndef GREETING_SECONDS
 #define GREETING_SECONDS 15
+#endif
+/* A daemon that dies closes its sockets one after the other. */
+#define MOMENT_MS 50
 #define HELLO_SIZE (4 + 4 + APPLICATION_ID)
 #define HELLO_ANSWER (4 + APPLICATION_ID)
 
@@ -79,7 +85,13 @@ int channel_connect(int fd)
     return error;
 }
 
-bool channel_greet(int fd, unsigned char id[APPLICATION_ID], CK_RV *rv)
+/* What a failed send or receive means. */
+static enum greeting failure(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK ? SILENT : HUNG_UP;
+}
+
+enum greeting channel_greet(int fd, unsigned char id[APPLICATION_ID], CK_RV *rv)
 {
     unsigned char hello[FRAME_HEAD + HELLO_SIZE] = {0};
     unsigned char answer[FRAME_HEAD + HELLO_ANSWER];
@@ -90,23 +102,30 @@ bool channel_greet(int fd, unsigned char id[APPLICATION_ID], CK_RV *rv)
     store_u32(hello + FRAME_HEAD + 4, PROTOCOL_VERSION);
     memcpy(hello + FRAME_HEAD + 8, id, APPLICATION_ID);
     if (!channel_send(fd, hello, sizeof hello))
-        return false;
+        return failure();
     while (got < sizeof answer) {
         ssize_t count = recv(fd, answer + got, sizeof answer - got, 0);
 
         if (count < 0 && errno == EINTR)
             continue;
         if (count <= 0)
-            return false;
+            return count == 0 ? HUNG_UP : failure();
         got += (size_t)count;
     }
     if (load_u32(answer) != HELLO_ANSWER)
-        return false;
+        return HUNG_UP;
     *rv = load_u32(answer + FRAME_HEAD);
     if (*rv == CKR_OK)
         memcpy(id, answer + FRAME_HEAD + 4, APPLICATION_ID);
     channel_limit(fd, 0);
-    return true;
+    return GREETED;
+}
+
+bool channel_lives(int fd)
+{
+    struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&end, 1, MOMENT_MS) == 0;
 }
 
 bool channel_send(int fd, const unsigned char *data, size_t size)
@@ -126,11 +145,13 @@ bool channel_send(int fd, const unsigned char *data, size_t size)
 
 bool channel_receive(int fd, struct call *call)
 {
-    size_t need = FRAME_HEAD;
+    size_t head = call->lead + FRAME_HEAD;
+    size_t need = head;
 
     call->size = 0;
     while (call->size < need) {
-        ssize_t count = recv(fd, call->data + call->size, call->capacity - call->size, 0);
+        ssize_t count = ear_receive(fd, call->function, call->data + call->size,
+                                    call->capacity - call->size);
 
         if (count < 0 && errno == EINTR)
             continue;
@@ -138,14 +159,14 @@ bool channel_receive(int fd, struct call *call)
             return false;
         call->answered = true;
         call->size += (size_t)count;
-        if (call->size < FRAME_HEAD)
+        if (call->size < head)
             continue;
-        need = FRAME_HEAD + (size_t)load_u32(call->data);
-        if (need > FRAME_HEAD + FRAME_MAX || call->size > need)
+        need = head + (size_t)load_u32(call->data + call->lead);
+        if (need > head + FRAME_MAX || call->size > need)
             return false;
         if (need > call->capacity && !call_reserve(call, need - call->size))
             return false;
     }
-    call->at = FRAME_HEAD;
-    return true;
+    call->at = head;
+    return call->lead == 0 || load_u32(call->data) == call->lead - FRAME_HEAD;
 }

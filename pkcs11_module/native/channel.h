@@ -12,9 +12,14 @@ int channel_socket(void);
 /* 0, or the errno value that tells why nobody could be reached. */
 int channel_connect(int fd);
 
+enum greeting { GREETED, HUNG_UP, SILENT };
+
 /* Greet: a new application where `id` is zeros, which then is set; else attach to that one.
- * False where the connection is broken; `rv` is the daemon's answer. */
-bool channel_greet(int fd, unsigned char id[APPLICATION_ID], CK_RV *rv);
+ * `rv` is the daemon's answer where it GREETED. */
+enum greeting channel_greet(int fd, unsigned char id[APPLICATION_ID], CK_RV *rv);
+
+/* Whether the other end stays open for the next moment. */
+bool channel_lives(int fd);
 
 /* Seconds after which a send or a receive gives up; 0 = never. */
 void channel_limit(int fd, int seconds);

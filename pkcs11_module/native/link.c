@@ -4,6 +4,7 @@
 #include "channel.h"
 #include "home.h"
 #include "launch.h"
+#include "promise.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -153,8 +154,8 @@ static CK_RV connect_anchor(void)
     anchoring = true;
     for (int i = 0; i < GREETING_TRIES && !anchored; i++) {
         unsigned char id[APPLICATION_ID] = {0};
+        enum greeting greeting = SILENT;
         struct connection *anchor;
-        bool reached, greeted;
 
         atomic_fetch_add(&generation, 1);
         anchor = list_connection(true);
@@ -163,19 +164,23 @@ static CK_RV connect_anchor(void)
             break;
         }
         pthread_mutex_unlock(&lock);
-        reached = reach(anchor->fd);
-        greeted = reached && channel_greet(anchor->fd, id, &rv);
+        if (reach(anchor->fd)) {
+            greeting = channel_greet(anchor->fd, id, &rv);
+            if (greeting == SILENT)
+                home_complain("the daemon does not answer; end it: klyuch stop --force", 0);
+        }
         pthread_mutex_lock(&lock);
         anchor->busy = false;
         users--;
-        if (greeted && rv == CKR_OK) {
+        if (greeting == GREETED && rv == CKR_OK) {
             memcpy(application, id, sizeof application);
+            promise_map();
             anchored = true;
             break;
         }
         close_connection(anchor);
         /* A daemon that was about to leave hangs up instead of greeting: try the next one. */
-        if (!reached || greeted)
+        if (greeting != HUNG_UP)
             break;
     }
     anchoring = false;
@@ -183,30 +188,51 @@ static CK_RV connect_anchor(void)
     return anchored ? CKR_OK : rv;
 }
 
+/* Whether the application's own connection is there to tell that the daemon lives. */
+static bool anchor_lives(void)
+{
+    for (struct connection *one = connections; one != NULL; one = one->next)
+        if (one->anchor)
+            return channel_lives(one->fd);
+    return false;
+}
+
+/* One more connection of the application. CKR_HOST_MEMORY where this process or the daemon has
+ * none to give: the application lives on with those it has. */
 static CK_RV attach(struct connection **taken)
 {
     struct connection *fresh = list_connection(false);
+    enum greeting greeting = HUNG_UP;
     unsigned char id[APPLICATION_ID];
     CK_RV rv = CKR_GENERAL_ERROR;
-    bool greeted;
+    bool current, reached;
 
     if (fresh == NULL)
         return CKR_HOST_MEMORY;
     memcpy(id, application, sizeof id);
     pthread_mutex_unlock(&lock);
-    greeted = channel_connect(fresh->fd) == 0 && channel_greet(fresh->fd, id, &rv) && rv == CKR_OK;
+    reached = channel_connect(fresh->fd) == 0;
+    if (reached)
+        greeting = channel_greet(fresh->fd, id, &rv);
     pthread_mutex_lock(&lock);
-    if (greeted && anchored && atomic_load(&state) == UP &&
-        fresh->generation == atomic_load(&generation)) {
+    current = anchored && atomic_load(&state) == UP &&
+              fresh->generation == atomic_load(&generation);
+    if (current && greeting == GREETED && rv == CKR_OK) {
         *taken = fresh;
         return CKR_OK;
+    }
+    if (current && reached && greeting != GREETED && anchor_lives()) {
+        users--;
+        close_connection(fresh);
+        pthread_cond_broadcast(&changed);
+        return CKR_HOST_MEMORY;
     }
     release(fresh, false);
     return CKR_DEVICE_REMOVED;
 }
 
-/* A connection for the call, marked busy. */
-static CK_RV take(const struct call *call, struct connection **taken)
+/* The application that the call belongs to is there, connected anew where it may be. */
+static CK_RV stand(const struct call *call)
 {
     while (atomic_load(&state) == UP && !anchored && !call->has_session) {
         if (anchoring)
@@ -218,15 +244,40 @@ static CK_RV take(const struct call *call, struct connection **taken)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (call->has_session && (!anchored || call->generation != atomic_load(&generation)))
         return CKR_SESSION_HANDLE_INVALID;
-    for (struct connection *one = connections; one != NULL; one = one->next) {
-        if (!one->busy && !(one->anchor && (call->flags & CALL_BLOCKING))) {
-            one->busy = true;
+    return CKR_OK;
+}
+
+/* A connection that nobody uses; what may wait for long never holds the anchor. */
+static struct connection *find_free(const struct call *call)
+{
+    for (struct connection *one = connections; one != NULL; one = one->next)
+        if (!one->busy && !(one->anchor && (call->flags & CALL_BLOCKING)))
+            return one;
+    return NULL;
+}
+
+/* A connection for the call, marked busy. */
+static CK_RV take(const struct call *call, struct connection **taken)
+{
+    CK_RV rv;
+
+    while ((rv = stand(call)) == CKR_OK) {
+        struct connection *found = find_free(call);
+
+        if (found != NULL) {
+            found->busy = true;
             users++;
-            *taken = one;
+            *taken = found;
             return CKR_OK;
         }
+        rv = attach(taken);
+        if (rv != CKR_HOST_MEMORY || (call->flags & CALL_BLOCKING))
+            return rv;
+        /* All are busy, the anchor with something short. */
+        if (find_free(call) == NULL)
+            pthread_cond_wait(&changed, &lock);
     }
-    return attach(taken);
+    return rv;
 }
 
 static CK_RV exchange_once(struct call *call)
@@ -279,6 +330,7 @@ static void forget(void)
         close_connection(connections);
     anchored = anchoring = false;
     users = 0;
+    promise_forget();
     changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     atomic_store(&state, DOWN);
 }
@@ -388,6 +440,7 @@ __attribute__((destructor)) static void unload(void)
 {
     if (atomic_load(&owner) == getpid() && pthread_mutex_trylock(&lock) == 0) {
         drop_connections();
+        promise_forget();
         pthread_mutex_unlock(&lock);
     }
 }

@@ -1,9 +1,9 @@
 /* The application of this process in the daemon: its state, its connections, its sessions' names.
  *
  * The first connection is the application's anchor: it ends with it. Further ones are attached
- * as threads need them, so that a thread that waits never holds up another. When any of them
- * breaks, all are dropped, the application is lost and its sessions with it; the next call
- * without a session connects a new one.
+ * as threads need them, so that a thread that waits never holds up another; where the daemon has
+ * none to give, threads take turns. When any of them breaks, all are dropped, the application is
+ * lost and its sessions with it; the next call without a session connects a new one.
  */
 #ifndef KLYUCH_LINK_H
 #define KLYUCH_LINK_H

@@ -26,14 +26,20 @@
 #define CALL_BLOCKING 2U
 /* An error changes an operation: the daemon is told of a call that was refused here. */
 #define CALL_ENDS 4U
+/* It begins an operation of that kind; its success ends the one that there is. See promise.h. */
+#define CALL_BEGINS(kind) (8U | (unsigned)(kind) << 8)
+#define CALL_FINISHES(kind) (16U | (unsigned)(kind) << 8)
 
 struct call {
     CK_RV rv;
+    uint32_t function;
     unsigned flags;
     bool has_session;
     bool answered;
     /* Which connected application the session belongs to; see link.c. */
     uint64_t generation;
+    /* Bytes of the answer to what was sent in front of the frame. */
+    size_t lead;
     /* Frame being written, then the answer with `at` the place of the next output. */
     unsigned char *data;
     size_t size, at, capacity, dirty;
@@ -47,6 +53,8 @@ bool call_run(struct call *call);
 CK_RV call_end(struct call *call);
 /* Make room for `more` bytes behind `size`; false and CKR_HOST_MEMORY where that cannot be. */
 bool call_reserve(struct call *call, size_t more);
+/* The daemon's handle of the call's session, as long as the frame begins with it; 0 without one. */
+uint64_t call_session(const struct call *call);
 /* Record an error unless there is one. */
 void call_fail(struct call *call, CK_RV rv);
 

@@ -62,6 +62,8 @@ FIELDS: Mapping[str, str] = {
     "text": "CK_UTF8CHAR {name}[{size}];",
     "version": "CK_VERSION {name};",
 }
+# What the library itself has to know of a call.
+CALLED = frozenset({"retry", "blocking", "ends"})
 # The lists of functions, with the version of the last function that each holds.
 LISTS: Mapping[str, tuple[int, int]] = {
     "CK_FUNCTION_LIST": (2, 40),
@@ -186,9 +188,7 @@ def _refusal(function: Mapping[str, Any], rv: str) -> Iterator[str]:
 
 def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
     arguments = [split(argument) for argument in function["args"]]
-    flags = [f"CALL_{name.upper()}" for name in FLAGS if function.get(name)]
-    if "asks" in function:
-        flags.append(f"({function['asks']} == NULL ? CALL_BLOCKING : 0)")
+    flags = list(_flags(function, arguments))
     yield "    struct call call;\n"
     yield f"    call_begin(&call, {number}, {' | '.join(flags) or '0'});"
     for kind, qualifier, members in arguments:
@@ -209,6 +209,23 @@ def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
         yield f"        get_{qualifier if kind == 'struct' else kind}(&call, {', '.join(words)});"
     yield "    }"
     yield "    return call_end(&call);"
+
+
+def _flags(
+    function: Mapping[str, Any], arguments: Sequence[tuple[str, str, list[str]]]
+) -> Iterator[str]:
+    """What call_begin is told of a call."""
+    yield from (f"CALL_{name.upper()}" for name in FLAGS if function.get(name) and name in CALLED)
+    if "asks" in function:
+        yield f"({function['asks']} == NULL ? CALL_BLOCKING : 0)"
+    effects, kinds = function["effects"], [kind for kind, _, _ in arguments]
+    if effects.begins is not None and {"init"} < set(kinds) <= {"session", "init", "ulong"}:
+        yield f"CALL_BEGINS({effects.begins})"
+    if effects.finishes is not None:
+        finishes = f"CALL_FINISHES({effects.finishes})"
+        # Where only the length is asked for, nothing is finished.
+        places = [members[0] for kind, _, members in arguments if kind == "buffer"]
+        yield f"({places[0]} == NULL ? 0 : {finishes})" if places else finishes
 
 
 def _struct_reader(name: str, fields: Sequence[str]) -> Iterator[str]:

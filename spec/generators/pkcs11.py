@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from generators import HEADER, load
-from generators.rules import ending
+from generators.rules import effects
 
 _HEADER = HEADER.format(sources="spec/pkcs11")
 TABLES = ("functions", "constants", "mechanisms", "errors")
 # What else is said of a function that the wire or the stubs have to know.
-FLAGS = ("retry", "blocking", "ends")
+FLAGS = ("retry", "blocking", "ends", "calm")
 
 
 def tables(spec_dir: Path) -> dict[str, dict[str, Any]]:
     """The tables of `spec/pkcs11` by their names; raises SpecError.
 
-    A function `ends` where an error of it changes an operation, as rules.toml says.
+    With a function stand its `effects` on operations, as rules.toml has them, and what follows.
     """
     spec = {name: load(spec_dir / "pkcs11" / f"{name}.toml") for name in TABLES}
-    ends = ending(spec_dir)
+    table = effects(spec_dir)
     for function in spec["functions"]["function"]:
-        function["ends"] = function["name"] in ends
+        function["effects"] = found = table[function["name"]]
+        function["ends"] = found.ends
+        function["calm"] = function.get("calm", False) or found.operates
     return spec
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,38 @@ def outputs(spec_dir: Path) -> dict[Path, str]:
     return {Path("pkcs11_module/_rules.py"): "\n".join(_write(table)) + "\n"}
 
 
-def ending(spec_dir: Path) -> frozenset[str]:
-    """The functions whose errors change an operation; raises SpecError."""
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a function makes of the operations of its session.
+
+    `begins` and `finishes` are the places of their kinds in rules.toml, None where it does not
+    begin one or has no single one that a success ends. `operates`: it begins or continues any.
+    `ends`: an error of it changes one.
+    """
+
+    begins: int | None
+    finishes: int | None
+    operates: bool
+    ends: bool
+
+
+def effects(spec_dir: Path) -> dict[str, Effects]:
+    """The effects of every function by its name; raises SpecError."""
     table = load(spec_dir / "pkcs11" / "rules.toml")
     _check(table)
-    return frozenset(
-        name
-        for name, entry in table["functions"].items()
-        if any(table["uses"][use]["error"] != SAME for use in entry.get("does", {}).values())
-    )
+    kinds, uses = list(table["operations"]), table["uses"]
+
+    def of(entry: Mapping[str, Any]) -> Effects:
+        begins, does = entry.get("begins"), entry.get("does", {})
+        finished = [kind for kind, use in does.items() if uses[use]["next"] == "none"]
+        return Effects(
+            begins=kinds.index(begins) if begins else None,
+            finishes=kinds.index(finished[0]) if len(does) == len(finished) == 1 else None,
+            operates=bool(begins or does),
+            ends=any(uses[use]["error"] != SAME for use in does.values()),
+        )
+
+    return {name: of(entry) for name, entry in table["functions"].items()}
 
 
 def _check(table: Mapping[str, Any]) -> None:

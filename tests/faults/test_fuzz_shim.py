@@ -26,6 +26,8 @@ SOURCES: Final = (
     "get.c",
     "put.c",
     "channel.c",
+    "ear.c",
+    "promise.c",
     "home.c",
     "module.c",
     "generated/stubs.c",

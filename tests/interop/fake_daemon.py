@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from host_tools.epoch import EPOCH, Epoch
 from pkcs11_module._constants import (
     CKR_CRYPTOKI_NOT_INITIALIZED,
     CKR_FUNCTION_NOT_SUPPORTED,
@@ -136,6 +137,8 @@ class FakeDaemon:
     def __init__(self, home: Path, factory: Callable[[], Application] = FakeApplication) -> None:
         self.registry = ApplicationRegistry(factory)
         self.connections = 0
+        self.most: int | None = None
+        """Open connections that it has room for; a further one is hung up on."""
         self._open: set[socket.socket] = set()
         run = home / "run"
         run.mkdir(parents=True, exist_ok=True)
@@ -171,6 +174,9 @@ class FakeDaemon:
             except OSError:
                 return
             self.connections += 1
+            if self.most is not None and len(self._open) >= self.most:
+                connection.close()
+                continue
             self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -217,7 +223,8 @@ def main() -> None:
     """Serve until killed; a process id in run/pid, a line in run/starts for every start."""
     home = Path(os.environ["KLYUCH_HOME"])
     ready = int(sys.argv[sys.argv.index("--ready-fd") + 1])
-    FakeDaemon(home)
+    daemon = FakeDaemon(home)
+    daemon.registry.changed = Epoch(home / "run" / EPOCH).move
     (home / "run" / "pid").write_text(str(os.getpid()))
     with (home / "run" / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")

@@ -269,7 +269,7 @@ def test_a_defect_is_a_general_error_and_the_next_call_works(
     connection = greeted(Recorder(give))
     login = wire.frame(frames.call("C_Login", frames.ulongs(SESSION, 1), frames.sized(pin)))
     with caplog.at_level(logging.ERROR):
-        replies = connection.receive(login + login)
+        replies = frames.split(*connection.receive(login + login))
     assert [frames.answer(reply)[0] for reply in replies] == [CKR_GENERAL_ERROR, CKR_OK]
     assert "C_Login failed: ValueError" in caplog.text
     assert pin.decode() not in caplog.text

@@ -384,7 +384,7 @@ CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 28, CALL_ENDS);
+    call_begin(&call, 28, CALL_ENDS | CALL_FINISHES(0));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -394,7 +394,7 @@ CK_RV C_EncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 29, 0);
+    call_begin(&call, 29, CALL_BEGINS(2));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -407,7 +407,7 @@ CK_RV C_Encrypt(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen,
 {
     struct call call;
 
-    call_begin(&call, 30, CALL_ENDS);
+    call_begin(&call, 30, CALL_ENDS | (pEncryptedData == NULL ? 0 : CALL_FINISHES(2)));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pEncryptedData, pulEncryptedDataLen);
@@ -437,7 +437,7 @@ CK_RV C_EncryptFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pLastEncryptedPart,
 {
     struct call call;
 
-    call_begin(&call, 32, CALL_ENDS);
+    call_begin(&call, 32, CALL_ENDS | (pLastEncryptedPart == NULL ? 0 : CALL_FINISHES(2)));
     put_session(&call, hSession);
     put_buffer(&call, pLastEncryptedPart, pulLastEncryptedPartLen);
     if (call_run(&call)) {
@@ -450,7 +450,7 @@ CK_RV C_DecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 33, 0);
+    call_begin(&call, 33, CALL_BEGINS(3));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -463,7 +463,7 @@ CK_RV C_Decrypt(CK_SESSION_HANDLE hSession, CK_BYTE *pEncryptedData, CK_ULONG ul
 {
     struct call call;
 
-    call_begin(&call, 34, CALL_ENDS);
+    call_begin(&call, 34, CALL_ENDS | (pData == NULL ? 0 : CALL_FINISHES(3)));
     put_session(&call, hSession);
     put_bytes(&call, pEncryptedData, ulEncryptedDataLen);
     put_buffer(&call, pData, pulDataLen);
@@ -492,7 +492,7 @@ CK_RV C_DecryptFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pLastPart, CK_ULONG *p
 {
     struct call call;
 
-    call_begin(&call, 36, CALL_ENDS);
+    call_begin(&call, 36, CALL_ENDS | (pLastPart == NULL ? 0 : CALL_FINISHES(3)));
     put_session(&call, hSession);
     put_buffer(&call, pLastPart, pulLastPartLen);
     if (call_run(&call)) {
@@ -505,7 +505,7 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism)
 {
     struct call call;
 
-    call_begin(&call, 37, 0);
+    call_begin(&call, 37, CALL_BEGINS(1));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     call_run(&call);
@@ -517,7 +517,7 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, C
 {
     struct call call;
 
-    call_begin(&call, 38, CALL_ENDS);
+    call_begin(&call, 38, CALL_ENDS | (pDigest == NULL ? 0 : CALL_FINISHES(1)));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pDigest, pulDigestLen);
@@ -553,7 +553,7 @@ CK_RV C_DigestFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pDigest, CK_ULONG *pulD
 {
     struct call call;
 
-    call_begin(&call, 41, CALL_ENDS);
+    call_begin(&call, 41, CALL_ENDS | (pDigest == NULL ? 0 : CALL_FINISHES(1)));
     put_session(&call, hSession);
     put_buffer(&call, pDigest, pulDigestLen);
     if (call_run(&call)) {
@@ -566,7 +566,7 @@ CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG 
 {
     struct call call;
 
-    call_begin(&call, 42, 0);
+    call_begin(&call, 42, CALL_BEGINS(4));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -579,7 +579,7 @@ CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, CK_
 {
     struct call call;
 
-    call_begin(&call, 43, CALL_ENDS);
+    call_begin(&call, 43, CALL_ENDS | (pSignature == NULL ? 0 : CALL_FINISHES(4)));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pSignature, pulSignatureLen);
@@ -604,7 +604,7 @@ CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG *pul
 {
     struct call call;
 
-    call_begin(&call, 45, CALL_ENDS);
+    call_begin(&call, 45, CALL_ENDS | (pSignature == NULL ? 0 : CALL_FINISHES(4)));
     put_session(&call, hSession);
     put_buffer(&call, pSignature, pulSignatureLen);
     if (call_run(&call)) {
@@ -617,7 +617,7 @@ CK_RV C_SignRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK
 {
     struct call call;
 
-    call_begin(&call, 46, 0);
+    call_begin(&call, 46, CALL_BEGINS(6));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -630,7 +630,7 @@ CK_RV C_SignRecover(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataL
 {
     struct call call;
 
-    call_begin(&call, 47, CALL_ENDS);
+    call_begin(&call, 47, CALL_ENDS | (pSignature == NULL ? 0 : CALL_FINISHES(6)));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_buffer(&call, pSignature, pulSignatureLen);
@@ -644,7 +644,7 @@ CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULON
 {
     struct call call;
 
-    call_begin(&call, 48, 0);
+    call_begin(&call, 48, CALL_BEGINS(5));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -657,7 +657,7 @@ CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulDataLen, C
 {
     struct call call;
 
-    call_begin(&call, 49, CALL_ENDS);
+    call_begin(&call, 49, CALL_ENDS | CALL_FINISHES(5));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     put_bytes(&call, pSignature, ulSignatureLen);
@@ -680,7 +680,7 @@ CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG ul
 {
     struct call call;
 
-    call_begin(&call, 51, CALL_ENDS);
+    call_begin(&call, 51, CALL_ENDS | CALL_FINISHES(5));
     put_session(&call, hSession);
     put_bytes(&call, pSignature, ulSignatureLen);
     call_run(&call);
@@ -691,7 +691,7 @@ CK_RV C_VerifyRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, 
 {
     struct call call;
 
-    call_begin(&call, 52, 0);
+    call_begin(&call, 52, CALL_BEGINS(7));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -704,7 +704,7 @@ CK_RV C_VerifyRecover(CK_SESSION_HANDLE hSession, CK_BYTE *pSignature, CK_ULONG 
 {
     struct call call;
 
-    call_begin(&call, 53, CALL_ENDS);
+    call_begin(&call, 53, CALL_ENDS | (pData == NULL ? 0 : CALL_FINISHES(7)));
     put_session(&call, hSession);
     put_bytes(&call, pSignature, ulSignatureLen);
     put_buffer(&call, pData, pulDataLen);
@@ -1008,7 +1008,7 @@ CK_RV C_MessageEncryptFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 76, 0);
+    call_begin(&call, 76, CALL_FINISHES(9));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -1079,7 +1079,7 @@ CK_RV C_MessageDecryptFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 81, 0);
+    call_begin(&call, 81, CALL_FINISHES(10));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -1089,7 +1089,7 @@ CK_RV C_MessageSignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK
 {
     struct call call;
 
-    call_begin(&call, 82, 0);
+    call_begin(&call, 82, CALL_BEGINS(11));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1144,7 +1144,7 @@ CK_RV C_MessageSignFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 86, 0);
+    call_begin(&call, 86, CALL_FINISHES(11));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -1154,7 +1154,7 @@ CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, 
 {
     struct call call;
 
-    call_begin(&call, 87, 0);
+    call_begin(&call, 87, CALL_BEGINS(12));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1206,7 +1206,7 @@ CK_RV C_MessageVerifyFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 91, 0);
+    call_begin(&call, 91, CALL_FINISHES(12));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -1269,7 +1269,7 @@ CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE *pData, CK_ULONG ulD
 {
     struct call call;
 
-    call_begin(&call, 95, CALL_ENDS);
+    call_begin(&call, 95, CALL_ENDS | CALL_FINISHES(8));
     put_session(&call, hSession);
     put_bytes(&call, pData, ulDataLen);
     call_run(&call);
@@ -1291,7 +1291,7 @@ CK_RV C_VerifySignatureFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 97, CALL_ENDS);
+    call_begin(&call, 97, CALL_ENDS | CALL_FINISHES(8));
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);

@@ -63,7 +63,11 @@ CK_RV sign(CK_SESSION_HANDLE session)
 {
     CK_BYTE data[32] = {1}, signature[SIGNATURE];
     CK_ULONG size = sizeof signature;
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
+    CK_RV rv = f->C_SignInit(session, &mechanism, 1);
 
+    if (rv != CKR_OK)
+        return rv;
     return f->C_Sign(session, data, sizeof data, signature, &size);
 }
 
