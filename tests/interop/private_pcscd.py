@@ -65,7 +65,7 @@ class PrivatePcscd:
             daemon = program("pcscd", "pcscd")
             self._process = subprocess.Popen(
                 ["sh", "-c", script, daemon, str(self.folder / "readers")],
-                stdin=bound,
+                stdin=bound.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
