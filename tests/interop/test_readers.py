@@ -9,14 +9,15 @@ from contextlib import ExitStack
 
 import pytest
 
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
 from tests.interop.reader_worker import RemoteReader
 from token_fw.card import ATR
 
-SELECT = cards.select_application().encode().hex()
-VERIFY = cards.verify(cards.USER, cards.USER_PIN).encode().hex()
-ASK = cards.verify(cards.USER).encode().hex()
+SELECT = pki.select_application().encode().hex()
+VERIFY = pki.verify(pki.USER, cards.USER_PIN).encode().hex()
+ASK = pki.verify(pki.USER).encode().hex()
 THREE_LEFT, DONE = "63C3", "9000"
 
 Connect = Callable[[], RemoteReader]

@@ -18,27 +18,28 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from apdu import tlv
 from apdu.codec import Response
 from apdu.model import SW
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 
 Step = Mapping[str, Any]
 MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 
-REFS = {"user": cards.USER, "so": cards.SO}
+REFS = {"user": pki.USER, "so": pki.SO}
 KINDS = {
-    "RSA-2048": cards.RSA_2048,
-    "P-256": cards.EC,
-    "Ed25519": cards.ED25519,
-    "X25519": cards.X25519,
-    "Ed448": cards.ED448,
-    "X448": cards.X448,
-    "ML-DSA-44": cards.ML_DSA[44],
-    "ML-DSA-65": cards.ML_DSA[65],
-    "ML-DSA-87": cards.ML_DSA[87],
-    "ML-KEM-768": cards.ML_KEM[768],
-    "ML-KEM-1024": cards.ML_KEM[1024],
-    "AES": cards.AES,
-    "generic": cards.GENERIC,
+    "RSA-2048": pki.RSA_2048,
+    "P-256": pki.EC,
+    "Ed25519": pki.ED25519,
+    "X25519": pki.X25519,
+    "Ed448": pki.ED448,
+    "X448": pki.X448,
+    "ML-DSA-44": pki.ML_DSA[44],
+    "ML-DSA-65": pki.ML_DSA[65],
+    "ML-DSA-87": pki.ML_DSA[87],
+    "ML-KEM-768": pki.ML_KEM[768],
+    "ML-KEM-1024": pki.ML_KEM[1024],
+    "AES": pki.AES,
+    "generic": pki.GENERIC,
 }
 # Public keys by their length in bytes.
 ML_DSA_KEYS: dict[int, Callable[[bytes], MlDsaKey]] = {
@@ -51,18 +52,18 @@ ML_KEM_KEYS: dict[int, Callable[[bytes], MlKemKey]] = {
     1568: mlkem.MLKEM1024PublicKey.from_public_bytes,
 }
 ALGORITHMS = {
-    "PKCS1": cards.PKCS1,
-    "PSS": cards.PSS,
-    "OAEP": cards.OAEP,
-    "ECDSA": cards.ECDSA,
-    "EdDSA": cards.EDDSA,
-    "ECDH": cards.ECDH,
-    "ML-DSA": cards.ML_DSA_SIGN,
-    "ML-KEM": cards.ML_KEM_DECAPSULATE,
-    "CBC": cards.CBC,
-    "GCM": cards.GCM,
-    "HMAC": cards.HMAC,
-    "CMAC": cards.CMAC,
+    "PKCS1": pki.PKCS1,
+    "PSS": pki.PSS,
+    "OAEP": pki.OAEP,
+    "ECDSA": pki.ECDSA,
+    "EdDSA": pki.EDDSA,
+    "ECDH": pki.ECDH,
+    "ML-DSA": pki.ML_DSA_SIGN,
+    "ML-KEM": pki.ML_KEM_DECAPSULATE,
+    "CBC": pki.CBC,
+    "GCM": pki.GCM,
+    "HMAC": pki.HMAC,
+    "CMAC": pki.CMAC,
 }
 IV = bytes(range(16))
 PARAMETERS = {
@@ -73,7 +74,7 @@ PARAMETERS = {
 }
 PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
 USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
-CONDITIONS = {"always": cards.FREE, "user": cards.BY_USER, "so": cards.BY_SO}
+CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
 DIGEST = bytes(range(32))
 SECRET = b"a session key"
 _RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
@@ -108,77 +109,77 @@ class Runner:
 
     def do_reset(self, _: Step) -> Response:
         self.reset()
-        return self.client.send(cards.select_application())
+        return self.client.send(pki.select_application())
 
     def verify(self, step: Step) -> Response:
         pin = self.pin(step, "pin") if "pin" in step else b""
-        return self.client.send(cards.verify(REFS[step["ref"]], pin))
+        return self.client.send(pki.verify(REFS[step["ref"]], pin))
 
     def change(self, step: Step) -> Response:
         old, new = self.pin(step, "old"), self.pin(step, "new")
-        return self.client.send(cards.change(REFS[step["ref"]], old, new))
+        return self.client.send(pki.change(REFS[step["ref"]], old, new))
 
     def unblock(self, step: Step) -> Response:
-        return self.client.send(cards.unblock(self.pin(step, "puk"), self.pin(step, "new")))
+        return self.client.send(pki.unblock(self.pin(step, "puk"), self.pin(step, "new")))
 
     def reset_by_so(self, step: Step) -> Response:
-        return self.client.send(cards.reset_by_so(self.pin(step, "new")))
+        return self.client.send(pki.reset_by_so(self.pin(step, "new")))
 
     def initialize(self, step: Step) -> Response:
-        return self.client.send(cards.initialize(self.pin(step, "pin")))
+        return self.client.send(pki.initialize(self.pin(step, "pin")))
 
     def generate(self, step: Step) -> Response:
-        self.client.ok(cards.mse(cards.GENERATE, KINDS[step["kind"]], step["key"]))
-        data = cards.p256() if step["kind"] == "P-256" else b""
+        self.client.ok(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
+        data = pki.p256() if step["kind"] == "P-256" else b""
         if "usage" in step or "always_authenticate" in step:
             usage = sum(USAGE[name] for name in step.get("usage", PRIVATE_USAGE))
-            data += cards.attributes(usage, int(step.get("always_authenticate", False)))
-        response = self.client.send(cards.generate(data))
+            data += pki.attributes(usage, int(step.get("always_authenticate", False)))
+        response = self.client.send(pki.generate(data))
         if response.sw == SW.NO_ERROR:
-            self.public[step["key"]] = cards.public_objects(response.data)
+            self.public[step["key"]] = pki.public_objects(response.data)
         return response
 
     def delete_key(self, step: Step) -> Response:
-        return self.client.send(cards.delete_key(step["key"]))
+        return self.client.send(pki.delete_key(step["key"]))
 
     def sign(self, step: Step) -> Response:
-        choice = self.client.send(cards.mse(cards.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
+        choice = self.client.send(pki.mse(pki.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
         if choice.sw != SW.NO_ERROR:
             return choice
-        response = self.client.send(cards.sign(DIGEST))
+        response = self.client.send(pki.sign(DIGEST))
         if response.sw == SW.NO_ERROR:
             self._check_signature(step, response.data)
         return response
 
     def generate_secret(self, step: Step) -> Response:
-        self.client.ok(cards.mse(cards.GENERATE, KINDS[step["kind"]], step["key"]))
+        self.client.ok(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
         usage = sum(USAGE[name] for name in step["usage"])
-        policy = cards.EXPORT if step.get("export") else 0
-        command = cards.generate_secret(step["length"], cards.attributes(usage, policy))
+        policy = pki.EXPORT if step.get("export") else 0
+        command = pki.generate_secret(step["length"], pki.attributes(usage, policy))
         return self.client.send(command)
 
     def get_secret(self, step: Step) -> Response:
-        response = self.client.send(cards.get_secret(step["key"]))
+        response = self.client.send(pki.get_secret(step["key"]))
         if response.sw == SW.NO_ERROR:
             self.secret[step["key"]] = response.data
         return response
 
     def encipher(self, step: Step) -> Response:
-        self._choose(cards.DECIPHER, step)
-        response = self.client.send(cards.encipher(DIGEST))
+        self._choose(pki.DECIPHER, step)
+        response = self.client.send(pki.encipher(DIGEST))
         assert response.sw != SW.NO_ERROR or response.data == self._enciphered(step)
         return response
 
     def checksum(self, step: Step) -> Response:
-        self._choose(cards.CHECKSUM, step)
-        response = self.client.send(cards.checksum(DIGEST))
+        self._choose(pki.CHECKSUM, step)
+        response = self.client.send(pki.checksum(DIGEST))
         assert response.sw != SW.NO_ERROR or response.data == self._authenticated(step)
         return response
 
     def _choose(self, template: int, step: Step) -> None:
         name = step["algorithm"]
         extra = PARAMETERS.get(name, b"")
-        self.client.ok(cards.mse(template, ALGORITHMS[name], step["key"], extra))
+        self.client.ok(pki.mse(template, ALGORITHMS[name], step["key"], extra))
 
     def _enciphered(self, step: Step) -> bytes:
         value = self.secret[step["key"]]
@@ -195,43 +196,43 @@ class Runner:
         return reference.finalize()
 
     def decipher(self, step: Step) -> Response:
-        self._choose(cards.DECIPHER, step)
+        self._choose(pki.DECIPHER, step)
         if step["algorithm"] == "ECDH":
             return self._agree(step)
         if step["algorithm"] == "ML-KEM":
             return self._decapsulate(step)
         if step["algorithm"] in {"CBC", "GCM"}:
-            response = self.client.send(cards.decipher(self._enciphered(step)))
+            response = self.client.send(pki.decipher(self._enciphered(step)))
             assert response.sw != SW.NO_ERROR or response.data == DIGEST
             return response
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if step["algorithm"] == "OAEP":
             scheme = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
         cryptogram = self._rsa(step).encrypt(SECRET, scheme)
-        response = self.client.send(cards.decipher(cryptogram))
+        response = self.client.send(pki.decipher(cryptogram))
         assert response.sw != SW.NO_ERROR or response.data == SECRET
         return response
 
     def create(self, step: Step) -> Response:
-        self.client.ok(cards.select(b""))
-        conditions = bytearray((cards.BY_USER,) * 7)
+        self.client.ok(pki.select(b""))
+        conditions = bytearray((pki.BY_USER,) * 7)
         for name, place in (("update", 5), ("read", 6)):
             conditions[place] = CONDITIONS[step.get(name, "user")]
-        template = cards.fcp(bytes.fromhex(step["file"]), 0, bytes(conditions))
-        return self.client.send(cards.create(template))
+        template = pki.fcp(bytes.fromhex(step["file"]), 0, bytes(conditions))
+        return self.client.send(pki.create(template))
 
     def update(self, step: Step) -> Response:
         fid = bytes.fromhex(step["file"])
-        return self.client.send(cards.update(step["offset"], step["text"].encode(), fid=fid))
+        return self.client.send(pki.update(step["offset"], step["text"].encode(), fid=fid))
 
     def read(self, step: Step) -> Response:
-        response = self.client.send(cards.read(0, bytes.fromhex(step["file"])))
+        response = self.client.send(pki.read(0, bytes.fromhex(step["file"])))
         if response.sw == SW.NO_ERROR:
             assert response.data == tlv.encode(0x53, step["text"].encode())
         return response
 
     def delete(self, step: Step) -> Response:
-        return self.client.send(cards.delete(bytes.fromhex(step["file"])))
+        return self.client.send(pki.delete(bytes.fromhex(step["file"])))
 
     def _rsa(self, step: Step) -> rsa.RSAPublicKey:
         modulus = int.from_bytes(self.public[step["key"]][0x81], "big")
@@ -240,21 +241,21 @@ class Runner:
     def _check_signature(self, step: Step, signature: bytes) -> None:
         try:
             if step["algorithm"] == "ECDSA":
-                cards.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
+                pki.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
             elif step["algorithm"] == "EdDSA":
-                cards.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
+                pki.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
             elif step["algorithm"] == "ML-DSA":
                 raw = self.public[step["key"]][0x86]
                 ML_DSA_KEYS[len(raw)](raw).verify(signature, DIGEST)
             else:
-                cards.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
+                pki.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
         except InvalidSignature:
             raise AssertionError(f"the {step['algorithm']} signature is wrong") from None
 
     def _decapsulate(self, step: Step) -> Response:
         raw = self.public[step["key"]][0x86]
         shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
-        response = self.client.send(cards.decipher(cryptogram))
+        response = self.client.send(pki.decipher(cryptogram))
         assert response.sw != SW.NO_ERROR or response.data == shared
         return response
 
@@ -276,7 +277,7 @@ class Runner:
             )
             numbers = key.public_key().public_numbers()
             mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
-        response = self.client.send(cards.derive(mine))
+        response = self.client.send(pki.derive(mine))
         assert response.sw != SW.NO_ERROR or response.data == shared
         return response
 
