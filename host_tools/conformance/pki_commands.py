@@ -245,9 +245,10 @@ def point_of(answer: bytes) -> bytes:
 
 
 def public_objects(answer: bytes) -> dict[int, bytes]:
-    """What is in a public key data object, by tag."""
+    """What is in a public key data object, by tag. Raises TlvError for anything else."""
     outer, used = tlv.parse_one(answer)
-    assert (outer.tag, used) == (0x7F49, len(answer))
+    if (outer.tag, used) != (0x7F49, len(answer)):
+        raise tlv.TlvError("the answer is no public key")
     return tlv.to_dict(tlv.parse(outer.value))
 
 
