@@ -374,6 +374,11 @@ def _apdu(peer: ControlPeer, doors: Doors, request: Request) -> Json:
     return {"responses": [door.transceive(command).hex() for command in raw]}
 
 
+def _apdu_reset(peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    """Reset this connection's interface to a token, which other connections do not notice."""
+    return {"atr": peer.interface(_find(doors, request)).reset().hex()}
+
+
 def _pad(doors: Doors, request: Request) -> PinPad:
     """What PINs are entered on. Raises ControlError where there is no such thing."""
     reader = _find(doors, request)
@@ -426,6 +431,7 @@ _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
     "stop": _stop,
     "check": _check,
     "apdu": _apdu,
+    "apdu.reset": _apdu_reset,
     "token.create": _create,
     "token.list": _list,
     "token.show": _show,

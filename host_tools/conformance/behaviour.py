@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from apdu.codec import CHAINING, Command, Response
-from apdu.model import SW
+from apdu.model import SW, describe
 from apdu.spec import Access, CommandSpec, DataField
-from host_tools.conformance.checks import Check, DifferenceError, SkipError, expect, tries_left
+from host_tools.conformance.checks import Check, DifferenceError, SkipError, tries_left
 from host_tools.conformance.rules import header
 from host_tools.conformance.subject import Subject
 
@@ -69,9 +69,11 @@ def _le(subject: Subject, spec: CommandSpec) -> Iterator[Check]:
 
 def _compare_parts(subject: Subject, spec: CommandSpec, command: Command) -> None:
     whole = subject.client.send(command)
+    subject.note(describe(whole.sw), describe(whole.sw))
     if whole.sw != SW.NO_ERROR:
         return
     first = subject.exchange(Command(command.cla, command.ins, command.p1, command.p2, b"", 1))
+    subject.note("at most 1 byte, and the rest by GET RESPONSE", f"{len(first.data)} bytes")
     if len(first.data) > 1:
         raise DifferenceError("at most 1 byte", f"{len(first.data)} bytes")
     if spec.volatile:
@@ -94,36 +96,39 @@ def _chain(subject: Subject, spec: CommandSpec) -> Check:
         whole = subject.exchange(Command(cla, ins, p1, p2, _PART * 2))
         subject.fresh()
         kept = subject.exchange(Command(cla | CHAINING, ins, p1, p2, _PART))
-        expect(kept.sw, (SW.NO_ERROR,))
-        expect(subject.exchange(Command(cla, ins, p1, p2, _PART)).sw, (whole.sw,))
+        subject.expect(kept, (SW.NO_ERROR,))
+        subject.expect(subject.exchange(Command(cla, ins, p1, p2, _PART)), (whole.sw,))
     return outcome[0]
 
 
-def _verify(subject: Subject, pin: Pin, value: bytes = b"") -> Response:
+def verify(subject: Subject, pin: Pin, value: bytes = b"") -> Response:
+    """VERIFY of a PIN; without a value it asks for its state."""
     spec = subject.application.command(_VERIFY)
     return subject.client.send(Command(min(spec.cla), spec.ins, 0x00, pin.reference, value))
 
 
-def _clause(subject: Subject) -> str:
+def clause(subject: Subject) -> str:
+    """Where the standard says what VERIFY does."""
     return subject.application.command(_VERIFY).clause
 
 
 def _counter(subject: Subject, pin: Pin) -> Check:
     """Each wrong PIN costs one try, for good; the right one gives them back."""
     group = "a wrong PIN costs a try, the right one gives them back"
-    with subject.check(group, f"{pin.name} PIN", _VERIFY, _clause(subject)) as outcome:
+    with subject.check(group, f"{pin.name} PIN", _VERIFY, clause(subject)) as outcome:
         subject.fresh()
-        before = tries_left(_verify(subject, pin))
+        before = tries_left(verify(subject, pin))
         spent = min(_MOST_SPENT, before - 1)
         if not spent:
             raise SkipError("the PIN has but one try left")
         for count in range(1, spent + 1):
-            expect(_verify(subject, pin, pin.wrong).sw, (SW.WRONG_PIN | before - count,))
+            subject.expect(verify(subject, pin, pin.wrong), (SW.WRONG_PIN | before - count,))
             subject.fresh()
-            expect(_verify(subject, pin).sw, (SW.WRONG_PIN | before - count,))
-        expect(_verify(subject, pin, pin.right).sw, (SW.NO_ERROR,))
+            subject.expect(verify(subject, pin), (SW.WRONG_PIN | before - count,))
+        subject.expect(verify(subject, pin, pin.right), (SW.NO_ERROR,))
         subject.fresh()
-        after = tries_left(_verify(subject, pin))
+        after = tries_left(verify(subject, pin))
+        subject.note(f"{before} tries again", f"{after}")
         if after < before:
             raise DifferenceError(f"{before} tries again", f"{after}")
     return outcome[0]
@@ -132,11 +137,12 @@ def _counter(subject: Subject, pin: Pin) -> Check:
 def _ends(subject: Subject, pin: Pin, how: str) -> Check:
     """A login does not outlast a reset or another SELECT of the application."""
     name = f"{pin.name} PIN"
-    with subject.check(f"{how} ends a login", name, _VERIFY, _clause(subject)) as outcome:
+    with subject.check(f"{how} ends a login", name, _VERIFY, clause(subject)) as outcome:
         subject.fresh()
-        expect(_verify(subject, pin, pin.right).sw, (SW.NO_ERROR,))
-        expect(_verify(subject, pin).sw, (SW.NO_ERROR,))
+        subject.expect(verify(subject, pin, pin.right), (SW.NO_ERROR,))
+        subject.expect(verify(subject, pin), (SW.NO_ERROR,))
         again = subject.reset() if how == "reset" else subject.select()
-        expect(again.sw, (SW.NO_ERROR,))
-        tries_left(_verify(subject, pin))
+        subject.expect(again, (SW.NO_ERROR,))
+        left = tries_left(verify(subject, pin))
+        subject.note("the tries left (63Cx)", f"{left} left")
     return outcome[0]

@@ -53,13 +53,6 @@ class SkipError(Exception):
     """A check that cannot be made on this card; the message says why."""
 
 
-def expect(sw: int, accepted: Iterable[int]) -> None:
-    """Raises DifferenceError unless the status word is one of those accepted."""
-    wanted = tuple(accepted)
-    if sw not in wanted:
-        raise DifferenceError(names(wanted), describe(sw))
-
-
 def tries_left(response: Response) -> int:
     """The number that 63Cx carries. Raises DifferenceError for another status word."""
     if response.sw & ~_COUNTER != SW.WRONG_PIN:

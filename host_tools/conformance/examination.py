@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from apdu.model import APPLICATIONS
+from apdu.model import APPLICATIONS, SW, describe
 from host_tools.conformance import behaviour, pki_commands, rules, vectors
 from host_tools.conformance.behaviour import Pin
 from host_tools.conformance.checks import Check, Verdict
@@ -32,6 +32,32 @@ KINDS: Mapping[str, Kind] = {
     "pki": Kind(PkiDialect, {"user": pki_commands.USER, "so": pki_commands.SO}),
 }
 """The applications whose cards can be examined."""
+
+
+class WrongPinError(Exception):
+    """The card refuses a PIN that was given, by its name; the message is what it answers."""
+
+    def __init__(self, name: str, sw: int) -> None:
+        super().__init__(describe(sw))
+        self.name = name
+        self.locked = sw == SW.AUTHENTICATION_METHOD_BLOCKED
+
+
+def destroys(application: str, pins: Iterable[str]) -> list[str]:
+    """What a destructive examination does to the card that has PINs of these names, in order."""
+    table = vectors.load(application)
+    risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
+    return [
+        *(f"{name} is sent where it has to be refused" for name in risky),
+        *(
+            f"wrong values of the {name} PIN spend tries, the right one gives them back"
+            for name in pins
+        ),
+        *(
+            f"the card is erased and made {vector.card}: {vector.name}"
+            for vector in (table.vectors if table else ())
+        ),
+    ]
 
 
 class Examination:
@@ -61,26 +87,34 @@ class Examination:
         self._blank = blank
 
     def run(self) -> Iterator[Check]:
-        """Make the checks. Raises CardRemoved when there is no card any more."""
+        """Make the checks.
+
+        Raises CardRemoved when there is no card any more, and, before a destructive examination
+        begins, WrongPinError where the card refuses a PIN that it needs again and again.
+        """
+        if self._destructive:
+            yield from self._try_pins()
         yield from rules.examine(self._subject, destructive=self._destructive)
         yield from behaviour.harmless(self._subject)
         if self._destructive:
             yield from behaviour.logins(self._subject, self._pins())
         yield from self._run_vectors()
 
-    def destroys(self) -> list[str]:
-        """What a destructive examination does to the card, a line for each step."""
-        commands = [spec for spec in self._subject.application.commands if rules.risky(spec)]
-        steps = [f"rules: {spec.name} is sent with wrong headers" for spec in commands]
-        steps += [f"counters: wrong values of the {name} PIN spend tries" for name in self._pins()]
-        return steps + [
-            f"vector: {vector.name}: the card is erased and made {vector.card}"
-            for vector in self._vectors
-        ]
-
     def restore(self) -> None:
         """Leave the card with the PINs that were given. Raises StatusWordError, SkipError."""
         self._dialect().begin("operational")
+
+    def _try_pins(self) -> Iterator[Check]:
+        clause = behaviour.clause(self._subject)
+        for pin in self._pins().values():
+            group = "the card takes the PINs that are given"
+            with self._subject.check(group, f"{pin.name} PIN", "VERIFY", clause) as outcome:
+                self._subject.fresh()
+                response = behaviour.verify(self._subject, pin, pin.right)
+                # Where it was never set, the first vector sets it.
+                if response.sw not in {SW.NO_ERROR, SW.REFERENCE_DATA_NOT_USABLE}:
+                    raise WrongPinError(pin.name, response.sw)
+            yield outcome[0]
 
     def _pins(self) -> dict[str, Pin]:
         padded, values = self._kind.padded, self._values

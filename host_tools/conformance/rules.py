@@ -14,7 +14,7 @@ from apdu.codec import CHAINING, Command, Response
 from apdu.model import SW
 from apdu.spec import Access, ApplicationSpec, CommandSpec, DataField
 from apdu.transport import CardRemoved, TransportError
-from host_tools.conformance.checks import Check, SkipError, expect
+from host_tools.conformance.checks import Check, SkipError
 from host_tools.conformance.subject import Subject
 
 _INVALID = b"\x00"
@@ -195,7 +195,7 @@ def examine(subject: Subject, *, destructive: bool) -> Iterator[Check]:
                 with subject.check(rule.name, spec.name, spec.name, clause) as outcome:
                     if risky(spec) and not destructive:
                         raise SkipError("a broken card might execute it: give --destructive")
-                    expect(_answer(subject, rule, probe).sw, rule.accepted)
+                    subject.expect(_answer(subject, rule, probe), rule.accepted)
                 yield outcome[0]
 
 
@@ -203,7 +203,7 @@ def _answer(subject: Subject, rule: Rule, probe: bytes) -> Response:
     if rule.anew:
         subject.fresh()
     else:
-        expect(subject.select().sw, (SW.NO_ERROR,))
+        subject.expect(subject.select(), (SW.NO_ERROR,))
     try:
         return subject.answer(probe)
     except CardRemoved:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from apdu.codec import ApduFormatError, Command, Response
-from apdu.model import SW
+from apdu.model import SW, describe
 from apdu.spec import ApplicationSpec
 from apdu.trace import Trace
 from apdu.transport import CardClient, CardRemoved, Transport, TransportError
-from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict, expect
+from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict, names
 
 _SELECT = 0xA4
 # With these a response has a data field, or may have one (ISO/IEC 7816-4:2013, 5.6).
@@ -36,6 +36,7 @@ class Subject:
         self.application = application
         self._card = card
         self._lines: list[str] = []
+        self._noted = ("", "")
         self._traced = Trace(card, self._lines.append, application)
         self.client = CardClient(self)
 
@@ -69,7 +70,18 @@ class Subject:
 
     def fresh(self) -> None:
         """As after insertion, with the application selected. Raises DifferenceError."""
-        expect(self.reset().sw, (SW.NO_ERROR,))
+        self.expect(self.reset(), (SW.NO_ERROR,))
+
+    def expect(self, response: Response, accepted: Iterable[int]) -> None:
+        """Note the status word for the check. Raises DifferenceError for one not accepted."""
+        wanted = tuple(accepted)
+        self.note(names(wanted), describe(response.sw))
+        if response.sw not in wanted:
+            raise DifferenceError(*self._noted)
+
+    def note(self, expected: str, got: str) -> None:
+        """What the check that is being made compares, for people."""
+        self._noted = expected, got
 
     @contextmanager
     def check(self, group: str, name: str, command: str, clause: str) -> Iterator[list[Check]]:
@@ -79,12 +91,14 @@ class Subject:
         raised.
         """
         self._lines.clear()
+        self.note("", "")
         outcome: list[Check] = []
-        verdict, expected, got, reason = Verdict.PASSED, "", "", ""
+        verdict, reason = Verdict.PASSED, ""
         try:
             yield outcome
+            expected, got = self._noted
         except SkipError as skip:
-            verdict, reason = Verdict.SKIPPED, str(skip)
+            verdict, expected, got, reason = Verdict.SKIPPED, "", "", str(skip)
         except DifferenceError as difference:
             verdict, expected, got = Verdict.FAILED, difference.expected, difference.got
         except CardRemoved:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import apdu
 from apdu.codec import Response
 from apdu.model import SW, StatusWordError, describe
-from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict, expect
+from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict
 from host_tools.conformance.subject import Subject
 
 Step = Mapping[str, Any]
@@ -113,7 +113,7 @@ def examine(
         with subject.check(group, name, step["command"], _clause(subject, step)) as outcome:
             if not sound:
                 raise SkipError(hindrance)
-            _run(dialect, step)
+            _run(subject, dialect, step)
         yield outcome[0]
         sound = outcome[0].verdict is Verdict.PASSED
 
@@ -134,10 +134,10 @@ def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> None:
                 raise SkipError(f"it counts {count} tries of the {name} PIN, this card has {found}")
 
 
-def _run(dialect: Dialect, step: Step) -> None:
+def _run(subject: Subject, dialect: Dialect, step: Step) -> None:
     with _differences():
         response = dialect.run(step)
-    expect(response.sw, (expected(step),))
+    subject.expect(response, (expected(step),))
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from apdu.transport import TransportError
+from host_tools.conformance.subject import Card
 from tests.conftest import program
 from tests.interop.processes import PATIENCE
-from token_fw.card import ATR, Interface
+from token_fw.card import ATR
 
 _DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 READER = "Klyuch Test Reader 00 00"
@@ -78,10 +79,12 @@ class PrivatePcscd:
 
 
 class VpcdCard:
-    """A card of ours in that reader: what pcscd sends is answered by an interface."""
+    """A card of ours in that reader: what pcscd sends is answered by a card of ours."""
 
-    def __init__(self, pcscd: PrivatePcscd, interface: Interface) -> None:
-        self._interface = interface
+    def __init__(self, pcscd: PrivatePcscd, card: Card) -> None:
+        self._card = card
+        self._powered = False
+        self._seen = threading.Event()
         self._connection = _reach(pcscd.port)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -96,6 +99,10 @@ class VpcdCard:
         traceback: TracebackType | None,
     ) -> None:
         self.pull()
+
+    def wait_until_seen(self) -> None:
+        """pcscd looks for a card a few times in a second, and switches it on where it finds one."""
+        assert self._seen.wait(PATIENCE), "pcscd does not see the card"
 
     def pull(self) -> None:
         """Nothing happens to a card that was pulled already, or whose pcscd has ended."""
@@ -118,12 +125,15 @@ class VpcdCard:
 
     def _answer(self, message: bytes) -> bytes:
         if message in {bytes((_POWER_OFF,)), bytes((_POWER_ON,)), bytes((_RESET,))}:
-            self._interface.reset()
+            self._powered = message[0] != _POWER_OFF
+            self._card.reset()
             return b""
         if message == bytes((_GET_ATR,)):
+            if self._powered:
+                self._seen.set()
             return ATR
         try:
-            return self._interface.transceive(message)
+            return self._card.transceive(message)
         except TransportError:
             return b""
 
