@@ -67,7 +67,7 @@ class ControlPeer:
         self._interfaces: dict[str, tuple[int, Door]] = {}
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """The answers to the requests that ``data`` completes; after ``trace``, lines for ever.
+        """The answers to the requests that ``data`` completes; after ``trace``, all that passes.
 
         ``pin.await`` is answered once a PIN is asked for.
 
@@ -112,11 +112,11 @@ class ControlPeer:
         except ControlError as error:
             yield encode(_refusal(error))
             return
-        watch: Watch = tracer.watch(serial)
+        watch: Watch = tracer.watch(serial, recording=Request(request).flag("recording"))
         try:
             yield encode({"ok": True, "result": {}})
-            for line in watch.lines():
-                yield b"" if line is None else encode({"line": line})
+            for message in watch.messages():
+                yield b"" if message is None else encode(message)
         finally:
             tracer.end(watch)
 
