@@ -38,7 +38,7 @@ _program = click.argument("program", nargs=-1, type=click.UNPROCESSED)
     epilog="""\b
 Examples:
   klyuch trace
-  klyuch trace --token Work pkcs11-tool --module "$(klyuch module)" -O
+  klyuch trace --token Work -- pkcs11-tool --module "$(klyuch module)" -O
 """,
 )
 @token_option
@@ -63,7 +63,7 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
     epilog="""\b
 Examples:
   klyuch record --token Work -o session.klog
-  klyuch record --token Work -o session.klog pkcs11-tool --module "$(klyuch module)" -O
+  klyuch record --token Work -o session.klog -- pkcs11-tool --module "$(klyuch module)" -O
   klyuch record --reader Gemalto -o session.klog --script apdus.txt
 """,
 )
