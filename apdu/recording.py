@@ -1,7 +1,7 @@
 """Recordings of sessions with a card: lines of JSON, with what a trace masks left out.
 
 The first line is the head: `{"klyuch": "recording", "version": 1, "application", "card", "began"}`.
-Every other line is an APDU with its answer, or a reset; docs/howto/record-replay.md describes the fields.
+Every other line is an APDU with its answer, or a reset: see docs/howto/record-replay.md.
 """
 
 from __future__ import annotations
