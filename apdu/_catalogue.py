@@ -195,6 +195,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-4:2013 11.1.1",
         p1=frozenset({0x00, 0x04, 0x08, 0x09}),
         p2=frozenset({0x00, 0x04, 0x0C}),
+        harmless=True,
         status=("NO_ERROR", "INCORRECT_DATA", "FILE_NOT_FOUND"),
     ),
     CommandSpec(
@@ -206,7 +207,22 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.ALWAYS,
         clause="ISO/IEC 7816-4:2013 11.4.3",
         p1=frozenset({0x01}),
-        p2=frozenset({0x01, 0x02, 0x03, 0x04}),
+        p2=frozenset({0x01, 0x03, 0x04}),
+        harmless=True,
+        status=("NO_ERROR",),
+    ),
+    CommandSpec(
+        name="GET CHANGE COUNTER",
+        cla=frozenset({0x00}),
+        ins=0xCA,
+        title="read how often files, keys or PINs were changed",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="ISO/IEC 7816-4:2013 11.4.3",
+        p1=frozenset({0x01}),
+        p2=frozenset({0x02}),
+        harmless=True,
+        volatile="change counter",
         status=("NO_ERROR",),
     ),
     CommandSpec(
@@ -217,6 +233,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.3",
+        harmless=True,
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -233,6 +250,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.REQUIRED,
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.3",
+        harmless=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -480,6 +498,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-4:2013 11.5.11",
         p1=frozenset({0x41}),
         p2=frozenset({0x00, 0xB4, 0xB6, 0xB8}),
+        harmless=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -499,6 +518,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00, 0x42}),
         p2=frozenset({0x00}),
         chaining=True,
+        volatile="public key",
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -517,6 +537,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-8:2004 5.1",
         p1=frozenset({0x01}),
         p2=frozenset({0x00}),
+        harmless=True,
+        volatile="public key",
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(
@@ -566,6 +588,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.USER,
         clause="Klyuch, docs/pki-application.md",
         secret_response=True,
+        harmless=True,
+        volatile="secret key",
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -594,6 +618,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x9E}),
         p2=frozenset({0x9A}),
         chaining=True,
+        harmless=True,
+        volatile="signature",
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -615,6 +641,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0x80}),
         secret_response=True,
         chaining=True,
+        harmless=True,
+        volatile="MAC",
         status=(
             "NO_ERROR",
             "FUNCTION_NOT_SUPPORTED",
@@ -635,6 +663,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0x80}),
         secret_response=True,
         chaining=True,
+        harmless=True,
+        volatile="cryptogram",
         status=(
             "NO_ERROR",
             "FUNCTION_NOT_SUPPORTED",
@@ -655,6 +685,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0x86}),
         secret_response=True,
         chaining=True,
+        harmless=True,
+        volatile="plain text or shared secret",
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -675,6 +707,8 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
         secret_response=True,
+        harmless=True,
+        volatile="random bytes",
         status=("NO_ERROR",),
     ),
     CommandSpec(
@@ -688,6 +722,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
         secret_response=True,
+        harmless=True,
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
     ),
 )
@@ -854,7 +889,7 @@ RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             tag=0xE0,
             name="card information",
             members=(
-                TagSpec(tag=0x80, name="serial number"),
+                TagSpec(tag=0x80, name="serial number", volatile=True),
                 TagSpec(tag=0x81, name="life cycle status"),
                 TagSpec(
                     tag=0xA1,

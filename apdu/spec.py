@@ -52,7 +52,9 @@ class CommandSpec:
     `cla` holds classes without the chaining bit; `p1` and `p2` hold the allowed values, None
     meaning any; `status` holds the names of the status words it may end with, beyond the general
     ones; `secret` and `secret_response` mask the data fields in a trace; `chaining` says whether
-    it may be sent as a chain; `clause` is the place in the standard.
+    it may be sent as a chain; a `harmless` command changes nothing that outlasts a reset;
+    `volatile` says what is in the response where that differs from card to card or from time to
+    time; `clause` is the place in the standard.
     """
 
     name: str
@@ -67,6 +69,8 @@ class CommandSpec:
     secret: bool = False
     secret_response: bool = False
     chaining: bool = False
+    harmless: bool = False
+    volatile: str = ""
     status: tuple[str, ...] = ()
 
     def takes(self, p1: int, p2: int) -> bool:
@@ -129,7 +133,8 @@ class ApplicationSpec:
 class TagSpec:
     """How a trace shows a data object: by its name and its `members`, if it is a template.
 
-    A `text` value is shown as text, a `secret` one not at all, one of `values` by its name.
+    A `text` value is shown as text, a `secret` one not at all, one of `values` by its name. A
+    `volatile` one differs from card to card.
     """
 
     tag: int
@@ -138,3 +143,4 @@ class TagSpec:
     values: tuple[tuple[bytes, str], ...] = ()
     text: bool = False
     secret: bool = False
+    volatile: bool = False

@@ -24,6 +24,11 @@ _LONGEST_VALUE = 16
 _LONGEST_DETAIL = 240
 
 
+def secret_instructions(application: ApplicationSpec) -> frozenset[int]:
+    """The instructions whose data fields are shown by nobody: not even their size is."""
+    return _SECRET_INS | {command.ins for command in application.commands if command.secret}
+
+
 class Decoder:
     """Says in a line what an APDU is; keeps what the next response needs to be understood.
 
@@ -35,9 +40,7 @@ class Decoder:
     def __init__(self, application: ApplicationSpec) -> None:
         self._application = application
         self._name = application.name.upper()
-        self._secret_ins = _SECRET_INS | {
-            command.ins for command in application.commands if command.secret
-        }
+        self._secret_ins = secret_instructions(application)
         self._command: CommandSpec | None = None
 
     def command(self, raw: bytes) -> str:
@@ -91,9 +94,13 @@ class Decoder:
         return f"{self._name}  ✗ {error} in {seconds * 1000:.1f} ms"
 
     def _spec(self, command: Command) -> CommandSpec | None:
-        match = self._application.match
-        exact = match(command.cla, command.ins, command.p1, command.p2)
-        return exact or match(command.cla, command.ins)
+        return find_spec(self._application, command)
+
+
+def find_spec(application: ApplicationSpec, command: Command) -> CommandSpec | None:
+    """What the catalogue says of a command, or of one that differs by its parameters only."""
+    exact = application.match(command.cla, command.ins, command.p1, command.p2)
+    return exact or application.match(command.cla, command.ins)
 
 
 class Trace:

@@ -2,7 +2,8 @@
 
 A request is ``{"do": NAME, ...}``, its answer ``{"ok": true, "result": {...}}`` or
 ``{"ok": false, "code": CODE, "message": TEXT, "hint": TEXT}``. One line is at most 1 MiB. After
-``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it.
+``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it, or,
+where it asked for a ``recording``, one ``{"entry": {...}}``.
 """
 
 import fcntl
@@ -169,11 +170,19 @@ class ControlClient:
         Watching begins before this returns; no other request can follow on the connection.
         """
         self.call("trace", token=token)
-        return self._trace_lines()
+        return (str(message["line"]) for message in self._messages())
 
-    def _trace_lines(self) -> Iterator[str]:
+    def record(self, token: str) -> Iterator[Json]:
+        """As `trace`, but what passes is told as entries of a recording (``apdu.recording``).
+
+        Raises ControlError when some passed that could not be told in time.
+        """
+        self.call("trace", token=token, recording=True)
+        return map(_entry, self._messages())
+
+    def _messages(self) -> Iterator[Json]:
         while True:
-            yield str(self._next()["line"])
+            yield self._next()
 
     def _next(self) -> Json:
         while not self._ready:
@@ -187,6 +196,17 @@ class ControlClient:
                 raise _lost()
             self._ready.extend(self._lines.receive(data))
         return self._ready.pop(0)
+
+
+def _entry(message: Json) -> Json:
+    entry = message.get("entry")
+    if not isinstance(entry, dict):
+        raise ControlError(
+            ErrorCode.GENERAL,
+            f"{message.get('lost')} APDUs passed faster than they could be recorded.",
+            "What was recorded before them is complete.",
+        )
+    return entry
 
 
 def _lost() -> ControlError:

@@ -4,27 +4,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 
+from host_tools import workplace
 from host_tools.control import ControlClient, ControlError, DaemonSilent, Json
 from host_tools.cryptoki import LIBRARY, Cryptoki, CryptokiError
+from host_tools.findings import Finding
 from host_tools.home import Home, HomeError
 from host_tools.version import version
 
 _LOWEST_PYTHON = (3, 11)
 _PACKAGES = ("cryptography", "asn1crypto", "construct", "click", "rich")
 _PATIENCE = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report; ``mend`` is the command that helps where it is not ``ok``."""
-
-    what: str
-    ok: bool
-    found: str
-    mend: str = ""
 
 
 def examine(home: Home) -> Iterator[Finding]:
@@ -40,16 +31,14 @@ def examine(home: Home) -> Iterator[Finding]:
         yield Finding("PKCS#11", False, "not asked, as the daemon does not answer", error.hint)
     yield _openssl(home)
     yield _pkcs11_tool(home)
+    yield from workplace.examine()
 
 
 def _python(_home: Home) -> Finding:
     found = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding(
-        "Python",
-        sys.version_info >= _LOWEST_PYTHON,
-        f"{found} in {sys.executable}",
-        "Install Python 3.11 or later: apt-get install python3",
-    )
+    enough = sys.version_info >= _LOWEST_PYTHON
+    mend = "" if enough else "Install Python 3.11 or later: apt-get install python3"
+    return Finding("Python", enough, f"{found} in {sys.executable}", mend)
 
 
 def _packages(_home: Home) -> Finding:
@@ -71,12 +60,9 @@ def _compiler(_home: Home) -> Finding:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is not None:
         return Finding("compiler", True, compiler)
-    return Finding(
-        "compiler",
-        LIBRARY.exists(),
-        "none, and none is needed: the library is built" if LIBRARY.exists() else "none",
-        "apt-get install gcc libc6-dev",
-    )
+    if LIBRARY.exists():
+        return Finding("compiler", True, "none, and none is needed: the library is built")
+    return Finding("compiler", False, "none", "apt-get install gcc libc6-dev")
 
 
 def _home(home: Home) -> Finding:
@@ -194,5 +180,6 @@ def _openssl(_home: Home) -> Finding:
 
 def _pkcs11_tool(_home: Home) -> Finding:
     path = shutil.which("pkcs11-tool")
-    found = path or "not installed; only the tests need it: apt-get install opensc"
-    return Finding("pkcs11-tool", True, found)
+    if path is None:
+        return Finding("pkcs11-tool", True, "not installed", "apt-get install opensc")
+    return Finding("pkcs11-tool", True, path)

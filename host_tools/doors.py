@@ -70,7 +70,7 @@ class ControlPeer:
         self._interfaces: dict[str, tuple[int, Door]] = {}
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """The answers to the requests that ``data`` completes; after ``trace``, lines for ever.
+        """The answers to the requests that ``data`` completes; after ``trace``, all that passes.
 
         ``pin.await`` is answered once a PIN is asked for.
 
@@ -115,11 +115,11 @@ class ControlPeer:
         except ControlError as error:
             yield encode(_refusal(error))
             return
-        watch: Watch = tracer.watch(serial)
+        watch: Watch = tracer.watch(serial, recording=Request(request).flag("recording"))
         try:
             yield encode({"ok": True, "result": {}})
-            for line in watch.lines():
-                yield b"" if line is None else encode({"line": line})
+            for message in watch.messages():
+                yield b"" if message is None else encode(message)
         finally:
             tracer.end(watch)
 
@@ -377,6 +377,11 @@ def _apdu(peer: ControlPeer, doors: Doors, request: Request) -> Json:
     return {"responses": [door.transceive(command).hex() for command in raw]}
 
 
+def _apdu_reset(peer: ControlPeer, doors: Doors, request: Request) -> Json:
+    """Reset this connection's interface to a token, which other connections do not notice."""
+    return {"atr": peer.interface(_find(doors, request)).reset().hex()}
+
+
 def _pad(doors: Doors, request: Request) -> PinPad:
     """What PINs are entered on. Raises ControlError where there is no such thing."""
     reader = _find(doors, request)
@@ -429,6 +434,7 @@ _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
     "stop": _stop,
     "check": _check,
     "apdu": _apdu,
+    "apdu.reset": _apdu_reset,
     "token.create": _create,
     "token.list": _list,
     "token.show": _show,

@@ -68,11 +68,14 @@ class Door:
     Its transceive() raises CardRemoved from the moment the token is removed.
     """
 
-    def __init__(self, interface: Interface, tracer: Tracer, serial: str) -> None:
+    def __init__(
+        self, interface: Interface, tracer: Tracer, serial: str, number: int | None = None
+    ) -> None:
         self._interface = interface
         self._tracer = tracer
         self._serial = serial
-        self._watched = tracer.around(interface, serial)
+        self._number = tracer.number() if number is None else number
+        self._watched = tracer.around(interface, serial, self._number)
 
     def transceive(self, command: bytes) -> bytes:
         if self._tracer.watched:
@@ -82,9 +85,16 @@ class Door:
     def changes(self) -> int:
         return self._interface.changes()
 
+    def reset(self) -> bytes:
+        """Forget what was selected and verified on this way; returns the ATR."""
+        if self._tracer.watched:
+            self._watched.was_reset()
+        return self._interface.reset()
+
     def branch(self) -> "Door":
         """Another way to the card, with the login of this one."""
-        return Door(self._interface.branch(), self._tracer, self._serial)
+        # Recorded as the same way: whoever plays a recording has no other with that login.
+        return Door(self._interface.branch(), self._tracer, self._serial, self._number)
 
     def close(self) -> None:
         self._interface.close()

@@ -2,38 +2,75 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 
 from apdu.model import APPLICATIONS
+from apdu.recording import Entry, Mask, Recorder
 from apdu.trace import Trace
-from apdu.transport import Transport
+from host_tools.control import Json
 from token_fw.card import Interface
 
 # A watcher that does not read loses lines rather than filling the daemon's memory.
 _QUEUE_LINES = 10_000
 _TICK = 0.25
+_APPLICATION = APPLICATIONS["pki"]
 
 
 class Watch:
-    """One watcher's lines."""
+    """What one watcher is told: lines for people, or entries of a recording."""
 
-    def __init__(self, serial: str | None) -> None:
+    def __init__(self, serial: str | None, *, recording: bool = False) -> None:
         self.serial = serial
-        self._lines: queue.Queue[str] = queue.Queue(_QUEUE_LINES)
+        self.recording = recording
+        self.began = time.perf_counter()
+        self._messages: queue.Queue[Json] = queue.Queue(_QUEUE_LINES)
+        self._lost = 0
 
-    def put(self, line: str) -> None:
+    def put(self, message: Json) -> None:
         try:
-            self._lines.put_nowait(line)
+            self._messages.put_nowait(message)
         except queue.Full:
-            return
+            self._lost += 1
 
-    def lines(self) -> Iterator[str | None]:
-        """The lines as they come, and None a few times a second while none comes."""
+    def messages(self) -> Iterator[Json | None]:
+        """What passes, as it comes, and None a few times a second while nothing does."""
         while True:
             try:
-                yield self._lines.get(timeout=_TICK)
+                yield self._messages.get(timeout=_TICK)
             except queue.Empty:
                 yield None
+            if self.recording and self._lost:
+                yield {"lost": self._lost}
+
+
+class Watched:
+    """An interface that tells every APDU to whoever watches its token."""
+
+    def __init__(self, interface: Interface, tracer: "Tracer", serial: str, door: int) -> None:
+        self._tracer = tracer
+        self._serial = serial
+        trace = Trace(interface, self._tell, _APPLICATION, cause=lambda: str(interface.cause or ""))
+        self._recorder = Recorder(trace, self._keep, Mask(_APPLICATION), door)
+
+    def transceive(self, command: bytes) -> bytes:
+        return self._recorder.transceive(command)
+
+    def was_reset(self) -> None:
+        """Tell that the interface was reset."""
+        self._recorder.was_reset()
+
+    def _tell(self, line: str) -> None:
+        for watch in self._tracer.watches(self._serial):
+            if not watch.recording:
+                watch.put({"line": line})
+
+    def _keep(self, entry: Entry) -> None:
+        for watch in self._tracer.watches(self._serial):
+            if watch.recording:
+                watch.put({"entry": replace(entry, at=entry.at - watch.began).line()})
 
 
 class Tracer:
@@ -42,15 +79,20 @@ class Tracer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watches: tuple[Watch, ...] = ()
+        self._doors = count()
 
     @property
     def watched(self) -> bool:
         """Whether anybody watches any token: all that an unwatched command pays for."""
         return bool(self._watches)
 
-    def watch(self, serial: str | None) -> Watch:
+    def watches(self, serial: str) -> Iterator[Watch]:
+        """Those who watch the token of that serial number."""
+        return (watch for watch in self._watches if watch.serial in {None, serial})
+
+    def watch(self, serial: str | None, *, recording: bool = False) -> Watch:
         """Start to watch the token of that serial number, every token for None."""
-        watch = Watch(serial)
+        watch = Watch(serial, recording=recording)
         with self._lock:
             self._watches = (*self._watches, watch)
         return watch
@@ -59,17 +101,10 @@ class Tracer:
         with self._lock:
             self._watches = tuple(other for other in self._watches if other is not watch)
 
-    def around(self, interface: Interface, serial: str) -> Transport:
+    def number(self) -> int:
+        """A number for a new way to a card."""
+        return next(self._doors)
+
+    def around(self, interface: Interface, serial: str, door: int) -> Watched:
         """The same interface, telling every APDU to whoever watches that token."""
-
-        def tell(line: str) -> None:
-            for watch in self._watches:
-                if watch.serial in {None, serial}:
-                    watch.put(line)
-
-        return Trace(
-            interface,
-            tell,
-            APPLICATIONS["pki"],
-            cause=lambda: str(interface.cause or ""),
-        )
+        return Watched(interface, self, serial, door)

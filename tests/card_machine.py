@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 
 from apdu import tlv
 from apdu.codec import Command, Response
+from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests import cards
 from tests.card_model import MF, SO, TRIES, USER, TokenModel
@@ -42,11 +43,11 @@ DF_CONDITIONS = bytes((0x90,) * 7)
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 DIGEST = bytes(range(32))
 SECRET = bytes(range(100, 132))
-ALGORITHMS = {"EC": cards.ECDSA, "Ed25519": cards.EDDSA, "Ed448": cards.EDDSA, "RSA": cards.PKCS1}
+ALGORITHMS = {"EC": pki.ECDSA, "Ed25519": pki.EDDSA, "Ed448": pki.EDDSA, "RSA": pki.PKCS1}
 PAIRS = {
-    "EC": (cards.EC, cards.p256()),
-    "Ed25519": (cards.ED25519, b""),
-    "Ed448": (cards.ED448, b""),
+    "EC": (pki.EC, pki.p256()),
+    "Ed25519": (pki.ED25519, b""),
+    "Ed448": (pki.ED448, b""),
 }
 # The card tells an open key to the user, and a sealed one to nobody.
 SECRETS = frozenset({"open AES", "sealed AES"})
@@ -118,8 +119,8 @@ class CardMachine(RuleBasedStateMachine):
         if blank:
             return
         for client in self.clients:
-            client.ok(cards.initialize(PINS[0]))
-        self.clients[1].ok(cards.reset_by_so(PINS[1]))
+            client.ok(pki.initialize(PINS[0]))
+        self.clients[1].ok(pki.reset_by_so(PINS[1]))
         self.model = TokenModel(operational=True, pins={USER: PINS[1], SO: PINS[0]})
         self.verified[0, SO] = False
         self.verified[1, SO] = True
@@ -142,7 +143,7 @@ class CardMachine(RuleBasedStateMachine):
         if read:
             try:
                 card = Card(Env(self.store_type(self.medium, Cut(Moment.READ, read))))
-                cards.Client(card.connect()).ok(cards.get_data(0x04))
+                cards.Client(card.connect()).ok(pki.get_data(0x04))
             except PowerCut:
                 pass
         self.open()
@@ -176,16 +177,16 @@ class CardMachine(RuleBasedStateMachine):
         client = bench.client()
         self.check_information(client)
         for path in [df + fid for df in (MF, DIRECTORY) for fid in FIDS]:
-            found = client.status(cards.select(path)) == OK
+            found = client.status(pki.select(path)) == OK
             assert found == (path in self.model.files)
             if found:
-                assert content_of(client.ok(cards.read(0))) == self.model.files[path]
+                assert content_of(client.ok(pki.read(0))) == self.model.files[path]
         for reference, (kind, point) in self.model.keys.items():
-            client.ok(cards.mse(cards.GENERATE, cards.EC, reference))
+            client.ok(pki.mse(pki.GENERATE, pki.EC, reference))
             if kind in SECRETS:
-                assert client.status(cards.public_key()) == 0x6985
+                assert client.status(pki.public_key()) == 0x6985
                 continue
-            objects = cards.public_objects(client.ok(cards.public_key()))
+            objects = pki.public_objects(client.ok(pki.public_key()))
             seen = objects[0x81] if kind == "RSA" else objects[0x86]
             # The answer of the command that made the key may have been lost.
             assert point in {None, seen}
@@ -196,9 +197,9 @@ class CardMachine(RuleBasedStateMachine):
         for ref in (USER, SO):
             value = self.model.pins[ref]
             if value is None:
-                assert client.status(cards.verify(ref, PINS[0])) == 0x6984
+                assert client.status(pki.verify(ref, PINS[0])) == 0x6984
                 continue
-            assert client.status(cards.verify(ref, value)) == (
+            assert client.status(pki.verify(ref, value)) == (
                 OK if self.model.tries[ref] else 0x6983
             )
         if self.model.pins[USER] is not None and self.model.tries[USER]:
@@ -208,7 +209,7 @@ class CardMachine(RuleBasedStateMachine):
     def use_and_check(self, client: cards.Client, reference: int) -> None:
         kind, _ = self.model.keys[reference]
         if kind in SECRETS:
-            self.look_at_value(reference, client.send(cards.get_secret(reference)))
+            self.look_at_value(reference, client.send(pki.get_secret(reference)))
         choice, use = self.use_of(reference)
         client.ok(choice)
         self.check_use(reference, client.ok(use))
@@ -227,9 +228,9 @@ class CardMachine(RuleBasedStateMachine):
         """Choice and use of a key: it signs, or it enciphers."""
         kind, _ = self.model.keys[reference]
         if kind in SECRETS:
-            choice = cards.mse(cards.DECIPHER, cards.ECB, reference)
-            return choice, cards.encipher(DIGEST)
-        return cards.mse(cards.SIGN, ALGORITHMS[kind], reference), cards.sign(DIGEST)
+            choice = pki.mse(pki.DECIPHER, pki.ECB, reference)
+            return choice, pki.encipher(DIGEST)
+        return pki.mse(pki.SIGN, ALGORITHMS[kind], reference), pki.sign(DIGEST)
 
     def check_use(self, reference: int, answer: bytes) -> None:
         kind, known = self.model.keys[reference]
@@ -243,9 +244,9 @@ class CardMachine(RuleBasedStateMachine):
     def check_signature(kind: str, point: bytes | None, signature: bytes) -> None:
         assert point is not None
         if kind == "EC":
-            cards.check_ecdsa(point, DIGEST, signature)
+            pki.check_ecdsa(point, DIGEST, signature)
         elif kind in ("Ed25519", "Ed448"):
-            cards.check_eddsa(point, DIGEST, signature)
+            pki.check_eddsa(point, DIGEST, signature)
         else:
             numbers = rsa.RSAPublicNumbers(65537, int.from_bytes(point, "big"))
             padded = pow(int.from_bytes(signature, "big"), numbers.e, numbers.n)
@@ -300,47 +301,47 @@ class CardMachine(RuleBasedStateMachine):
     @rule(client=clients, ref=refs, right=st.booleans(), on_token=st.booleans())
     def verify(self, client: int, ref: int, right: bool, on_token: bool = False) -> None:
         value = self.hand.value = self.value(ref, right)
-        command = cards.verify_on_token(ref) if on_token else cards.verify(ref, value)
+        command = pki.verify_on_token(ref) if on_token else pki.verify(ref, value)
         response = self.run(client, command, *self.comparison(ref, value))
         if self.compared(client, ref, response):
             self.verified[client, ref] = True
 
     @rule(client=clients, ref=refs)
     def log_out(self, client: int, ref: int) -> None:
-        if self.run(client, cards.log_out(ref), OK, [self.model]):
+        if self.run(client, pki.log_out(ref), OK, [self.model]):
             self.verified[client, ref] = False
 
     @rule(client=clients, ref=refs, right=st.booleans(), new=pins)
     def change_pin(self, client: int, ref: int, right: bool, new: bytes) -> None:
         old = self.value(ref, right)
         sw, states = self.comparison(ref, old, lambda token: token.with_pin(ref, new))
-        response = self.run(client, cards.change(ref, old, new), sw, states)
+        response = self.run(client, pki.change(ref, old, new), sw, states)
         if self.compared(client, ref, response):
             self.verified[1 - client, ref] = False
 
     @rule(client=clients, ref=refs)
     def change_pin_to_one_the_policy_refuses(self, client: int, ref: int) -> None:
         old = self.value(ref, right=False)
-        self.run(client, cards.change(ref, old, TOO_SHORT), 0x6A80, [self.model])
+        self.run(client, pki.change(ref, old, TOO_SHORT), 0x6A80, [self.model])
 
     @rule(client=clients, right=st.booleans(), new=pins)
     def unblock_with_the_puk(self, client: int, right: bool, new: bytes) -> None:
         puk = self.value(SO, right)
         if self.model.pins[USER] is None:
-            self.run(client, cards.unblock(puk, new), 0x6984, [self.model])
+            self.run(client, pki.unblock(puk, new), 0x6984, [self.model])
             return
         sw, states = self.comparison(SO, puk, lambda token: token.with_pin(USER, new))
-        if self.compared(client, SO, self.run(client, cards.unblock(puk, new), sw, states)):
+        if self.compared(client, SO, self.run(client, pki.unblock(puk, new), sw, states)):
             self.forget(USER)
 
     @rule(client=clients, ready=ready, new=pins)
     def set_the_user_pin_by_so(self, client: int, ready: bool, new: bytes) -> None:
         self.log_in(client, ready, SO)
         if not self.verified[client, SO]:
-            self.run(client, cards.reset_by_so(new), 0x6982, [self.model])
+            self.run(client, pki.reset_by_so(new), 0x6982, [self.model])
             return
         states = [self.model, self.model.with_pin(USER, new)]
-        if self.run(client, cards.reset_by_so(new), OK, states):
+        if self.run(client, pki.reset_by_so(new), OK, states):
             self.forget(USER)
 
     @precondition(lambda self: not self.model.operational)
@@ -367,13 +368,13 @@ class CardMachine(RuleBasedStateMachine):
             path = DIRECTORY + FIDS[0]
             after.files = {DIRECTORY: None, path: b"initial"}
             files = [
-                (DIRECTORY[2:], cards.df_fcp(DIRECTORY[-2:], b"name", DF_CONDITIONS), b""),
-                (path[2:], cards.fcp(FIDS[0], 7, EF_CONDITIONS), b"initial"),
+                (DIRECTORY[2:], pki.df_fcp(DIRECTORY[-2:], b"name", DF_CONDITIONS), b""),
+                (path[2:], pki.fcp(FIDS[0], 7, EF_CONDITIONS), b"initial"),
             ]
         sw, states = (
             (OK, [self.model, after]) if blank else self.comparison(SO, so_pin, lambda _: after)
         )
-        response = self.run(client, cards.initialize(so_pin, files), sw, states)
+        response = self.run(client, pki.initialize(so_pin, files), sw, states)
         if self.compared(client, SO, response):
             self.forget(USER)
             self.forget(SO)
@@ -414,19 +415,19 @@ class CardMachine(RuleBasedStateMachine):
     def generate_key(self, client: int, ready: bool, reference: int, kind: str) -> None:
         self.log_in(client, ready)
         code, curve = PAIRS[kind]
-        self.clients[client].ok(cards.mse(cards.GENERATE, code, reference))
+        self.clients[client].ok(pki.mse(pki.GENERATE, code, reference))
         if not self.verified[client, USER]:
-            self.run(client, cards.generate(curve), 0x6982, [self.model])
+            self.run(client, pki.generate(curve), 0x6982, [self.model])
             return
         states = [self.model, self.with_key(reference, kind)]
-        if response := self.run(client, cards.generate(curve), OK, states):
-            self.model.keys[reference] = kind, cards.point_of(response.data)
+        if response := self.run(client, pki.generate(curve), OK, states):
+            self.model.keys[reference] = kind, pki.point_of(response.data)
 
     @rule(client=clients, ready=ready, reference=references)
     def import_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
-        self.clients[client].ok(cards.mse(cards.GENERATE, cards.RSA_2048, reference))
-        command = cards.put_key(cards.rsa_template(RSA_KEY))
+        self.clients[client].ok(pki.mse(pki.GENERATE, pki.RSA_2048, reference))
+        command = pki.put_key(pki.rsa_template(RSA_KEY))
         if not self.verified[client, USER]:
             self.run(client, command, 0x6982, [self.model])
             return
@@ -436,8 +437,8 @@ class CardMachine(RuleBasedStateMachine):
     @rule(client=clients, ready=ready, reference=references)
     def generate_secret_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
-        self.clients[client].ok(cards.mse(cards.GENERATE, cards.AES, reference))
-        command = cards.generate_secret(32, cards.attributes(0x08, cards.EXPORT))
+        self.clients[client].ok(pki.mse(pki.GENERATE, pki.AES, reference))
+        command = pki.generate_secret(32, pki.attributes(0x08, pki.EXPORT))
         if not self.verified[client, USER]:
             self.run(client, command, 0x6982, [self.model])
             return
@@ -446,8 +447,8 @@ class CardMachine(RuleBasedStateMachine):
     @rule(client=clients, ready=ready, reference=references)
     def import_secret_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
-        self.clients[client].ok(cards.mse(cards.GENERATE, cards.AES, reference))
-        command = cards.put_value(SECRET)
+        self.clients[client].ok(pki.mse(pki.GENERATE, pki.AES, reference))
+        command = pki.put_value(SECRET)
         if not self.verified[client, USER]:
             self.run(client, command, 0x6982, [self.model])
             return
@@ -462,7 +463,7 @@ class CardMachine(RuleBasedStateMachine):
         sw = 0x6A88 if not kind else OK if kind == "open AES" else 0x6985
         if not self.verified[client, USER]:
             sw = 0x6982
-        response = self.run(client, cards.get_secret(reference), sw, [self.model])
+        response = self.run(client, pki.get_secret(reference), sw, [self.model])
         if response and response.sw == OK:
             self.look_at_value(reference, response)
 
@@ -470,7 +471,7 @@ class CardMachine(RuleBasedStateMachine):
     def delete_key(self, client: int, ready: bool, reference: int) -> None:
         self.log_in(client, ready)
         reference = self.existing_key(reference, ready)
-        command = cards.delete_key(reference)
+        command = pki.delete_key(reference)
         if not self.verified[client, USER]:
             self.run(client, command, 0x6982, [self.model])
         elif reference not in self.model.keys:
@@ -485,7 +486,7 @@ class CardMachine(RuleBasedStateMachine):
         self.log_in(client, ready)
         reference = self.existing_key(reference, ready)
         if reference not in self.model.keys:
-            choice = cards.mse(cards.SIGN, cards.ECDSA, reference)
+            choice = pki.mse(pki.SIGN, pki.ECDSA, reference)
             self.run(client, choice, 0x6A88, [self.model])
             return
         choice, use = self.use_of(reference)
@@ -507,7 +508,7 @@ class CardMachine(RuleBasedStateMachine):
 
     def enter(self, client: int, path: bytes) -> bool:
         """Make a file's directory the current one; False where there is none."""
-        sw = self.clients[client].status(cards.select(path[:-2]))
+        sw = self.clients[client].status(pki.select(path[:-2]))
         exists = self.model.has_directory(path[:-2])
         assert sw == (OK if exists else 0x6A82)
         return exists
@@ -515,18 +516,18 @@ class CardMachine(RuleBasedStateMachine):
     @rule(client=clients, ready=ready)
     def create_directory(self, client: int, ready: bool) -> None:
         self.log_in(client, ready)
-        parameters = cards.df_fcp(DIRECTORY[-2:], b"name", DF_CONDITIONS)
+        parameters = pki.df_fcp(DIRECTORY[-2:], b"name", DF_CONDITIONS)
         self.create(client, DIRECTORY, parameters, None)
 
     @rule(client=clients, ready=ready, path=paths, size=st.integers(0, 9))
     def create_file(self, client: int, ready: bool, path: bytes, size: int) -> None:
         self.log_in(client, ready)
-        self.create(client, path, cards.fcp(path[-2:], size, EF_CONDITIONS), bytes(size))
+        self.create(client, path, pki.fcp(path[-2:], size, EF_CONDITIONS), bytes(size))
 
     def create(self, client: int, path: bytes, parameters: bytes, content: bytes | None) -> None:
         if not self.enter(client, path):
             return
-        command = cards.create(parameters)
+        command = pki.create(parameters)
         if not self.may_write(client):
             self.run(client, command, 0x6982, [self.model])
         elif path in self.model.files:
@@ -551,7 +552,7 @@ class CardMachine(RuleBasedStateMachine):
         if not self.enter(client, path):
             return
         end = offset + len(data)
-        command = cards.update(offset, data, end if cut else None, path[-2:])
+        command = pki.update(offset, data, end if cut else None, path[-2:])
         content = self.model.files.get(path)
         if content is None:
             self.run(client, command, 0x6A82, [self.model])
@@ -571,7 +572,7 @@ class CardMachine(RuleBasedStateMachine):
             return
         content = self.model.files.get(path)
         sw = 0x6A82 if content is None else OK
-        response = self.run(client, cards.read(0, path[-2:]), sw, [self.model])
+        response = self.run(client, pki.read(0, path[-2:]), sw, [self.model])
         if response and content is not None:
             assert content_of(response.data) == content
 
@@ -582,7 +583,7 @@ class CardMachine(RuleBasedStateMachine):
             path = self.existing_file(path, ready)
         if not self.enter(client, path):
             return
-        command = cards.delete(path[-2:])
+        command = pki.delete(path[-2:])
         if path not in self.model.files:
             self.run(client, command, 0x6A82, [self.model])
         elif not self.may_write(client):

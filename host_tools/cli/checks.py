@@ -13,12 +13,17 @@ from host_tools.home import current
 
 if TYPE_CHECKING:
     from host_tools.demo import Step
+    from host_tools.findings import Finding
 
 
 @click.command(epilog="\b\nExample:\n  klyuch doctor\n")
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check this installation and this home; the exit code is 1 where something is broken."""
+    """Check this installation, this home and what is around them.
+
+    The exit code is 1 where something is broken; what is only not there is told with the command
+    that brings it.
+    """
     from host_tools.doctor import examine
 
     with working("Checking"):
@@ -28,14 +33,18 @@ def doctor(as_json: bool) -> None:
     else:
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
-            mark = (
-                click.style("ok   ", fg="green") if finding.ok else click.style("wrong", fg="red")
-            )
-            click.echo(f"{mark}  {finding.what.ljust(width)}  {finding.found}")
-            if not finding.ok and finding.mend:
+            click.echo(f"{_mark(finding)}  {finding.what.ljust(width)}  {finding.found}")
+            if finding.mend:
                 click.echo(f"       {' ' * width}  Next: {finding.mend}")
     if not all(finding.ok for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _mark(finding: Finding) -> str:
+    """Of what is sound, of what is not there, and of a fault."""
+    if not finding.ok:
+        return click.style("wrong", fg="red")
+    return click.style("none ", dim=True) if finding.mend else click.style("ok   ", fg="green")
 
 
 @click.command(epilog="\b\nExample:\n  klyuch demo\n")

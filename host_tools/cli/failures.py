@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from apdu.transport import TransportError
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import HomeError
 
@@ -79,6 +80,8 @@ def reported() -> Iterator[None]:
         raise Failure(Exit.DAEMON, str(error), error.hint) from error
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
+    except TransportError as error:
+        raise Failure(Exit.TOKEN_STATE, f"{error}.") from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(Exit.GENERAL, f"{where}{error.strerror}.") from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from host_tools.cli.card import factory_settings
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.output import json_option, print_facts, print_json, print_table
 from host_tools.cli.secret_input import (
@@ -221,7 +222,7 @@ def reset(
         details = client.call("token.show", token=name)
         confirm(f"Erase all keys and objects on {_name(details)}?", yes)
         if force:
-            request |= {"force": True, **_factory_settings(details)}
+            request |= {"force": True, **factory_settings(details)}
         else:
             request["so_pin"] = SO_PIN.read(so_pin, so_pin_file)
             if label is not None:
@@ -229,22 +230,6 @@ def reset(
         with pin_named(str(details["serial"]), "so"):
             details = client.call("token.reset", **request)
     _tell(details, as_json, f"Token {_name(details)} is erased.")
-
-
-def _factory_settings(details: Json) -> Json:
-    """What the token was made with, where it still tells that."""
-    pins = details.get("pins", [])
-    assert isinstance(pins, list)
-    by_name = {pin["name"]: pin for pin in pins}
-    if not by_name:
-        return {}
-    user, so = by_name["user"], by_name["so"]
-    return {
-        "pin_policy": user["policy"],
-        "user_tries": user["tries"],
-        "so_tries": so["tries"],
-        "protected_path": details["protected_path"],
-    }
 
 
 @token.command(epilog="\b\nExample:\n  klyuch token delete Work --yes\n")

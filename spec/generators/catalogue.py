@@ -74,6 +74,8 @@ COMMAND: Schema = {
     "secret": (flag, False),
     "secret_response": (flag, False),
     "chaining": (flag, False),
+    "harmless": (flag, False),
+    "volatile": (text, False),
     "access": (one_of(ACCESS), True),
     "status": (distinct(text), True),
     "clause": (text, True),
@@ -83,6 +85,7 @@ OBJECT: Schema = {
     "name": (text, True),
     "text": (flag, False),
     "secret": (flag, False),
+    "volatile": (flag, False),
     "values": (names_of_values, False),
     "members": (tables, False),
 }
@@ -278,9 +281,11 @@ def _command(command: Table) -> Group:
     for key in ("p1", "p2"):
         if key in command:
             arguments[key] = byte_set(command[key])
-    for key in ("secret", "secret_response", "chaining"):
+    for key in ("secret", "secret_response", "chaining", "harmless"):
         if command.get(key):
             arguments[key] = "True"
+    if "volatile" in command:
+        arguments["volatile"] = string(command["volatile"])
     arguments["status"] = sequence(string(status) for status in command["status"])
     return call("CommandSpec", **arguments)
 
@@ -301,7 +306,7 @@ def _tag(item: Table) -> Group:
             sequence((f"bytes.fromhex({string(value)})", string(meaning)))
             for value, meaning in item["values"].items()
         )
-    for key in ("text", "secret"):
+    for key in ("text", "secret", "volatile"):
         if item.get(key):
             arguments[key] = "True"
     return call("TagSpec", **arguments)

@@ -86,7 +86,7 @@ def test_strays_and_a_damaged_registry_are_reported(command: Command, home: Scra
 def test_missing_programs_are_named_with_their_package(command: Command, tmp_path: Path) -> None:
     findings = _findings(command, code=1, PATH=str(tmp_path))
     assert "apt-get install openssl" in str(findings["openssl"]["mend"])
-    assert "apt-get install opensc" in str(findings["pkcs11-tool"]["found"])
+    assert "apt-get install opensc" in str(findings["pkcs11-tool"]["mend"])
     assert findings["compiler"]["ok"]
 
 

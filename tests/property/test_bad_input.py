@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from apdu import tlv
 from apdu.codec import CHAINING, ApduFormatError, Command, Response
 from apdu.model import SW, status_word
+from host_tools.conformance import pki_commands as pki
 from tests import cards, strategies
 from token_fw import pin
 from token_fw.storage.memory import Medium, MemoryStore
@@ -42,17 +43,17 @@ def media() -> dict[bool, Medium]:
     bench = cards.operational()
     client = cards.logged_in(bench)
     cards.make_key(client, 0)
-    cards.make_key(client, 1, cards.ED25519)
-    cards.put_secret(client, AES_KEY, cards.AES, bytes(16), cards.attributes(0x7E, cards.EXPORT))
-    cards.put_secret(client, DES3_KEY, cards.DES3, bytes(range(24)))
-    cards.put_secret(client, GENERIC_KEY, cards.GENERIC, bytes(20))
-    cards.make_key(client, ML_DSA_KEY, cards.ML_DSA[44])
-    cards.make_key(client, ML_KEM_KEY, cards.ML_KEM[768])
-    client.ok(cards.create(cards.df_fcp(b"\x50\x15", b"name")))
-    for number, condition in enumerate((cards.FREE, cards.BY_USER, cards.BY_SO, cards.NEVER)):
-        conditions = bytes((cards.BY_USER,) * 6 + (condition,))
-        client.ok(cards.select(b"\x50\x15"))
-        client.ok(cards.create(cards.fcp(bytes((0x44, number)), 40, conditions)))
+    cards.make_key(client, 1, pki.ED25519)
+    cards.put_secret(client, AES_KEY, pki.AES, bytes(16), pki.attributes(0x7E, pki.EXPORT))
+    cards.put_secret(client, DES3_KEY, pki.DES3, bytes(range(24)))
+    cards.put_secret(client, GENERIC_KEY, pki.GENERIC, bytes(20))
+    cards.make_key(client, ML_DSA_KEY, pki.ML_DSA[44])
+    cards.make_key(client, ML_KEM_KEY, pki.ML_KEM[768])
+    client.ok(pki.create(pki.df_fcp(b"\x50\x15", b"name")))
+    for number, condition in enumerate((pki.FREE, pki.BY_USER, pki.BY_SO, pki.NEVER)):
+        conditions = bytes((pki.BY_USER,) * 6 + (condition,))
+        client.ok(pki.select(b"\x50\x15"))
+        client.ok(pki.create(pki.fcp(bytes((0x44, number)), 40, conditions)))
     return {True: cards.Bench().medium, False: bench.medium}
 
 
@@ -67,11 +68,11 @@ def prepared(media: dict[bool, Medium], state: State) -> tuple[cards.Bench, card
         return bench, client
     if state is State.USER:
         client.log_in()
-        client.ok(cards.mse(cards.SIGN, cards.ECDSA, 0))
-        client.ok(cards.mse(cards.DECIPHER, cards.ECB, AES_KEY))
-        client.ok(cards.mse(cards.CHECKSUM, cards.HMAC, GENERIC_KEY, bytes((0xC1, 1, 3))))
-        client.ok(cards.mse(cards.GENERATE, cards.EC, 2))
-        client.ok(cards.select(b"\x50\x15\x44\x00"))
+        client.ok(pki.mse(pki.SIGN, pki.ECDSA, 0))
+        client.ok(pki.mse(pki.DECIPHER, pki.ECB, AES_KEY))
+        client.ok(pki.mse(pki.CHECKSUM, pki.HMAC, GENERIC_KEY, bytes((0xC1, 1, 3))))
+        client.ok(pki.mse(pki.GENERATE, pki.EC, 2))
+        client.ok(pki.select(b"\x50\x15\x44\x00"))
     return bench, client
 
 
@@ -87,7 +88,7 @@ def check(before: Medium, bench: cards.Bench, raw: bytes, answer: bytes) -> None
     except ApduFormatError:
         assert sw == SW.WRONG_LENGTH
     else:
-        spec = cards.PKI.match(command.cla, command.ins, command.p1, command.p2)
+        spec = pki.PKI.match(command.cla, command.ins, command.p1, command.p2)
         assert status.general or spec is None or status.name in spec.status
     if sw >> 8 not in {0x90, 0x61}:
         changed = {
@@ -104,56 +105,56 @@ MEANT_WELL = st.sampled_from(
     [
         command.encode()
         for command in (
-            cards.select(b"\x50\x15\x44\x01", answer=True),
-            cards.verify(cards.USER, cards.USER_PIN),
-            cards.verify(cards.SO, cards.SO_PIN),
-            cards.change(cards.USER, cards.USER_PIN, b"123456"),
-            cards.unblock(cards.SO_PIN, b"123456"),
-            cards.reset_by_so(b"123456"),
-            cards.initialize(cards.SO_PIN, [(b"\x50\x15", cards.df_fcp(b"\x50\x15"), b"")]),
-            cards.initialize(cards.SO_PIN, [(b"\x2f\x00", cards.fcp(b"\x2f\x00"), b"data")]),
-            cards.create(cards.fcp(b"\x44\x09", 20)),
-            cards.create(cards.df_fcp(b"\x50\x16", b"other name")),
-            cards.delete(b"\x44\x00"),
-            cards.read(3, b"\x44\x00"),
-            cards.update(3, b"data", 30, b"\x44\x00"),
-            cards.mse(cards.GENERATE, cards.X25519, 3),
-            cards.mse(cards.GENERATE, cards.ED448, 3),
-            cards.mse(cards.GENERATE, cards.X448, 3),
-            cards.put_value(bytes(57)),
-            cards.mse(cards.SIGN, cards.EDDSA, 1),
-            cards.mse(cards.DECIPHER, cards.ECDH, 0),
-            cards.generate(cards.p256() + cards.attributes(0x05, 0x01)),
-            cards.generate(cards.explicit_p256()),
-            cards.put_key(tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, bytes(31) + b"\x07"))),
-            cards.put_key(cards.rsa_template(rsa.generate_private_key(65537, 2048))),
-            cards.mse(cards.GENERATE, cards.AES, 3),
-            cards.generate_secret(32, cards.attributes(0x08, cards.EXPORT)),
-            cards.put_value(bytes(32), cards.attributes(0x08)),
-            cards.get_secret(AES_KEY),
-            cards.get_secret(GENERIC_KEY),
-            cards.mse(cards.GENERATE, cards.ML_KEM[1024], 3),
-            cards.put_value(bytes(64)),
-            cards.mse(cards.SIGN, cards.ML_DSA_SIGN, ML_DSA_KEY, tlv.encode(0xC5, b"context")),
-            cards.mse(cards.DECIPHER, cards.ML_KEM_DECAPSULATE, ML_KEM_KEY),
-            cards.mse(cards.DECIPHER, cards.CBC_PADDED, AES_KEY, tlv.encode(0xC6, bytes(16))),
-            cards.mse(cards.DECIPHER, cards.CBC, DES3_KEY, tlv.encode(0xC6, bytes(8))),
-            cards.mse(cards.DECIPHER, cards.CTR, AES_KEY, tlv.encode(0xC6, bytes(16)) + CTR_BITS),
-            cards.mse(cards.DECIPHER, cards.GCM, AES_KEY, tlv.encode(0xC6, bytes(12)) + TAG),
-            cards.mse(cards.DECIPHER, cards.WRAP_PADDED, AES_KEY),
-            cards.mse(cards.CHECKSUM, cards.CMAC, DES3_KEY, bytes((0xC9, 1, 8))),
-            cards.encipher(bytes(32)),
-            cards.decipher(bytes(32)),
-            cards.checksum(b"message"),
-            cards.delete_key(1),
-            cards.sign(bytes(32)),
-            cards.decipher(bytes(256)),
-            cards.derive(b"\x04" + bytes(64)),
+            pki.select(b"\x50\x15\x44\x01", answer=True),
+            pki.verify(pki.USER, cards.USER_PIN),
+            pki.verify(pki.SO, cards.SO_PIN),
+            pki.change(pki.USER, cards.USER_PIN, b"123456"),
+            pki.unblock(cards.SO_PIN, b"123456"),
+            pki.reset_by_so(b"123456"),
+            pki.initialize(cards.SO_PIN, [(b"\x50\x15", pki.df_fcp(b"\x50\x15"), b"")]),
+            pki.initialize(cards.SO_PIN, [(b"\x2f\x00", pki.fcp(b"\x2f\x00"), b"data")]),
+            pki.create(pki.fcp(b"\x44\x09", 20)),
+            pki.create(pki.df_fcp(b"\x50\x16", b"other name")),
+            pki.delete(b"\x44\x00"),
+            pki.read(3, b"\x44\x00"),
+            pki.update(3, b"data", 30, b"\x44\x00"),
+            pki.mse(pki.GENERATE, pki.X25519, 3),
+            pki.mse(pki.GENERATE, pki.ED448, 3),
+            pki.mse(pki.GENERATE, pki.X448, 3),
+            pki.put_value(bytes(57)),
+            pki.mse(pki.SIGN, pki.EDDSA, 1),
+            pki.mse(pki.DECIPHER, pki.ECDH, 0),
+            pki.generate(pki.p256() + pki.attributes(0x05, 0x01)),
+            pki.generate(pki.explicit_p256()),
+            pki.put_key(tlv.encode(0xE0, pki.p256() + tlv.encode(0x88, bytes(31) + b"\x07"))),
+            pki.put_key(pki.rsa_template(rsa.generate_private_key(65537, 2048))),
+            pki.mse(pki.GENERATE, pki.AES, 3),
+            pki.generate_secret(32, pki.attributes(0x08, pki.EXPORT)),
+            pki.put_value(bytes(32), pki.attributes(0x08)),
+            pki.get_secret(AES_KEY),
+            pki.get_secret(GENERIC_KEY),
+            pki.mse(pki.GENERATE, pki.ML_KEM[1024], 3),
+            pki.put_value(bytes(64)),
+            pki.mse(pki.SIGN, pki.ML_DSA_SIGN, ML_DSA_KEY, tlv.encode(0xC5, b"context")),
+            pki.mse(pki.DECIPHER, pki.ML_KEM_DECAPSULATE, ML_KEM_KEY),
+            pki.mse(pki.DECIPHER, pki.CBC_PADDED, AES_KEY, tlv.encode(0xC6, bytes(16))),
+            pki.mse(pki.DECIPHER, pki.CBC, DES3_KEY, tlv.encode(0xC6, bytes(8))),
+            pki.mse(pki.DECIPHER, pki.CTR, AES_KEY, tlv.encode(0xC6, bytes(16)) + CTR_BITS),
+            pki.mse(pki.DECIPHER, pki.GCM, AES_KEY, tlv.encode(0xC6, bytes(12)) + TAG),
+            pki.mse(pki.DECIPHER, pki.WRAP_PADDED, AES_KEY),
+            pki.mse(pki.CHECKSUM, pki.CMAC, DES3_KEY, bytes((0xC9, 1, 8))),
+            pki.encipher(bytes(32)),
+            pki.decipher(bytes(32)),
+            pki.checksum(b"message"),
+            pki.delete_key(1),
+            pki.sign(bytes(32)),
+            pki.decipher(bytes(256)),
+            pki.derive(b"\x04" + bytes(64)),
         )
     ]
 )
 INPUTS = st.one_of(
-    strategies.apdus(cards.PKI), strategies.mutated(MEANT_WELL), strategies.truncated(MEANT_WELL)
+    strategies.apdus(pki.PKI), strategies.mutated(MEANT_WELL), strategies.truncated(MEANT_WELL)
 )
 
 
@@ -170,18 +171,18 @@ def test_any_bytes_get_a_status_word_and_a_refusal_changes_nothing(
 
 
 ALGORITHMS = {
-    cards.CHECKSUM: (cards.HMAC, cards.CMAC),
-    cards.SIGN: (cards.RSA_RAW, cards.ECDSA, cards.EDDSA, cards.ML_DSA_SIGN),
-    cards.DECIPHER: (
-        cards.ECDH,
-        cards.ML_KEM_DECAPSULATE,
-        *range(cards.ECB, cards.WRAP_PADDED + 1),
+    pki.CHECKSUM: (pki.HMAC, pki.CMAC),
+    pki.SIGN: (pki.RSA_RAW, pki.ECDSA, pki.EDDSA, pki.ML_DSA_SIGN),
+    pki.DECIPHER: (
+        pki.ECDH,
+        pki.ML_KEM_DECAPSULATE,
+        *range(pki.ECB, pki.WRAP_PADDED + 1),
     ),
 }
 KEYS = (0, 1, AES_KEY, DES3_KEY, GENERIC_KEY, ML_DSA_KEY, ML_KEM_KEY)
 CHOICES = st.sampled_from(sorted(ALGORITHMS)).flatmap(
     lambda template: st.builds(
-        cards.mse, st.just(template), st.sampled_from(ALGORITHMS[template]), st.sampled_from(KEYS)
+        pki.mse, st.just(template), st.sampled_from(ALGORITHMS[template]), st.sampled_from(KEYS)
     )
 )
 PARAMETERS = st.dictionaries(
@@ -200,7 +201,7 @@ def test_any_parameters_of_any_algorithm_get_a_status_word_and_change_nothing(
     before = Medium(dict(bench.medium.records))
     extra = b"".join(tlv.encode(tag, value) for tag, value in parameters.items())
     chosen = Command(choice.cla, choice.ins, choice.p1, choice.p2, choice.data + extra)
-    uses = cards.encipher, cards.decipher, cards.checksum, cards.sign, cards.derive
+    uses = pki.encipher, pki.decipher, pki.checksum, pki.sign, pki.derive
     for command in (chosen, *(use(bytes(size)) for use in uses for size in (length, more))):
         raw = command.encode()
         check(before, bench, raw, client.transport.transceive(raw))
@@ -212,7 +213,7 @@ def test_a_chain_cut_anywhere_gets_a_status_word_and_changes_nothing(
     media: dict[bool, Medium], data: st.DataObject, state: State
 ) -> None:
     bench, client = prepared(media, state)
-    whole = data.draw(strategies.catalogue_commands(cards.PKI))
+    whole = data.draw(strategies.catalogue_commands(pki.PKI))
     other = data.draw(strategies.any_commands())
     half = len(whole.data) // 2
     before = Medium(bench.medium.records)

@@ -7,15 +7,16 @@ import pytest
 from apdu.codec import Command
 from apdu.model import SW
 from apdu.spec import Access, CommandSpec, DataField
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 
 WHO = {
-    Access.USER: (cards.USER,),
-    Access.SO: (cards.SO,),
-    Access.USER_OR_SO: (cards.USER, cards.SO),
+    Access.USER: (pki.USER,),
+    Access.SO: (pki.SO,),
+    Access.USER_OR_SO: (pki.USER, pki.SO),
 }
-PROTECTED = [spec for spec in cards.PKI.commands if spec.access in WHO]
-OPEN = [spec for spec in cards.PKI.commands if spec.access is Access.ALWAYS]
+PROTECTED = [spec for spec in pki.PKI.commands if spec.access in WHO]
+OPEN = [spec for spec in pki.PKI.commands if spec.access is Access.ALWAYS]
 
 
 def sample(spec: CommandSpec) -> Command:
@@ -42,7 +43,7 @@ def test_keys_and_their_use_are_protected_by_the_user_pin() -> None:
 
 
 @pytest.mark.parametrize("spec", PROTECTED, ids=lambda spec: spec.name)
-@pytest.mark.parametrize("verified", [None, cards.USER, cards.SO])
+@pytest.mark.parametrize("verified", [None, pki.USER, pki.SO])
 def test_a_command_runs_for_those_alone_whom_the_table_names(
     spec: CommandSpec, verified: int | None
 ) -> None:

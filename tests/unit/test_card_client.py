@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from apdu import tlv
 from apdu.model import SW, StatusWordError
 from apdu.transport import Transport, TransportError
+from host_tools.conformance import pki_commands as pki
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import (
     MAX_DATA,
@@ -55,7 +56,7 @@ class Counting:
 
 def user(transport: Transport | None = None) -> TokenCard:
     card = TokenCard(transport or cards.operational().connect())
-    card.verify(cards.USER, cards.USER_PIN)
+    card.verify(pki.USER, cards.USER_PIN)
     return card
 
 
@@ -160,8 +161,8 @@ def test_the_changes_of_one_program_are_what_the_change_counter_goes_up_by() -> 
         lambda: card.encipher(environment(ECB, 2), bytes(16)),
         lambda: card.delete_key(2),
         lambda: card.delete(path),
-        lambda: card.verify(cards.USER, cards.USER_PIN),
-        lambda: card.log_out(cards.USER),
+        lambda: card.verify(pki.USER, cards.USER_PIN),
+        lambda: card.log_out(pki.USER),
     ]
     for step in steps:
         counter, changes = card.change_counter(), card.changes

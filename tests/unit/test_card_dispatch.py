@@ -13,6 +13,7 @@ from apdu.codec import Command, Response
 from apdu.model import SW
 from apdu.trace import Trace
 from apdu.transport import CardRemoved, Transport
+from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import FailingStore
 from tests import cards
 from token_fw.apps import Application, Handler
@@ -60,21 +61,21 @@ def test_reset_forgets_selection_and_verification() -> None:
     client = cards.Client(interface)
     client.log_in()
     interface.reset()
-    assert client.status(cards.get_data(1)) == SW.INS_NOT_SUPPORTED
-    client.ok(cards.select_application())
-    assert client.status(cards.verify(cards.USER)) == 0x63C3
+    assert client.status(pki.get_data(1)) == SW.INS_NOT_SUPPORTED
+    client.ok(pki.select_application())
+    assert client.status(pki.verify(pki.USER)) == 0x63C3
 
 
 def test_selecting_the_application_again_ends_the_verification() -> None:
     client = cards.logged_in()
-    client.ok(cards.select_application())
-    assert client.status(cards.verify(cards.USER)) == 0x63C3
+    client.ok(pki.select_application())
+    assert client.status(pki.verify(pki.USER)) == 0x63C3
 
 
 def test_an_unknown_name_leaves_the_selection_alone() -> None:
     client = cards.logged_in()
     assert client.status(Command(0, 0xA4, 0x04, 0x00, b"no such name")) == SW.FILE_NOT_FOUND
-    assert client.status(cards.verify(cards.USER)) == SW.NO_ERROR
+    assert client.status(pki.verify(pki.USER)) == SW.NO_ERROR
 
 
 @pytest.mark.parametrize(
@@ -128,25 +129,25 @@ def test_short_le_is_answered_with_61xx_and_get_response_brings_the_rest() -> No
     client = cards.logged_in(bench)
     for reference in range(20):
         cards.make_key(client, reference)
-    whole = client.ok(cards.get_data(3))
+    whole = client.ok(pki.get_data(3))
     first = Response.parse(client.transport.transceive(bytes.fromhex("00CA010300")))
     assert (len(first.data), first.sw1) == (256, 0x61)
-    assert cards.Client(bench.connect(), extended=False).ok(cards.get_data(3)) == whole
+    assert cards.Client(bench.connect(), extended=False).ok(pki.get_data(3)) == whole
 
 
 def test_a_response_waits_for_get_response_alone() -> None:
     client = cards.logged_in()
     client.transport.transceive(bytes.fromhex("00CA010401"))
-    assert client.status(cards.challenge(1)) == SW.NO_ERROR
+    assert client.status(pki.challenge(1)) == SW.NO_ERROR
     assert raw_status(client.transport, "00C0000000") == SW.CONDITIONS_NOT_SATISFIED
 
 
 def test_no_response_is_longer_than_pcscd_takes() -> None:
     client = cards.Bench().client()
-    whole = Command(0x00, 0x84, 0x00, 0x00, b"", cards.ALL)
+    whole = Command(0x00, 0x84, 0x00, 0x00, b"", pki.ALL)
     answer = Response.parse(client.transport.transceive(whole.encode()))
     assert (len(answer.data), answer.sw) == (65533, 0x6103)
-    assert len(client.ok(whole)) == cards.ALL
+    assert len(client.ok(whole)) == pki.ALL
 
 
 def test_a_closed_interface_and_a_closed_card_are_gone() -> None:
@@ -154,8 +155,8 @@ def test_a_closed_interface_and_a_closed_card_are_gone() -> None:
     one, other = bench.connect(), bench.connect()
     one.close()
     with pytest.raises(CardRemoved):
-        one.transceive(cards.select_application().encode())
-    assert cards.Client(other).status(cards.get_data(1)) == SW.NO_ERROR
+        one.transceive(pki.select_application().encode())
+    assert cards.Client(other).status(pki.get_data(1)) == SW.NO_ERROR
     bench.card.close()
     with pytest.raises(CardRemoved):
         other.transceive(b"")
@@ -202,27 +203,27 @@ def test_a_failing_storage_answers_memory_failure_and_changes_nothing() -> None:
     bench = cards.operational(store=store)
     client = cards.logged_in(bench)
     cards.make_key(client, 1)
-    client.ok(cards.create(cards.fcp(b"\x44\x01", 4)))
+    client.ok(pki.create(pki.fcp(b"\x44\x01", 4)))
     before = bench.digest()
     store.failing = True
     for command in (
-        cards.create(cards.fcp(b"\x44\x02")),
-        cards.update(0, b"lost", fid=b"\x44\x01"),
-        cards.delete(b"\x44\x01"),
-        cards.delete_key(1),
-        cards.put_key(tlv.encode(0xE0, tlv.encode(0x88, bytes(31) + b"\1"))),
-        cards.change(cards.USER, cards.USER_PIN, b"123456"),
-        cards.initialize(cards.SO_PIN),
-        cards.verify(cards.USER, cards.USER_PIN),
+        pki.create(pki.fcp(b"\x44\x02")),
+        pki.update(0, b"lost", fid=b"\x44\x01"),
+        pki.delete(b"\x44\x01"),
+        pki.delete_key(1),
+        pki.put_key(tlv.encode(0xE0, tlv.encode(0x88, bytes(31) + b"\1"))),
+        pki.change(pki.USER, cards.USER_PIN, b"123456"),
+        pki.initialize(cards.SO_PIN),
+        pki.verify(pki.USER, cards.USER_PIN),
     ):
         if command.ins == 0xDB:
-            client.ok(cards.mse(cards.GENERATE, cards.ED25519, 2))
+            client.ok(pki.mse(pki.GENERATE, pki.ED25519, 2))
         assert client.status(command) == SW.MEMORY_FAILURE
     store.failing = False
     assert bench.digest() == before
     assert set(cards.key_list(client)) == {1}
-    assert client.ok(cards.read(0, b"\x44\x01")) == b"\x53\x04" + bytes(4)
-    assert client.status(cards.select(b"\x44\x02")) == SW.FILE_NOT_FOUND
+    assert client.ok(pki.read(0, b"\x44\x01")) == b"\x53\x04" + bytes(4)
+    assert client.status(pki.select(b"\x44\x02")) == SW.FILE_NOT_FOUND
     assert cards.lifecycle(client) == 5
     client.log_in()
 
@@ -231,7 +232,7 @@ def test_why_the_storage_failed_is_logged(caplog: pytest.LogCaptureFixture) -> N
     store = FailingStore()
     client = cards.operational(store=store).client()
     store.failing = True
-    assert client.status(cards.verify(cards.USER, cards.USER_PIN)) == SW.MEMORY_FAILURE
+    assert client.status(pki.verify(pki.USER, cards.USER_PIN)) == SW.MEMORY_FAILURE
     assert "the medium cannot be written" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 
@@ -241,8 +242,8 @@ def test_a_try_that_cannot_be_spent_is_not_compared() -> None:
     client = cards.operational(store=store).client()
     store.failing = True
     for pin in (cards.USER_PIN, b"wrong one"):
-        assert client.status(cards.verify(cards.USER, pin)) == SW.MEMORY_FAILURE
-    assert client.status(cards.verify(cards.USER)) == 0x63C3
+        assert client.status(pki.verify(pki.USER, pin)) == SW.MEMORY_FAILURE
+    assert client.status(pki.verify(pki.USER)) == 0x63C3
 
 
 def test_a_fault_of_the_program_is_answered_and_logged_without_its_data(
@@ -256,7 +257,7 @@ def test_a_fault_of_the_program_is_answered_and_logged_without_its_data(
     before = bench.digest()
     monkeypatch.setitem(information._OBJECTS, 1, broken)
     with caplog.at_level(logging.DEBUG):
-        assert client.status(cards.get_data(1)) == SW.UNKNOWN_ERROR
+        assert client.status(pki.get_data(1)) == SW.UNKNOWN_ERROR
     assert "RuntimeError" in caplog.text
     assert cards.USER_PIN.decode() not in caplog.text
     assert bench.digest() == before
@@ -267,7 +268,7 @@ def test_a_trace_tells_why_the_last_command_was_refused() -> None:
     lines: list[str] = []
     traced = Trace(interface, lines.append, SPEC, cause=lambda: str(interface.cause or ""))
     client = cards.Client(traced)
-    assert client.status(cards.verify(cards.USER, b"not it")) == SW.WRONG_PIN | 2
+    assert client.status(pki.verify(pki.USER, b"not it")) == SW.WRONG_PIN | 2
     assert lines[-1].endswith(" · wrong PIN, tries left: 2")
-    client.ok(cards.get_data(0x02))
+    client.ok(pki.get_data(0x02))
     assert interface.cause is None

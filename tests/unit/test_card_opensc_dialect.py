@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from apdu import tlv
 from apdu.codec import Command
 from apdu.model import SW
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 
 PUK, PIN = b"87654321".ljust(16, b"\0"), b"4815".ljust(16, b"\0")
@@ -35,14 +36,14 @@ def choose(algorithm: int, reference: int, template: int, file: bytes = b"") -> 
 def initialised() -> cards.Client:
     """What `pkcs15-init --create-pkcs15 --store-pin` leaves."""
     client = cards.Bench().client()
-    assert client.ok(cards.get_data(1)) == b"\x01\x00\x2f"
+    assert client.ok(pki.get_data(1)) == b"\x01\x00\x2f"
     client.ok(Command(0x00, 0xA4, 0x00, 0x00, b"\x3f\x00", 256))
     name = bytes.fromhex("A000000063504B43532D3135")
     client.ok(Command(0x00, 0xE0, 0x00, 0x00, fci(b"\x50\x15", 0x38, 5000, DF_RULES, name)))
     client.ok(Command(0x00, 0x24, 0x01, 0x02, PUK))
     client.ok(Command(0x00, 0x24, 0x01, 0x01, PIN))
-    assert client.status(cards.verify(1)) == 0x63C3
-    client.ok(cards.verify(1, PIN))
+    assert client.status(pki.verify(1)) == 0x63C3
+    client.ok(pki.verify(1, PIN))
     client.ok(Command(0x00, 0xA4, 0x08, 0x00, b"\x50\x15", 256))
     client.ok(Command(0x00, 0xE0, 0x00, 0x00, fci(b"\x44\x01", 0x01, 256, AODF_RULES)))
     return client
@@ -60,7 +61,7 @@ def test_files_have_the_size_and_the_rules_they_were_made_with() -> None:
     fields = tlv.to_dict(tlv.parse(tlv.parse_one(answer)[0].value))
     assert (fields[0x80], fields[0x86]) == (b"\x01\x00", AODF_RULES)
     client.ok(Command(0x00, 0xD6, 0x00, 0x00, b"\x30\x00"))
-    client.ok(cards.log_out(1))
+    client.ok(pki.log_out(1))
     assert client.status(Command(0x00, 0xD6, 0x00, 0x00, b"\x30\x00")) == 0x6982
     assert client.ok(Command(0x00, 0xB0, 0x00, 0x00, b"", 256)) == b"\x30".ljust(256, b"\0")
 
@@ -70,13 +71,13 @@ def test_pins_are_changed_and_unblocked_padded_to_16_bytes() -> None:
     new = b"1623".ljust(16, b"\0")
     assert client.status(Command(0x00, 0x24, 0x00, 0x01, PIN + b"1623")) == SW.WRONG_LENGTH
     client.ok(Command(0x00, 0x24, 0x00, 0x01, PIN + new))
-    while client.status(cards.verify(1, PIN)) != 0x6983:
+    while client.status(pki.verify(1, PIN)) != 0x6983:
         pass
     assert client.status(Command(0x00, 0x2C, 0x00, 0x01, PUK)) == SW.WRONG_LENGTH
     client.ok(Command(0x00, 0x2C, 0x00, 0x01, PUK + PIN))
-    client.ok(cards.verify(1, PIN.rstrip(b"\0")))
+    client.ok(pki.verify(1, PIN.rstrip(b"\0")))
     client.ok(Command(0x00, 0x2C, 0x00, 0x01, PUK + b"1623"))
-    client.ok(cards.verify(1, new))
+    client.ok(pki.verify(1, new))
 
 
 @pytest.mark.parametrize("cofactor", [b"\x00\x01", b"\x01"])
@@ -85,27 +86,27 @@ def test_ec_keys_come_with_explicit_parameters_and_the_answer_repeats_them(
 ) -> None:
     client = initialised()
     client.ok(choose(0xEC, 3, 0x00))
-    sent = cards.explicit_p256(cofactor)
+    sent = pki.explicit_p256(cofactor)
     answer = client.ok(Command(0x00, 0x46, 0x00, 0x00, sent, 256))
-    objects = cards.public_objects(answer)
+    objects = pki.public_objects(answer)
     assert {tag: value for tag, value in objects.items() if tag != 0x86} == tlv.to_dict(
         tlv.parse(sent)
     )
     client.ok(choose(0x21, 3, 0xB6, b"\x81\x02\x44\x02"))
     signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, bytes(32), 256))
-    cards.check_ecdsa(objects[0x86], bytes(32), signature)
+    pki.check_ecdsa(objects[0x86], bytes(32), signature)
 
 
 def test_curves_the_card_does_not_have_are_refused() -> None:
     client = initialised()
     client.ok(choose(0xEC, 3, 0x00))
-    sent = tlv.to_dict(tlv.parse(cards.explicit_p256()))
+    sent = tlv.to_dict(tlv.parse(pki.explicit_p256()))
     for tag in sent:
         other = sent | {tag: sent[tag][:-1] + bytes((sent[tag][-1] ^ 1,))}
         data = b"".join(tlv.encode(*item) for item in other.items())
-        assert client.status(cards.generate(data)) == SW.FUNCTION_NOT_SUPPORTED
-    assert client.status(cards.generate(cards.explicit_p256()[:-3])) == SW.INCORRECT_DATA
-    assert client.status(cards.generate()) == SW.INCORRECT_DATA
+        assert client.status(pki.generate(data)) == SW.FUNCTION_NOT_SUPPORTED
+    assert client.status(pki.generate(pki.explicit_p256()[:-3])) == SW.INCORRECT_DATA
+    assert client.status(pki.generate()) == SW.INCORRECT_DATA
 
 
 def test_an_ec_key_is_imported_with_explicit_parameters() -> None:
@@ -113,8 +114,8 @@ def test_an_ec_key_is_imported_with_explicit_parameters() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     d = key.private_numbers().private_value.to_bytes(32, "big")
     client.ok(choose(0xEC, 1, 0x00))
-    client.ok(cards.put_key(tlv.encode(0xE0, cards.explicit_p256(b"\0\1") + tlv.encode(0x88, d))))
-    assert cards.public_objects(client.ok(cards.public_key()))[0x86] == (
+    client.ok(pki.put_key(tlv.encode(0xE0, pki.explicit_p256(b"\0\1") + tlv.encode(0x88, d))))
+    assert pki.public_objects(client.ok(pki.public_key()))[0x86] == (
         b"\x04"
         + key.public_key().public_numbers().x.to_bytes(32, "big")
         + key.public_key().public_numbers().y.to_bytes(32, "big")
@@ -124,7 +125,7 @@ def test_an_ec_key_is_imported_with_explicit_parameters() -> None:
 def test_rsa_2048_is_made_signs_and_deciphers() -> None:
     client = initialised()
     client.ok(choose(0xF3, 0, 0x00))
-    objects = cards.public_objects(client.ok(Command(0x00, 0x46, 0x42, 0x00, b"", 256)))
+    objects = pki.public_objects(client.ok(Command(0x00, 0x46, 0x42, 0x00, b"", 256)))
     assert (len(objects[0x81]), objects[0x82]) == (256, b"\x01\x00\x01")
     public = rsa.RSAPublicNumbers(65537, int.from_bytes(objects[0x81], "big")).public_key()
     client.ok(choose(0x11, 0, 0xB6))
@@ -139,16 +140,16 @@ def test_an_rsa_key_is_imported_as_a_chain_of_short_commands() -> None:
     client = initialised()
     key = rsa.generate_private_key(65537, 2048)
     short = cards.Client(client.transport, extended=False)
-    short.ok(cards.verify(1, PIN))
+    short.ok(pki.verify(1, PIN))
     short.ok(choose(0xF3, 2, 0x00))
-    short.ok(cards.put_key(cards.rsa_template(key)))
-    objects = cards.public_objects(short.ok(cards.public_key()))
+    short.ok(pki.put_key(pki.rsa_template(key)))
+    objects = pki.public_objects(short.ok(pki.public_key()))
     assert int.from_bytes(objects[0x81], "big") == key.public_key().public_numbers().n
 
 
 def test_keys_need_the_pin() -> None:
     client = initialised()
-    client.ok(cards.log_out(1))
+    client.ok(pki.log_out(1))
     client.ok(choose(0xF3, 0, 0x00))
     assert client.status(Command(0x00, 0x46, 0x42, 0x00, b"", 256)) == 0x6982
 

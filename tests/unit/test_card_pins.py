@@ -8,8 +8,10 @@ import pytest
 
 from apdu.codec import Command
 from apdu.model import SW
+from host_tools.conformance import pki_commands as pki
+from host_tools.conformance.pki_commands import SO, USER
 from tests import cards
-from tests.cards import SO, SO_PIN, USER, USER_PIN
+from tests.cards import SO_PIN, USER_PIN
 from token_fw import pin
 from token_fw._pins import POLICIES
 from token_fw.card import Profile
@@ -20,28 +22,28 @@ NEW = b"314159265"
 
 
 def lock(client: cards.Client, ref: int) -> None:
-    while client.status(cards.verify(ref, WRONG)) != 0x6983:
+    while client.status(pki.verify(ref, WRONG)) != 0x6983:
         pass
 
 
 def test_tries_fall_and_at_zero_the_right_pin_is_refused_too() -> None:
     client = cards.operational().client()
-    answers = [client.status(cards.verify(USER, WRONG)) for _ in range(4)]
+    answers = [client.status(pki.verify(USER, WRONG)) for _ in range(4)]
     assert answers == [0x63C2, 0x63C1, 0x63C0, 0x6983]
-    assert client.status(cards.verify(USER, USER_PIN)) == 0x6983
-    assert client.status(cards.verify(USER)) == 0x6983
+    assert client.status(pki.verify(USER, USER_PIN)) == 0x6983
+    assert client.status(pki.verify(USER)) == 0x6983
 
 
 def test_the_lock_survives_a_restart() -> None:
     bench = cards.operational()
     lock(bench.client(), USER)
     again = bench.restarted()
-    assert again.client().status(cards.verify(USER, USER_PIN)) == 0x6983
+    assert again.client().status(pki.verify(USER, USER_PIN)) == 0x6983
 
 
 def test_the_right_pin_restores_the_tries() -> None:
     client = cards.operational().client()
-    client.status(cards.verify(USER, WRONG))
+    client.status(pki.verify(USER, WRONG))
     client.log_in()
     assert cards.tries_left(client, USER) == 3
 
@@ -56,16 +58,16 @@ def test_wrong_pin_spends_a_try_before_comparing(monkeypatch: pytest.MonkeyPatch
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    client.status(cards.verify(USER, WRONG))
-    client.status(cards.verify(USER, USER_PIN))
+    client.status(pki.verify(USER, WRONG))
+    client.status(pki.verify(USER, USER_PIN))
     assert seen == [2, 1]
 
 
 def test_tries_are_as_the_token_was_made() -> None:
     client = cards.operational(Profile(cards.SERIAL, user_tries=1, so_tries=15)).client()
-    assert client.status(cards.verify(SO, WRONG)) == 0x63CE
-    assert client.status(cards.verify(USER, WRONG)) == 0x63C0
-    assert client.status(cards.verify(USER, USER_PIN)) == 0x6983
+    assert client.status(pki.verify(SO, WRONG)) == 0x63CE
+    assert client.status(pki.verify(USER, WRONG)) == 0x63C0
+    assert client.status(pki.verify(USER, USER_PIN)) == 0x6983
 
 
 def test_the_so_pin_has_tries_of_its_own() -> None:
@@ -77,45 +79,45 @@ def test_the_so_pin_has_tries_of_its_own() -> None:
 
 def test_padding_is_not_part_of_a_pin() -> None:
     client = cards.operational().client()
-    client.ok(cards.verify(USER, USER_PIN.ljust(16, b"\0")))
+    client.ok(pki.verify(USER, USER_PIN.ljust(16, b"\0")))
 
 
 def test_a_pin_of_zeros_alone_is_a_wrong_one() -> None:
     client = cards.operational().client()
-    assert client.status(cards.verify(USER, bytes(16))) == 0x63C2
+    assert client.status(pki.verify(USER, bytes(16))) == 0x63C2
 
 
 def test_a_pin_longer_than_64_bytes_is_no_try() -> None:
     client = cards.operational().client()
-    assert client.status(cards.verify(USER, b"1" * 65)) == SW.WRONG_LENGTH
+    assert client.status(pki.verify(USER, b"1" * 65)) == SW.WRONG_LENGTH
     assert cards.tries_left(client, USER) == 3
 
 
 def test_asking_tells_the_state() -> None:
     bench = cards.Bench()
     client = bench.client()
-    assert client.status(cards.verify(USER)) == SW.REFERENCE_DATA_NOT_USABLE
-    assert client.status(cards.verify(USER, USER_PIN)) == SW.REFERENCE_DATA_NOT_USABLE
-    client.ok(cards.initialize(SO_PIN))
-    assert client.status(cards.verify(SO)) == SW.NO_ERROR
-    client.ok(cards.reset_by_so(USER_PIN))
-    assert client.status(cards.verify(USER)) == 0x63C3
+    assert client.status(pki.verify(USER)) == SW.REFERENCE_DATA_NOT_USABLE
+    assert client.status(pki.verify(USER, USER_PIN)) == SW.REFERENCE_DATA_NOT_USABLE
+    client.ok(pki.initialize(SO_PIN))
+    assert client.status(pki.verify(SO)) == SW.NO_ERROR
+    client.ok(pki.reset_by_so(USER_PIN))
+    assert client.status(pki.verify(USER)) == 0x63C3
 
 
 def test_logging_out_and_a_wrong_pin_end_the_verification() -> None:
     client = cards.logged_in()
-    client.ok(cards.log_out(USER))
-    assert client.status(cards.verify(USER)) == 0x63C3
+    client.ok(pki.log_out(USER))
+    assert client.status(pki.verify(USER)) == 0x63C3
     client.log_in()
-    client.status(cards.verify(USER, WRONG))
-    assert client.status(cards.verify(USER)) == 0x63C2
+    client.status(pki.verify(USER, WRONG))
+    assert client.status(pki.verify(USER)) == 0x63C2
 
 
 def test_verification_is_of_one_interface() -> None:
     bench = cards.operational()
     one, other = cards.logged_in(bench), bench.client()
-    assert one.status(cards.verify(USER)) == SW.NO_ERROR
-    assert other.status(cards.verify(USER)) == 0x63C3
+    assert one.status(pki.verify(USER)) == SW.NO_ERROR
+    assert other.status(pki.verify(USER)) == 0x63C3
     assert cards.pin_info(one, USER)[0x83] == b"\x03"
     assert cards.pin_info(other, USER)[0x83] == b"\x01"
 
@@ -123,22 +125,22 @@ def test_verification_is_of_one_interface() -> None:
 def test_a_changed_pin_ends_the_verification_on_other_interfaces_only() -> None:
     bench = cards.operational()
     one, other = cards.logged_in(bench), cards.logged_in(bench)
-    one.ok(cards.change(USER, USER_PIN, NEW))
-    assert one.status(cards.verify(USER)) == SW.NO_ERROR
-    assert other.status(cards.verify(USER)) == 0x63C3
-    assert other.status(cards.verify(USER, USER_PIN)) == 0x63C2
+    one.ok(pki.change(USER, USER_PIN, NEW))
+    assert one.status(pki.verify(USER)) == SW.NO_ERROR
+    assert other.status(pki.verify(USER)) == 0x63C3
+    assert other.status(pki.verify(USER, USER_PIN)) == 0x63C2
     other.log_in(USER, NEW)
 
 
 def test_changing_a_pin_does_not_verify_it() -> None:
     client = cards.operational().client()
-    client.ok(cards.change(USER, USER_PIN, NEW))
-    assert client.status(cards.verify(USER)) == 0x63C3
+    client.ok(pki.change(USER, USER_PIN, NEW))
+    assert client.status(pki.verify(USER)) == 0x63C3
 
 
 def test_a_wrong_old_pin_costs_a_try() -> None:
     client = cards.operational().client()
-    assert client.status(cards.change(USER, WRONG, NEW)) == 0x63C2
+    assert client.status(pki.change(USER, WRONG, NEW)) == 0x63C2
     client.log_in()
 
 
@@ -147,8 +149,8 @@ def test_a_new_pin_is_checked_before_a_try_is_spent(new: bytes) -> None:
     bench = cards.operational()
     client = bench.client()
     before = bench.digest()
-    assert client.status(cards.change(USER, WRONG, new)) == SW.INCORRECT_DATA
-    assert client.status(cards.unblock(WRONG, new)) == SW.INCORRECT_DATA
+    assert client.status(pki.change(USER, WRONG, new)) == SW.INCORRECT_DATA
+    assert client.status(pki.unblock(WRONG, new)) == SW.INCORRECT_DATA
     assert bench.digest() == before
 
 
@@ -156,31 +158,31 @@ def test_the_puk_unblocks_and_verifies_nobody() -> None:
     bench = cards.operational()
     client, other = bench.client(), cards.logged_in(bench)
     lock(client, USER)
-    assert client.status(cards.unblock(WRONG, NEW)) == 0x63C9
-    client.ok(cards.unblock(SO_PIN, NEW))
+    assert client.status(pki.unblock(WRONG, NEW)) == 0x63C9
+    client.ok(pki.unblock(SO_PIN, NEW))
     assert cards.tries_left(client, SO) == 10
-    assert client.status(cards.verify(USER)) == 0x63C3
-    assert client.status(cards.verify(SO)) == 0x63CA
-    assert other.status(cards.verify(USER)) == 0x63C3
+    assert client.status(pki.verify(USER)) == 0x63C3
+    assert client.status(pki.verify(SO)) == 0x63CA
+    assert other.status(pki.verify(USER)) == 0x63C3
     client.log_in(USER, NEW)
 
 
 def test_a_locked_puk_unblocks_nothing() -> None:
     client = cards.operational().client()
     lock(client, SO)
-    assert client.status(cards.unblock(SO_PIN, NEW)) == 0x6983
-    assert client.status(cards.initialize(SO_PIN)) == 0x6983
+    assert client.status(pki.unblock(SO_PIN, NEW)) == 0x6983
+    assert client.status(pki.initialize(SO_PIN)) == 0x6983
     client.log_in()
 
 
 def test_the_so_sets_the_user_pin_for_the_first_time_and_again() -> None:
     client = cards.Bench().client()
-    client.ok(cards.initialize(SO_PIN))
-    assert client.status(cards.unblock(SO_PIN, NEW)) == SW.REFERENCE_DATA_NOT_USABLE
-    client.ok(cards.reset_by_so(NEW))
+    client.ok(pki.initialize(SO_PIN))
+    assert client.status(pki.unblock(SO_PIN, NEW)) == SW.REFERENCE_DATA_NOT_USABLE
+    client.ok(pki.reset_by_so(NEW))
     client.log_in(USER, NEW)
     lock(client, USER)
-    client.ok(cards.reset_by_so(USER_PIN))
+    client.ok(pki.reset_by_so(USER_PIN))
     client.log_in()
 
 
@@ -188,7 +190,7 @@ def test_a_blocked_pin_stays_verified_where_it_was() -> None:
     bench = cards.operational()
     one, other = cards.logged_in(bench), bench.client()
     lock(other, USER)
-    assert one.status(cards.verify(USER)) == SW.NO_ERROR
+    assert one.status(pki.verify(USER)) == SW.NO_ERROR
 
 
 def test_pins_are_set_without_a_pin_on_a_blank_card_alone() -> None:
@@ -206,7 +208,7 @@ def test_the_same_pin_is_stored_differently_each_time(monkeypatch: pytest.Monkey
     bench = cards.operational()
     client = bench.client()
     kept = bench.medium.records["pin", bytes((USER,))]
-    client.ok(cards.change(USER, USER_PIN, USER_PIN))
+    client.ok(pki.change(USER, USER_PIN, USER_PIN))
     assert bench.medium.records["pin", bytes((USER,))] != kept
     assert USER_PIN not in kept
     # Less would make the hash cheap to try out, more would be felt at every login.
@@ -252,9 +254,9 @@ def test_strict6_refuses_what_is_easy_to_guess(value: bytes) -> None:
 
 def test_strict6_holds_on_the_card_for_the_user_pin() -> None:
     client = cards.Bench(Profile(cards.SERIAL, pin_policy="strict6")).client()
-    client.ok(cards.initialize(SO_PIN))
-    assert client.status(cards.reset_by_so(b"123456")) == SW.INCORRECT_DATA
-    client.ok(cards.reset_by_so(b"135790"))
+    client.ok(pki.initialize(SO_PIN))
+    assert client.status(pki.reset_by_so(b"123456")) == SW.INCORRECT_DATA
+    client.ok(pki.reset_by_so(b"135790"))
     info = cards.pin_info(client, USER)
     assert (info[0x84], info[0x85], info[0x86]) == (b"\x06", b"\x06", b"strict6")
     assert cards.pin_info(client, SO)[0x85] == b"\x40"

@@ -11,6 +11,7 @@ from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.trace import Trace
 from apdu.transport import Transport
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 from token_fw.apps.pki import commands, key_commands
 from token_fw.apps.pki.keys import KeyPolicy, StoredKey, Usage
@@ -47,25 +48,25 @@ def imported() -> dict[bytes, tuple[int, bytes]]:
     numbers = RSA_KEY.private_numbers()
     curve = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
     d = curve.to_bytes(32, "big")
-    rsa_template = cards.rsa_template(RSA_KEY)
+    rsa_template = pki.rsa_template(RSA_KEY)
     secrets = {
-        number(value): (cards.RSA_2048, rsa_template)
+        number(value): (pki.RSA_2048, rsa_template)
         for value in (numbers.p, numbers.q, numbers.d, numbers.iqmp, numbers.dmp1, numbers.dmq1)
     }
-    secrets[d] = cards.EC, tlv.encode(0xE0, cards.p256() + tlv.encode(0x88, d))
+    secrets[d] = pki.EC, tlv.encode(0xE0, pki.p256() + tlv.encode(0x88, d))
     for kind, seed in (
-        (cards.ED25519, ed25519.Ed25519PrivateKey.generate().private_bytes_raw()),
-        (cards.X25519, x25519.X25519PrivateKey.generate().private_bytes_raw()),
-        (cards.ED448, ed448.Ed448PrivateKey.generate().private_bytes_raw()),
-        (cards.X448, x448.X448PrivateKey.generate().private_bytes_raw()),
+        (pki.ED25519, ed25519.Ed25519PrivateKey.generate().private_bytes_raw()),
+        (pki.X25519, x25519.X25519PrivateKey.generate().private_bytes_raw()),
+        (pki.ED448, ed448.Ed448PrivateKey.generate().private_bytes_raw()),
+        (pki.X448, x448.X448PrivateKey.generate().private_bytes_raw()),
     ):
         secrets[seed] = kind, tlv.encode(0xE0, tlv.encode(0x88, seed))
     for kind, length in (
-        (cards.AES, 32),
-        (cards.DES3, 24),
-        (cards.GENERIC, 40),
-        (cards.ML_DSA[65], 32),
-        (cards.ML_KEM[768], 64),
+        (pki.AES, 32),
+        (pki.DES3, 24),
+        (pki.GENERIC, 40),
+        (pki.ML_DSA[65], 32),
+        (pki.ML_KEM[768], 64),
     ):
         value = os.urandom(length)
         secrets[value] = kind, tlv.encode(0xE0, tlv.encode(0x88, value))
@@ -74,36 +75,36 @@ def imported() -> dict[bytes, tuple[int, bytes]]:
 
 def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> None:
     client = cards.Client(transport)
-    client.ok(cards.initialize(cards.SO_PIN, [(b"\x2f\x00", cards.fcp(b"\x2f\x00"), b"file")]))
-    client.ok(cards.reset_by_so(PIN))
-    client.log_in(cards.USER, PIN)
+    client.ok(pki.initialize(cards.SO_PIN, [(b"\x2f\x00", pki.fcp(b"\x2f\x00"), b"file")]))
+    client.ok(pki.reset_by_so(PIN))
+    client.log_in(pki.USER, PIN)
     short = cards.Client(transport, extended=False)
-    short.log_in(cards.USER, PIN)
+    short.log_in(pki.USER, PIN)
     for reference, (kind, template) in enumerate(secrets.values()):
         for sender in (short, client):
-            sender.ok(cards.mse(cards.GENERATE, kind, reference))
-            sender.ok(cards.put_key(template))
-        secret = kind in (cards.AES, cards.DES3, cards.GENERIC)
-        assert client.status(cards.public_key()) == (0x6985 if secret else 0x9000)
-        assert client.status(cards.get_secret(reference)) == 0x6985
+            sender.ok(pki.mse(pki.GENERATE, kind, reference))
+            sender.ok(pki.put_key(template))
+        secret = kind in (pki.AES, pki.DES3, pki.GENERIC)
+        assert client.status(pki.public_key()) == (0x6985 if secret else 0x9000)
+        assert client.status(pki.get_secret(reference)) == 0x6985
     for use, algorithm, reference, extra, command in (
-        (cards.SIGN, cards.PKCS1, 0, b"", cards.sign(bytes(32))),
-        (cards.SIGN, cards.ECDSA, 6, b"", cards.sign(bytes(32))),
-        (cards.SIGN, cards.EDDSA, 7, b"", cards.sign(bytes(32))),
-        (cards.SIGN, cards.EDDSA, 9, b"", cards.sign(bytes(32))),
-        (cards.DECIPHER, cards.ECB, 11, b"", cards.encipher(bytes(32))),
-        (cards.CHECKSUM, cards.CMAC, 12, b"\xc9\x01\x08", cards.checksum(bytes(32))),
-        (cards.CHECKSUM, cards.HMAC, 13, b"\xc1\x01\x03", cards.checksum(bytes(32))),
-        (cards.SIGN, cards.ML_DSA_SIGN, 14, b"", cards.sign(bytes(32))),
-        (cards.DECIPHER, cards.ML_KEM_DECAPSULATE, 15, b"", cards.decipher(bytes(1088))),
+        (pki.SIGN, pki.PKCS1, 0, b"", pki.sign(bytes(32))),
+        (pki.SIGN, pki.ECDSA, 6, b"", pki.sign(bytes(32))),
+        (pki.SIGN, pki.EDDSA, 7, b"", pki.sign(bytes(32))),
+        (pki.SIGN, pki.EDDSA, 9, b"", pki.sign(bytes(32))),
+        (pki.DECIPHER, pki.ECB, 11, b"", pki.encipher(bytes(32))),
+        (pki.CHECKSUM, pki.CMAC, 12, b"\xc9\x01\x08", pki.checksum(bytes(32))),
+        (pki.CHECKSUM, pki.HMAC, 13, b"\xc1\x01\x03", pki.checksum(bytes(32))),
+        (pki.SIGN, pki.ML_DSA_SIGN, 14, b"", pki.sign(bytes(32))),
+        (pki.DECIPHER, pki.ML_KEM_DECAPSULATE, 15, b"", pki.decipher(bytes(1088))),
     ):
-        client.ok(cards.mse(use, algorithm, reference, extra))
+        client.ok(pki.mse(use, algorithm, reference, extra))
         client.ok(command)
     for what in (1, 2, 3, 4):
-        client.ok(cards.get_data(what))
-    client.ok(cards.change(cards.USER, PIN, NEW_PIN))
-    client.status(cards.verify(cards.USER, PIN))
-    client.ok(cards.unblock(cards.SO_PIN, NEW_PIN))
+        client.ok(pki.get_data(what))
+    client.ok(pki.change(pki.USER, PIN, NEW_PIN))
+    client.status(pki.verify(pki.USER, PIN))
+    client.ok(pki.unblock(cards.SO_PIN, NEW_PIN))
     # Nothing but the file's content can be read, whatever is asked for.
     for p1 in range(0x80):
         client.status(Command(0x00, 0xB0, p1, 0x00, b"", 256))
@@ -115,7 +116,7 @@ def test_secrets_are_in_no_response_and_no_trace() -> None:
     bench = cards.Bench()
     lines: list[str] = []
     listener = Listener(bench.connect())
-    scenario(Trace(listener, lines.append, cards.PKI), secrets)
+    scenario(Trace(listener, lines.append, pki.PKI), secrets)
     data = b"".join(Response.parse(response).data for response in listener.responses)
     text = "\n".join(lines).lower()
     assert len(lines) == 2 * len(listener.responses) > 200
@@ -131,19 +132,19 @@ def test_what_the_card_tells_the_user_is_in_no_trace() -> None:
     bench = cards.operational()
     lines: list[str] = []
     listener = Listener(bench.connect())
-    client = cards.Client(Trace(listener, lines.append, cards.PKI))
+    client = cards.Client(Trace(listener, lines.append, pki.PKI))
     client.log_in()
     value, header, plaintext = (os.urandom(16) for _ in range(3))
-    exported = cards.attributes(0x7E, cards.EXPORT)
-    cards.put_secret(client, 0, cards.AES, value, exported)
+    exported = pki.attributes(0x7E, pki.EXPORT)
+    cards.put_secret(client, 0, pki.AES, value, exported)
     parameters = tlv.encode(0xC6, bytes(12)) + tlv.encode(0xC8, header)
-    client.ok(cards.mse(cards.DECIPHER, cards.GCM, 0, parameters))
-    cryptogram = client.ok(cards.encipher(plaintext))
-    client.ok(cards.mse(cards.CHECKSUM, cards.CMAC, 0, b"\xc9\x01\x10"))
+    client.ok(pki.mse(pki.DECIPHER, pki.GCM, 0, parameters))
+    cryptogram = client.ok(pki.encipher(plaintext))
+    client.ok(pki.mse(pki.CHECKSUM, pki.CMAC, 0, b"\xc9\x01\x10"))
     told = [
-        client.ok(cards.decipher(cryptogram)),
-        client.ok(cards.checksum(b"a derived key")),
-        client.ok(cards.get_secret(0)),
+        client.ok(pki.decipher(cryptogram)),
+        client.ok(pki.checksum(b"a derived key")),
+        client.ok(pki.get_secret(0)),
     ]
     assert told[0] == plaintext
     assert told[2] == value
@@ -159,12 +160,12 @@ def test_no_object_of_the_card_shows_a_secret() -> None:
     client = cards.logged_in(bench)
     cards.make_key(client, 0)
     shown = [
-        repr(commands.parse_verify(cards.verify(cards.USER, PIN))),
-        repr(commands.parse_change_reference_data_odd(cards.change(cards.USER, PIN, NEW_PIN))),
-        repr(commands.parse_initialize(cards.initialize(PIN))),
-        repr(commands.parse_reset_retry_counter_by_so(cards.reset_by_so(PIN))),
+        repr(commands.parse_verify(pki.verify(pki.USER, PIN))),
+        repr(commands.parse_change_reference_data_odd(pki.change(pki.USER, PIN, NEW_PIN))),
+        repr(commands.parse_initialize(pki.initialize(PIN))),
+        repr(commands.parse_reset_retry_counter_by_so(pki.reset_by_so(PIN))),
         repr(PinRecord.decode(bench.medium.records["pin", b"\x01"])),
-        repr(key_commands.parse_import(cards.put_value(PIN))),
+        repr(key_commands.parse_import(pki.put_value(PIN))),
         repr(StoredKey(0, AES_128, Usage.MAC, KeyPolicy.NONE, encoded=PIN)),
         repr(secret_key(KeyKind.GENERIC, PIN)),
     ]
@@ -188,6 +189,6 @@ def test_secrets_are_not_in_the_clear_in_any_file(tmp_path: Path) -> None:
             assert secret[:8] not in content
     store = SqliteStore(tmp_path / "token.sqlite", bytes(range(32)), create=False)
     client = cards.Client(Card(Env(store)).connect())
-    client.log_in(cards.USER, NEW_PIN)
+    client.log_in(pki.USER, NEW_PIN)
     assert len(cards.key_list(client)) == len(secrets)
     store.close()

@@ -34,6 +34,8 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("pin", name) for name in ("status", "change", "unblock", "enter", "cancel")),
         *(("key", name) for name in ("generate", "list", "import", "delete")),
         *(("cert", name) for name in ("import", "request", "list", "export", "delete")),
+        ("conformance", "run"),
+        *((name,) for name in ("trace", "record", "replay")),
         *((name,) for name in ("module", "serve", "stop", "doctor", "demo")),
     }
 

@@ -19,7 +19,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "be
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
-SHELL_WORDS = re.compile(r"\$\(|\)|[|;&]+|\"\$\(")
+SHELL_WORDS = re.compile(r"\$\(|\)|[|;&]+|\"\$\(| -- ")
 
 
 def pages() -> pytest.MarkDecorator:

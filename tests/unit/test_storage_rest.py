@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from apdu.model import SW
+from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
 from host_tools.tokens import Rack, look
 from host_tools.wakeful import Wakeful
@@ -165,21 +166,21 @@ def test_an_interface_notices_nothing_of_a_rest() -> None:
     bench = cards.operational()
     client = cards.logged_in(bench)
     point = cards.make_key(client, 7)
-    client.ok(cards.mse(cards.SIGN, cards.ECDSA, 7))
+    client.ok(pki.mse(pki.SIGN, pki.ECDSA, 7))
     before = bench.digest(), bench.card.changes
     assert bench.card.rest()
-    cards.check_ecdsa(point, bytes(32), client.ok(cards.sign(bytes(32))))
-    assert client.status(cards.verify(cards.USER)) == SW.NO_ERROR
+    pki.check_ecdsa(point, bytes(32), client.ok(pki.sign(bytes(32))))
+    assert client.status(pki.verify(pki.USER)) == SW.NO_ERROR
     assert (bench.digest(), bench.card.changes) == before
 
 
 def test_a_rest_gives_no_try_back() -> None:
     bench = cards.operational()
     client = bench.client()
-    assert client.status(cards.verify(cards.USER, b"000000")) == SW.WRONG_PIN | 2
+    assert client.status(pki.verify(pki.USER, b"000000")) == SW.WRONG_PIN | 2
     assert bench.card.rest()
-    assert client.status(cards.verify(cards.USER)) == SW.WRONG_PIN | 2
-    assert client.status(cards.verify(cards.USER, b"000000")) == SW.WRONG_PIN | 1
+    assert client.status(pki.verify(pki.USER)) == SW.WRONG_PIN | 2
+    assert client.status(pki.verify(pki.USER, b"000000")) == SW.WRONG_PIN | 1
 
 
 class NosyStore(MemoryStore):
@@ -219,11 +220,11 @@ def test_of_many_cards_those_used_last_are_awake(tmp_path: Path) -> None:
     assert [store.resting for store in stores] == [True, True, False, False]
     clients = [cards.Client(card.connect()) for card in held]
     for number in (2, 3, 2, 0):
-        clients[number].ok(cards.get_data(0x04))
+        clients[number].ok(pki.get_data(0x04))
     assert sum(not store.resting for store in stores) == 2
     assert not stores[0].resting
     wakeful.discard(held[0])
-    clients[1].ok(cards.get_data(0x04))
+    clients[1].ok(pki.get_data(0x04))
     assert not stores[0].resting
     for store in stores:
         store.close()

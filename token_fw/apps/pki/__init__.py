@@ -30,6 +30,7 @@ def _nothing(_: Command) -> None:
 HANDLERS: dict[str, Handler[PkiSession, Any]] = {
     "SELECT": Handler(commands.parse_select, file_commands.select),
     "GET DATA": Handler(commands.parse_get_data, information.get_data),
+    "GET CHANGE COUNTER": Handler(commands.parse_get_data, information.get_data),
     "READ BINARY": Handler(commands.parse_read_binary, file_commands.read_binary),
     "READ BINARY ODD": Handler(commands.parse_read_binary_odd, file_commands.read_binary),
     "UPDATE BINARY": Handler(commands.parse_update_binary, file_commands.update_binary),

@@ -1,0 +1,163 @@
+"""``klyuch conformance``: examine a card and report what differs from the standard."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli.card import Place, card_options, make_blank, place
+from host_tools.cli.confirmation import confirm, yes_option
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import json_option, print_json, print_table, working
+from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
+from host_tools.cli.session import control
+
+if TYPE_CHECKING:
+    from host_tools.conformance.examination import Examination
+    from host_tools.conformance.report import Report
+
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+_APPLICATIONS = ("pki",)
+
+
+@click.group()
+def conformance() -> None:
+    """Examine cards by the catalogue's rules and the vectors."""
+
+
+@conformance.command(
+    epilog="""\b
+Examples:
+  klyuch conformance run --token Work
+  klyuch conformance run --reader Gemalto --html report.html
+  klyuch conformance run --token Scratch --destructive --pin-file pin.txt --so-pin-file so.txt
+"""
+)
+@card_options
+@click.option(
+    "--app",
+    "application",
+    type=click.Choice(_APPLICATIONS),
+    default="pki",
+    show_default=True,
+    help="The application to examine.",
+)
+@click.option(
+    "--destructive", is_flag=True, help="Also what spends tries of PINs and erases the card."
+)
+@yes_option
+@click.option("--html", type=_FILE, help="Write the report as a page for a browser.")
+@click.option("--output", type=_FILE, help="Write the report as JSON to a file.")
+@secret_options(USER_PIN)
+@secret_options(SO_PIN)
+@json_option
+def run(
+    *,
+    reader: str | None,
+    token_name: str | None,
+    application: str,
+    destructive: bool,
+    yes: bool,
+    html: Path | None,
+    output: Path | None,
+    pin: str | None,
+    pin_file: Path | None,
+    so_pin: str | None,
+    so_pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Examine a card; the exit code is 1 where it differs from what it should do.
+
+    Each command of the application is tried with wrong classes, instructions, parameters, data
+    and lengths, and before any PIN is verified. With --destructive its PIN counters are tried as
+    well, and the vectors run: they erase the card, which is left with the PINs that were given.
+    """
+    import json
+
+    where = place(reader, token_name)
+    pins = {}
+    if destructive:
+        pins = {"user": USER_PIN.read(pin, pin_file), "so": SO_PIN.read(so_pin, so_pin_file)}
+    report = _examine(where, application, pins, yes)
+    if output is not None:
+        document = json.dumps(report.document(), ensure_ascii=False, indent=2)
+        output.write_text(f"{document}\n", encoding="utf-8")
+    if html is not None:
+        html.write_text(report.html(), encoding="utf-8")
+    if as_json:
+        print_json(report.document())
+    else:
+        _print(report)
+    if not report.sound:
+        raise click.exceptions.Exit(1)
+
+
+def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) -> Report:
+    from host_tools.conformance.examination import Examination, WrongPinError, destroys
+    from host_tools.conformance.report import Report
+
+    if pins:
+        for line in destroys(application, pins):
+            click.echo(f"  {line}", err=True)
+        confirm(f"Do all this to the card in {where.name}?", yes)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    blank = partial(make_blank, where) if where.details is not None else None
+    with where.opened() as card, working(f"Examining {where.name}"):
+        examination = Examination(card, application, pins, destructive=bool(pins), blank=blank)
+        try:
+            checks = tuple(examination.run())
+        except WrongPinError as error:
+            raise Failure(
+                Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,
+                f"The card refuses the {error.name} PIN: {error}.",
+                "Nothing was changed; give the right one.",
+            ) from error
+        if pins:
+            _restore(examination, where, pins)
+    return Report(where.name, application, began, bool(pins), checks)
+
+
+def _restore(examination: Examination, where: Place, pins: dict[str, str]) -> None:
+    """Leave the card usable, with the PINs that were given."""
+    if where.details is None:
+        examination.restore()
+        return
+    label = where.details["label"] or where.serial
+    with control() as client:
+        client.call(
+            "token.reset", token=where.serial, label=label, so_pin=pins["so"], pin=pins["user"]
+        )
+
+
+def _print(report: Report) -> None:
+    """What differs, and how many checks there were of each group."""
+    from host_tools.conformance.checks import Verdict
+
+    differing = [check for check in report.checks if check.verdict is Verdict.FAILED]
+    groups: dict[str, list[Verdict]] = {}
+    for check in report.checks:
+        groups.setdefault(check.group, []).append(check.verdict)
+    rows = [
+        (group, *(str(verdicts.count(verdict)) for verdict in Verdict))
+        for group, verdicts in groups.items()
+    ]
+    print_table(("Checks", *map(str, Verdict)), rows, f"{report.application} in {report.card}")
+    if differing:
+        columns = ("Check", "Command", "Clause", "Expected", "Got")
+        table = [
+            (check.group, check.name, check.clause, check.expected, check.got)
+            for check in differing
+        ]
+        print_table(columns, table, "What differs")
+    for check in differing:
+        click.echo(f"{check.group}: {check.name}")
+        for line in check.exchanges:
+            click.echo(f"  {line}")
+    reasons = {check.reason for check in report.checks if check.reason}
+    for reason in sorted(reasons):
+        click.echo(f"Skipped: {reason}.")
+    click.echo(f"{report.summary}.")

@@ -1,0 +1,322 @@
+"""``klyuch trace``, ``record`` and ``replay``: APDUs shown, kept and played again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from host_tools.cli.card import Place, card_options, place
+from host_tools.cli.confirmation import confirm, yes_option
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import json_option, print_json, print_table
+from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
+from host_tools.cli.session import control, token_option
+
+if TYPE_CHECKING:
+    from apdu.recording import Entry
+    from host_tools.replay import Replayed
+
+_APPLICATION = "pki"
+_STDERR = 2
+_SCRIPT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+_program = click.argument("program", nargs=-1, type=click.UNPROCESSED)
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="""\b
+Examples:
+  klyuch trace
+  klyuch trace --token Work -- pkcs11-tool --module "$(klyuch module)" -O
+""",
+)
+@token_option
+@json_option
+@_program
+def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> None:
+    """Show the APDUs of a token, or of all, decoded, with secrets masked.
+
+    While PROGRAM runs, else until Ctrl+C. With --json each line is an object of its own.
+    """
+    import json
+
+    with control() as client, _while(program, token_name, aside=as_json) as mark:
+        for line in client.trace(token_name):
+            if mark.seen(line):
+                break
+            click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="""\b
+Examples:
+  klyuch record --token Work -o session.klog
+  klyuch record --token Work -o session.klog -- pkcs11-tool --module "$(klyuch module)" -O
+  klyuch record --reader Gemalto -o session.klog --script apdus.txt
+""",
+)
+@card_options
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The recording, a new file.",
+)
+@click.option(
+    "--script", type=_SCRIPT, help="Send the APDUs of this file (- for stdin) and record them."
+)
+@json_option
+@_program
+def record(
+    *,
+    reader: str | None,
+    token_name: str | None,
+    output: Path,
+    script: Path | None,
+    as_json: bool,
+    program: tuple[str, ...],
+) -> None:
+    """Record APDUs with their timing; PINs and other secrets are masked.
+
+    Of a token of ours what other programs send is recorded: while PROGRAM runs, else until Ctrl+C.
+    PC/SC shows nobody what others send: to a card in a reader the APDUs of a script are sent, a
+    line of hexadecimal each, or the word reset; text after # is left out.
+    """
+    from apdu.recording import Head, write
+
+    where = place(reader, token_name)
+    if script is None and where.reader:
+        raise Failure(
+            Exit.USAGE,
+            "PC/SC does not show what other programs send to a card in a reader.",
+            "Give the APDUs to send: --script FILE",
+        )
+    if script is not None and program:
+        raise Failure(Exit.USAGE, "Give a script or a program, not both.")
+    steps = [] if script is None else _read_script(script)
+    head = Head(_APPLICATION, where.name, datetime.now(UTC).isoformat(timespec="seconds"))
+    with _new_file(output) as file:
+        file.write(write(head))
+        entries = _watched(where, program, aside=as_json) if script is None else _sent(where, steps)
+        written = 0
+        for entry in entries:
+            _keep(file, entry)
+            written += 1
+    if as_json:
+        print_json({"recording": str(output), "entries": written})
+    else:
+        click.echo(f"{output} holds {written} exchanges.")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  klyuch replay session.klog --token Spare --pin-file pin.txt
+  klyuch replay session.klog --reader Gemalto --json
+"""
+)
+@click.argument("recording", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@card_options
+@click.option("--door", type=click.IntRange(0), help="Only what passed on this way to the card.")
+@yes_option
+@secret_options(USER_PIN)
+@secret_options(SO_PIN)
+@json_option
+def replay(
+    *,
+    recording: Path,
+    reader: str | None,
+    token_name: str | None,
+    door: int | None,
+    yes: bool,
+    pin: str | None,
+    pin_file: Path | None,
+    so_pin: str | None,
+    so_pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Play a recording to another card and show the differences; with any, the exit code is 1.
+
+    What differs from card to card, as random bytes, signatures and new public keys do, is compared
+    by its length and form. VERIFY gets the PINs that are given; what else is masked is skipped.
+    """
+    from apdu.recording import RecordingError, read
+    from host_tools.replay import Outcome, Player, changing
+
+    try:
+        head, entries = read(recording.read_text(encoding="utf-8"))
+    except (RecordingError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, RecordingError) else "It is no text."
+        raise Failure(Exit.USAGE, f"{recording} cannot be played: {reason}") from error
+    entries = [entry for entry in entries if door is None or entry.door == door]
+    where = place(reader, token_name)
+    if where.reader and len(doors := sorted({entry.door for entry in entries})) > 1:
+        raise Failure(
+            Exit.USAGE,
+            f"Several ways to the card were recorded ({doors}), a reader has but one.",
+            "Choose one by --door.",
+        )
+    if commands := changing(head.application, entries):
+        confirm(f"{where.name} will be changed by {', '.join(commands)}. Go on?", yes)
+    given = {"user": USER_PIN.given(pin, pin_file), "so": SO_PIN.given(so_pin, so_pin_file)}
+    pins = {name: value for name, value in given.items() if value is not None}
+    with ExitStack() as stack:
+        player = Player(head.application, lambda: stack.enter_context(where.opened()), pins)
+        played = list(player.play(entries))
+    _report(played, head.card, where.name, as_json)
+    if any(item.outcome is Outcome.DIFFERENT for item in played):
+        raise click.exceptions.Exit(1)
+
+
+def _report(played: Sequence[Replayed], recorded_on: str, name: str, as_json: bool) -> None:
+    from host_tools.replay import Outcome
+
+    counts = {outcome: sum(item.outcome is outcome for item in played) for outcome in Outcome}
+    if as_json:
+        document = {"recorded": recorded_on, "card": name, "counts": counts}
+        print_json({**document, "exchanges": [asdict(item) for item in played]})
+        return
+    rows = [
+        (str(item.number), item.name, item.outcome, item.recorded, item.answered, item.reason)
+        for item in played
+        if item.outcome is not Outcome.SAME
+    ]
+    if rows:
+        columns = ("", "Command", "", f"On {recorded_on}", f"On {name}", "")
+        print_table(columns, rows, "What differs")
+    click.echo(f"{', '.join(f'{count} {outcome}' for outcome, count in counts.items())}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A command that nobody else sends: where it passes, the program that was watched has ended."""
+
+    header: bytes
+
+    def seen(self, line: str) -> bool:
+        return self.header.hex(" ").upper() in line
+
+
+@contextmanager
+def _while(program: Sequence[str], token: str | None, *, aside: bool) -> Iterator[_Mark]:
+    """Run a program beside, and let the mark pass when it has ended. Raises Failure as it fails.
+
+    With `aside` what it prints goes to stderr: stdout is for JSON.
+    """
+    # An instruction that no application has; no answer to it changes anything.
+    mark = _Mark(b"\x00\x1a" + os.urandom(2))
+    if not program:
+        try:
+            yield mark
+        except KeyboardInterrupt:
+            return
+        return
+    path = shutil.which(program[0])
+    if path is None:
+        raise Failure(Exit.USAGE, f"There is no program {program[0]!r}.")
+    codes: list[int] = []
+
+    def run() -> None:
+        printed = _STDERR if aside else None
+        done = subprocess.run([path, *program[1:]], stdout=printed, check=False)
+        codes.append(done.returncode)
+        with control() as client:
+            client.call("apdu", token=place(None, token).serial, commands=[mark.header.hex()])
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield mark
+    thread.join()
+    if codes[0]:
+        raise Failure(Exit.GENERAL, f"{program[0]} ended with exit code {codes[0]}.")
+
+
+def _watched(where: Place, program: Sequence[str], *, aside: bool) -> Iterator[Entry]:
+    """What other programs send to a token of ours, the ways numbered as they are used."""
+    from dataclasses import replace
+
+    from apdu.recording import read_entry
+
+    doors: dict[int, int] = {}
+    with control() as client, _while(program, where.serial, aside=aside) as mark:
+        for fields in client.record(where.serial):
+            entry = read_entry(fields)
+            if entry.command == mark.header:
+                break
+            yield replace(entry, door=doors.setdefault(entry.door, len(doors)))
+
+
+def _sent(where: Place, steps: Sequence[bytes | None]) -> Iterator[Entry]:
+    """What a script sends; None is a reset."""
+    import time
+
+    from apdu.model import APPLICATIONS
+    from apdu.recording import Mask, Recorder
+
+    began = time.perf_counter()
+    made: list[Entry] = []
+    with where.opened() as card:
+        recorder = Recorder(
+            card,
+            made.append,
+            Mask(APPLICATIONS[_APPLICATION]),
+            0,
+            lambda: time.perf_counter() - began,
+        )
+        for step in steps:
+            if step is None:
+                card.reset()
+                recorder.was_reset()
+            else:
+                recorder.transceive(step)
+            yield made.pop()
+
+
+def _read_script(path: Path) -> list[bytes | None]:
+    """The steps of a script. Raises Failure with the line that is none."""
+    text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    steps: list[bytes | None] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].strip()
+        if words == "reset":
+            steps.append(None)
+        elif words:
+            try:
+                steps.append(bytes.fromhex(words))
+            except ValueError as error:
+                raise Failure(
+                    Exit.USAGE, f"Line {number} of the script is neither hexadecimal nor reset."
+                ) from error
+    return steps
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file for the owner alone: recordings hold what a card was asked to do."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise Failure(Exit.CONFLICT, f"{path} exists already.", "Name a new file.") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        yield file
+
+
+def _keep(file: TextIO, entry: Entry) -> None:
+    """Write at once: whatever ends the recording, what passed before is there."""
+    from apdu.recording import write_entry
+
+    file.write(write_entry(entry))
+    file.flush()

@@ -1,0 +1,324 @@
+"""The steps of the PKI application: spec/vectors/pki.toml says what is meant, this says how."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import cmac, hashes
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding, rsa, x448, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+from apdu import tlv
+from apdu.codec import Response
+from apdu.model import SW
+from apdu.transport import CardClient
+from host_tools.conformance import pki_commands as pki
+from host_tools.conformance.checks import DifferenceError, SkipError, tries_left
+from host_tools.conformance.subject import Subject
+from host_tools.conformance.vectors import Blank, Pins, Step
+
+MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
+
+REFS = {"user": pki.USER, "so": pki.SO}
+KINDS = {
+    "RSA-2048": pki.RSA_2048,
+    "P-256": pki.EC,
+    "Ed25519": pki.ED25519,
+    "X25519": pki.X25519,
+    "Ed448": pki.ED448,
+    "X448": pki.X448,
+    "ML-DSA-44": pki.ML_DSA[44],
+    "ML-DSA-65": pki.ML_DSA[65],
+    "ML-DSA-87": pki.ML_DSA[87],
+    "ML-KEM-768": pki.ML_KEM[768],
+    "ML-KEM-1024": pki.ML_KEM[1024],
+    "AES": pki.AES,
+    "generic": pki.GENERIC,
+}
+# Public keys by their length in bytes.
+ML_DSA_KEYS: dict[int, Callable[[bytes], MlDsaKey]] = {
+    1312: mldsa.MLDSA44PublicKey.from_public_bytes,
+    1952: mldsa.MLDSA65PublicKey.from_public_bytes,
+    2592: mldsa.MLDSA87PublicKey.from_public_bytes,
+}
+ML_KEM_KEYS: dict[int, Callable[[bytes], MlKemKey]] = {
+    1184: mlkem.MLKEM768PublicKey.from_public_bytes,
+    1568: mlkem.MLKEM1024PublicKey.from_public_bytes,
+}
+ALGORITHMS = {
+    "PKCS1": pki.PKCS1,
+    "PSS": pki.PSS,
+    "OAEP": pki.OAEP,
+    "ECDSA": pki.ECDSA,
+    "EdDSA": pki.EDDSA,
+    "ECDH": pki.ECDH,
+    "ML-DSA": pki.ML_DSA_SIGN,
+    "ML-KEM": pki.ML_KEM_DECAPSULATE,
+    "CBC": pki.CBC,
+    "GCM": pki.GCM,
+    "HMAC": pki.HMAC,
+    "CMAC": pki.CMAC,
+}
+IV = bytes(range(16))
+PARAMETERS = {
+    "CBC": tlv.encode(0xC6, IV),
+    "GCM": tlv.encode(0xC6, IV),
+    "HMAC": b"\xc1\x01\x03",  # SHA-256
+    "CMAC": b"\xc9\x01\x10",  # a whole block
+}
+PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
+USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
+CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
+DIGEST = bytes(range(32))
+SECRET = b"a session key"
+
+
+@dataclass
+class PkiDialect:
+    """One card in the middle of a vector."""
+
+    subject: Subject
+    pins: Pins
+    blank: Blank | None = None
+    public: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    secret: dict[int, bytes] = field(default_factory=dict, repr=False)
+
+    def begin(self, card: str) -> None:
+        """Erase the card; `operational` has both PINs and nothing else."""
+        self.public.clear()
+        self.secret.clear()
+        if card == "blank":
+            if self.blank is None:
+                raise SkipError("no command makes a card blank again")
+            self.blank()
+            self.subject.fresh()
+            return
+        self.subject.fresh()
+        self.client.call(pki.initialize(self.pins["so"].encode()))
+        self.client.call(pki.reset_by_so(self.pins["user"].encode()))
+        self.subject.fresh()
+
+    def run(self, step: Step) -> Response:
+        """Send the commands of a step and compare what they compute."""
+        return _STEPS[step["command"]](self, step)
+
+    def tries(self, name: str) -> int:
+        """The tries left, as VERIFY without data tells them."""
+        return tries_left(self.client.send(pki.verify(REFS[name])))
+
+    @property
+    def client(self) -> CardClient:
+        return self.subject.client
+
+    def pin(self, step: Step, name: str) -> bytes:
+        return self.pins[step[name]].encode()
+
+    def do_reset(self, _: Step) -> Response:
+        return self.subject.reset()
+
+    def verify(self, step: Step) -> Response:
+        pin = self.pin(step, "pin") if "pin" in step else b""
+        return self.client.send(pki.verify(REFS[step["ref"]], pin))
+
+    def change(self, step: Step) -> Response:
+        old, new = self.pin(step, "old"), self.pin(step, "new")
+        return self.client.send(pki.change(REFS[step["ref"]], old, new))
+
+    def unblock(self, step: Step) -> Response:
+        return self.client.send(pki.unblock(self.pin(step, "puk"), self.pin(step, "new")))
+
+    def reset_by_so(self, step: Step) -> Response:
+        return self.client.send(pki.reset_by_so(self.pin(step, "new")))
+
+    def initialize(self, step: Step) -> Response:
+        return self.client.send(pki.initialize(self.pin(step, "pin")))
+
+    def generate(self, step: Step) -> Response:
+        self.client.call(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
+        data = pki.p256() if step["kind"] == "P-256" else b""
+        if "usage" in step or "always_authenticate" in step:
+            usage = sum(USAGE[name] for name in step.get("usage", PRIVATE_USAGE))
+            data += pki.attributes(usage, int(step.get("always_authenticate", False)))
+        response = self.client.send(pki.generate(data))
+        if response.sw == SW.NO_ERROR:
+            self.public[step["key"]] = pki.public_objects(response.data)
+        return response
+
+    def delete_key(self, step: Step) -> Response:
+        return self.client.send(pki.delete_key(step["key"]))
+
+    def sign(self, step: Step) -> Response:
+        choice = self.client.send(pki.mse(pki.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
+        if choice.sw != SW.NO_ERROR:
+            return choice
+        response = self.client.send(pki.sign(DIGEST))
+        if response.sw == SW.NO_ERROR:
+            self._check_signature(step, response.data)
+        return response
+
+    def generate_secret(self, step: Step) -> Response:
+        self.client.call(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
+        usage = sum(USAGE[name] for name in step["usage"])
+        policy = pki.EXPORT if step.get("export") else 0
+        command = pki.generate_secret(step["length"], pki.attributes(usage, policy))
+        return self.client.send(command)
+
+    def get_secret(self, step: Step) -> Response:
+        response = self.client.send(pki.get_secret(step["key"]))
+        if response.sw == SW.NO_ERROR:
+            self.secret[step["key"]] = response.data
+        return response
+
+    def encipher(self, step: Step) -> Response:
+        self._choose(pki.DECIPHER, step)
+        response = self.client.send(pki.encipher(DIGEST))
+        if response.sw == SW.NO_ERROR:
+            _compare(response, self._enciphered(step))
+        return response
+
+    def checksum(self, step: Step) -> Response:
+        self._choose(pki.CHECKSUM, step)
+        response = self.client.send(pki.checksum(DIGEST))
+        if response.sw == SW.NO_ERROR:
+            _compare(response, self._authenticated(step))
+        return response
+
+    def _choose(self, template: int, step: Step) -> None:
+        name = step["algorithm"]
+        extra = PARAMETERS.get(name, b"")
+        self.client.call(pki.mse(template, ALGORITHMS[name], step["key"], extra))
+
+    def _enciphered(self, step: Step) -> bytes:
+        value = self.secret[step["key"]]
+        if step["algorithm"] == "GCM":
+            return AESGCM(value).encrypt(IV, DIGEST, None)
+        return Cipher(AES(value), modes.CBC(IV)).encryptor().update(DIGEST)
+
+    def _authenticated(self, step: Step) -> bytes:
+        value = self.secret[step["key"]]
+        if step["algorithm"] == "HMAC":
+            return hmac.digest(value, DIGEST, "sha256")
+        reference = cmac.CMAC(AES(value))
+        reference.update(DIGEST)
+        return reference.finalize()
+
+    def decipher(self, step: Step) -> Response:
+        self._choose(pki.DECIPHER, step)
+        if step["algorithm"] == "ECDH":
+            return self._agree(step)
+        if step["algorithm"] == "ML-KEM":
+            return self._decapsulate(step)
+        if step["algorithm"] in {"CBC", "GCM"}:
+            response = self.client.send(pki.decipher(self._enciphered(step)))
+            _compare(response, DIGEST)
+            return response
+        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+        if step["algorithm"] == "OAEP":
+            sha1 = hashes.SHA1()  # noqa: S303  that of OAEP's defaults
+            scheme = padding.OAEP(padding.MGF1(sha1), sha1, None)
+        cryptogram = self._rsa(step).encrypt(SECRET, scheme)
+        response = self.client.send(pki.decipher(cryptogram))
+        _compare(response, SECRET)
+        return response
+
+    def create(self, step: Step) -> Response:
+        self.client.call(pki.select(b""))
+        conditions = bytearray((pki.BY_USER,) * 7)
+        for name, place in (("update", 5), ("read", 6)):
+            conditions[place] = CONDITIONS[step.get(name, "user")]
+        template = pki.fcp(bytes.fromhex(step["file"]), 0, bytes(conditions))
+        return self.client.send(pki.create(template))
+
+    def update(self, step: Step) -> Response:
+        fid = bytes.fromhex(step["file"])
+        return self.client.send(pki.update(step["offset"], step["text"].encode(), fid=fid))
+
+    def read(self, step: Step) -> Response:
+        response = self.client.send(pki.read(0, bytes.fromhex(step["file"])))
+        if "text" in step:
+            _compare(response, tlv.encode(0x53, step["text"].encode()))
+        return response
+
+    def delete(self, step: Step) -> Response:
+        return self.client.send(pki.delete(bytes.fromhex(step["file"])))
+
+    def _rsa(self, step: Step) -> rsa.RSAPublicKey:
+        modulus = int.from_bytes(self.public[step["key"]][0x81], "big")
+        return rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+    def _check_signature(self, step: Step, signature: bytes) -> None:
+        try:
+            if step["algorithm"] == "ECDSA":
+                pki.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
+            elif step["algorithm"] == "EdDSA":
+                pki.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
+            elif step["algorithm"] == "ML-DSA":
+                raw = self.public[step["key"]][0x86]
+                ML_DSA_KEYS[len(raw)](raw).verify(signature, DIGEST)
+            else:
+                pki.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
+        except InvalidSignature:
+            raise DifferenceError(f"a valid {step['algorithm']} signature", "a wrong one") from None
+
+    def _decapsulate(self, step: Step) -> Response:
+        raw = self.public[step["key"]][0x86]
+        shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
+        response = self.client.send(pki.decipher(cryptogram))
+        _compare(response, shared)
+        return response
+
+    def _agree(self, step: Step) -> Response:
+        point = self.public[step["key"]][0x86]
+        if len(point) == 32:
+            peer = x25519.X25519PrivateKey.generate()
+            shared = peer.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+            mine = peer.public_key().public_bytes_raw()
+        elif len(point) == 56:
+            longer = x448.X448PrivateKey.generate()
+            shared = longer.exchange(x448.X448PublicKey.from_public_bytes(point))
+            mine = longer.public_key().public_bytes_raw()
+        else:
+            curve = ec.SECP256R1()
+            key = ec.generate_private_key(curve)
+            shared = key.exchange(
+                ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
+            )
+            numbers = key.public_key().public_numbers()
+            mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+        response = self.client.send(pki.derive(mine))
+        _compare(response, shared)
+        return response
+
+
+def _compare(response: Response, expected: bytes) -> None:
+    """Raises DifferenceError where a command succeeds with other data."""
+    if response.sw == SW.NO_ERROR and response.data != expected:
+        raise DifferenceError(f"the right {len(expected)} bytes", f"{len(response.data)} others")
+
+
+_STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
+    "RESET": PkiDialect.do_reset,
+    "VERIFY": PkiDialect.verify,
+    "CHANGE REFERENCE DATA ODD": PkiDialect.change,
+    "RESET RETRY COUNTER ODD": PkiDialect.unblock,
+    "RESET RETRY COUNTER BY SO": PkiDialect.reset_by_so,
+    "INITIALIZE": PkiDialect.initialize,
+    "GENERATE ASYMMETRIC KEY PAIR": PkiDialect.generate,
+    "GENERATE SECRET KEY": PkiDialect.generate_secret,
+    "GET SECRET KEY": PkiDialect.get_secret,
+    "DELETE KEY": PkiDialect.delete_key,
+    "PSO ENCIPHER": PkiDialect.encipher,
+    "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": PkiDialect.checksum,
+    "PSO COMPUTE DIGITAL SIGNATURE": PkiDialect.sign,
+    "PSO DECIPHER": PkiDialect.decipher,
+    "CREATE FILE": PkiDialect.create,
+    "UPDATE BINARY ODD": PkiDialect.update,
+    "READ BINARY ODD": PkiDialect.read,
+    "DELETE FILE": PkiDialect.delete,
+}

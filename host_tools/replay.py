@@ -1,0 +1,194 @@
+"""Plays a recording to another card and compares the answers, by meaning where they must differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from apdu import tlv
+from apdu._catalogue import RESPONSE_OBJECTS
+from apdu.codec import ApduFormatError, Response
+from apdu.model import APPLICATIONS, SW, describe
+from apdu.recording import Entry
+from apdu.spec import ApplicationSpec, TagSpec
+from apdu.trace import find_spec
+from host_tools.conformance.examination import KINDS
+from host_tools.conformance.subject import Card
+
+_VERIFY = 0x20
+_SEQUENCE, _INTEGER = 0x30, 0x02
+
+
+class Outcome(StrEnum):
+    """How a replayed exchange compares."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One exchange of the recording, by its number from 1.
+
+    `reason` says why it was skipped, or where data of the same length differ.
+    """
+
+    number: int
+    name: str
+    outcome: Outcome
+    recorded: str
+    answered: str = ""
+    reason: str = ""
+
+
+class Player:
+    """Plays the entries of a recording; `open_door` gives a way to the card for each of its doors.
+
+    A masked VERIFY gets the PIN of its reference from `pins` where it was right in the recording;
+    everything else that is masked is skipped. After the card has refused a PIN none is sent again.
+    """
+
+    def __init__(
+        self, application: str, open_door: Callable[[], Card], pins: Mapping[str, str]
+    ) -> None:
+        self._application = APPLICATIONS[application]
+        self._open_door = open_door
+        self._doors: dict[int, Card] = {}
+        kind = KINDS[application]
+        self._pins = {
+            kind.references[name]: kind.padded(value.encode()) for name, value in pins.items()
+        }
+
+    def play(self, entries: list[Entry]) -> Iterator[Replayed]:
+        """Each exchange as it comes. Raises TransportError where the card does not answer."""
+        for number, entry in enumerate(entries, 1):
+            card = self._door(entry.door)
+            if entry.is_reset:
+                card.reset()
+                continue
+            told = _told(entry.response, entry.length)
+            command, reason = self._command(entry)
+            if command is None:
+                yield Replayed(number, entry.name, Outcome.SKIPPED, told, reason=reason)
+                continue
+            answer = card.transceive(command)
+            if entry.masked and Response.parse(answer).sw != SW.NO_ERROR:
+                self._pins.clear()
+            same = alike(self._application, entry, answer)
+            outcome = Outcome.SAME if same else Outcome.DIFFERENT
+            reason = "" if same else _where(entry, answer)
+            yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
+
+    def _door(self, number: int) -> Card:
+        if number not in self._doors:
+            self._doors[number] = self._open_door()
+            self._doors[number].reset()
+        return self._doors[number]
+
+    def _command(self, entry: Entry) -> tuple[bytes | None, str]:
+        """What to send, or None and why nothing."""
+        if not entry.masked:
+            return entry.command, ""
+        header = entry.command
+        if len(header) < 4 or header[1] != _VERIFY:
+            return None, "its data are masked"
+        if Response.parse(entry.response).sw != SW.NO_ERROR:
+            return None, "its PIN was wrong, and would spend a try"
+        pin = self._pins.get(header[3])
+        if pin is None:
+            return None, "its PIN is masked, and not given or refused before"
+        return replace(entry.parsed(), data=pin).encode(), ""
+
+
+def changing(application: str, entries: list[Entry]) -> list[str]:
+    """The names of the commands in a recording that change the card, each once, in order."""
+    spec_of = APPLICATIONS[application]
+    names: dict[str, None] = {}
+    for entry in entries:
+        if not entry.is_reset and not entry.masked and not _harmless(spec_of, entry):
+            names[entry.name] = None
+    return list(names)
+
+
+def _harmless(application: ApplicationSpec, entry: Entry) -> bool:
+    try:
+        command = entry.parsed()
+    except ApduFormatError:
+        return True
+    spec = find_spec(application, command)
+    asks = spec is not None and spec.secret and not command.data
+    return spec is not None and (spec.harmless or asks)
+
+
+def alike(application: ApplicationSpec, entry: Entry, answer: bytes) -> bool:
+    """Whether an answer means the same as the recorded one.
+
+    What the catalogue calls volatile is compared by its length, a signature in DER by its form;
+    so is what is masked.
+    """
+    recorded, answered = Response.parse(entry.response), Response.parse(answer)
+    if recorded.sw != answered.sw:
+        return False
+    if entry.length is not None:
+        return len(answered.data) == entry.length
+    spec = find_spec(application, entry.parsed())
+    if recorded.data == answered.data:
+        return True
+    if spec is None:
+        return False
+    if spec.volatile:
+        same_length = len(recorded.data) == len(answered.data)
+        return same_length or (
+            _is_der_signature(recorded.data) and _is_der_signature(answered.data)
+        )
+    objects = RESPONSE_OBJECTS.get(spec.name, ())
+    return _blanked(recorded.data, objects) == _blanked(answered.data, objects)
+
+
+def _is_der_signature(data: bytes) -> bool:
+    """A sequence of two integers (RFC 3279, 2.2.3)."""
+    try:
+        outer, used = tlv.parse_one(data)
+        numbers = tlv.parse(outer.value)
+    except tlv.TlvError:
+        return False
+    whole = outer.tag == _SEQUENCE and used == len(data)
+    return whole and [item.tag for item in numbers] == [_INTEGER, _INTEGER]
+
+
+def _blanked(data: bytes, objects: tuple[TagSpec, ...]) -> bytes:
+    """The data with zeros for the values of volatile data objects."""
+    known = {member.tag: member for member in objects}
+    if not any(_any_volatile(member) for member in objects):
+        return data
+    try:
+        items = tlv.parse(data)
+    except tlv.TlvError:
+        return data
+    parts = []
+    for item in items:
+        spec = known.get(item.tag)
+        value = item.value
+        if spec is not None:
+            value = bytes(len(value)) if spec.volatile else _blanked(value, spec.members)
+        parts.append(tlv.encode(item.tag, value))
+    return b"".join(parts)
+
+
+def _any_volatile(spec: TagSpec) -> bool:
+    return spec.volatile or any(map(_any_volatile, spec.members))
+
+
+def _where(entry: Entry, answer: bytes) -> str:
+    """The first byte, from 0, that differs where both answers are as long."""
+    pairs = enumerate(zip(entry.response, answer, strict=False))
+    places = [number for number, (recorded, answered) in pairs if recorded != answered]
+    return f"from byte {places[0]}" if places and len(entry.response) == len(answer) > 2 else ""
+
+
+def _told(raw: bytes, length: int | None = None) -> str:
+    response = Response.parse(raw)
+    size = len(response.data) if length is None else length
+    return f"{describe(response.sw)}, {size} bytes" if size else describe(response.sw)

@@ -1,0 +1,102 @@
+"""`klyuch conformance run` on a token of the daemon and on a card in a reader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from host_tools.testing import Command, Run, ScratchToken
+from tests import cards
+from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
+from tests.vectors.examined import TakesAnyClass, TakesAnyP2
+
+
+def secrets(token: ScratchToken) -> dict[str, str]:
+    return {"KLYUCH_PIN": token.pin, "KLYUCH_SO_PIN": token.so_pin}
+
+
+def test_a_token_passes_and_stays_as_it_is(command: Command, token: ScratchToken) -> None:
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
+    report = json.loads(command("conformance", "run", "--json").output)
+    assert report["sound"]
+    assert report["counts"]["failed"] == 0
+    assert {check["verdict"] for check in report["checks"]} == {"passed", "skipped"}
+    assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
+def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
+    command: Command, token: ScratchToken
+) -> None:
+    arguments = ("conformance", "run", "--token", "Work", "--destructive", "--yes", "--json")
+    result = command(*arguments, **secrets(token))
+    report = json.loads(result.stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert "the card is erased" in result.stderr
+    command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
+
+
+def test_nothing_is_destroyed_without_a_yes(command: Command, token: ScratchToken) -> None:
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
+    result = command("conformance", "run", "--destructive", code=1, stdin="n\n", **secrets(token))
+    assert "spend tries" in result.stderr
+    assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
+def test_a_wrong_pin_ends_a_destructive_examination_after_one_try(
+    command: Command, token: ScratchToken
+) -> None:
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
+    wrong = {"KLYUCH_PIN": token.pin, "KLYUCH_SO_PIN": "99999999"}
+    result = command("conformance", "run", "--destructive", "--yes", code=3, **wrong)
+    assert "the so PIN" in result.stderr
+    pins = json.loads(command("pin", "status", "--json").output)
+    assert [pin["tries_left"] for pin in pins] == [3, 9]
+    assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
+def test_the_reports_tell_what_was_sent_expected_and_got(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    page, document = tmp_path / "report.html", tmp_path / "report.json"
+    command("conformance", "run", "--html", page, "--output", document)
+    checks = json.loads(document.read_text(encoding="utf-8"))["checks"]
+    passed = [check for check in checks if check["verdict"] == "passed"]
+    assert all(check["expected"] and check["got"] and check["clause"] for check in passed)
+    html = page.read_text(encoding="utf-8")
+    assert "VERIFY" in html
+    assert "ISO/IEC 7816-4:2013 11.5.6" in html
+    assert "http" not in html
+
+
+def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
+    interface = cards.operational().connect()
+    with PrivatePcscd() as pcscd, VpcdCard(pcscd, interface) as card:
+        card.wait_until_seen()
+        pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
+        arguments = ("conformance", "run", "--reader", READER, "--destructive", "--yes", "--json")
+        report = json.loads(klyuch(*arguments, **pcscd.environment, **pins).stdout)
+    assert report["counts"]["failed"] == 0
+    reasons = {check["reason"] for check in report["checks"]} - {""}
+    assert reasons == {"no command makes a card blank again"}
+
+
+def test_a_broken_card_in_a_reader_is_told_with_its_clauses(klyuch: Run) -> None:
+    with PrivatePcscd() as pcscd:
+        for broken, clause in ((TakesAnyClass(), "5.4.1"), (TakesAnyP2(), "11.5.6")):
+            with VpcdCard(pcscd, broken) as card:
+                card.wait_until_seen()
+                done = klyuch(
+                    "conformance", "run", "--reader", "reader 00 00", code=1, **pcscd.environment
+                )
+            assert "What differs" in done.stdout
+            assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
+
+
+def test_a_reader_that_is_not_there_is_told_with_those_that_are(klyuch: Run) -> None:
+    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+        card.wait_until_seen()
+        missing = klyuch("conformance", "run", "--reader", "Acme", code=5, **pcscd.environment)
+        assert READER in missing.stderr
+        empty = READER.replace("00 00", "00 01")
+        vacant = klyuch("conformance", "run", "--reader", empty, code=9, **pcscd.environment)
+        assert "No card" in vacant.stderr

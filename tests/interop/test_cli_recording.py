@@ -1,0 +1,160 @@
+"""`klyuch trace`, `record` and `replay`, on tokens of the daemon and on cards in a reader."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from host_tools.conformance import pki_commands as pki
+from host_tools.testing import Command, Run, Scratch, ScratchToken
+from tests import cards
+from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
+from tests.interop.processes import PATIENCE
+
+KLYUCH = (sys.executable, "-P", "-m", "host_tools.cli")
+GENERATE = (*KLYUCH, "key", "generate", "P-256", "--label", "mail", "--token")
+SELECT = f"00 A4 04 00 0C {pki.PKI.aid.hex(' ')}"
+SCRIPT = f"""
+reset                   # as after insertion
+{SELECT}
+00 20 00 01             # is the user PIN verified?
+00 CA 01 04 00          # the card about itself
+00 84 00 00 08          # random bytes
+"""
+
+
+@pytest.fixture
+def spare(home: Scratch) -> ScratchToken:
+    """Another token with the same PINs."""
+    return home.create_token("Spare")
+
+
+@pytest.fixture
+def recording(klyuch: Run, token: ScratchToken, tmp_path: Path) -> Path:
+    """How a key is made on the token, by another program."""
+    path = tmp_path / "session.klog"
+    done = klyuch(
+        "record", "--token", "Work", "-o", str(path), *GENERATE, "Work", KLYUCH_PIN=token.pin
+    )
+    assert "exchanges" in done.stdout
+    return path
+
+
+def test_a_program_is_recorded_without_its_pin(recording: Path, token: ScratchToken) -> None:
+    text = recording.read_text(encoding="utf-8")
+    assert "GENERATE ASYMMETRIC KEY PAIR" in text
+    assert token.pin.encode().hex() not in text
+    assert recording.stat().st_mode & 0o777 == 0o600
+    head, *entries = map(json.loads, text.splitlines())
+    assert (head["card"], head["version"]) == ("Work", 1)
+    times = [entry["at"] for entry in entries]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert {entry["door"] for entry in entries} == set(range(1 + entries[-1]["door"]))
+
+
+def test_what_was_recorded_happens_to_another_token(
+    command: Command, recording: Path, spare: ScratchToken
+) -> None:
+    arguments = ("replay", recording, "--token", "Spare", "--yes", "--json")
+    result = command(*arguments, code=1, KLYUCH_PIN=spare.pin)
+    report = json.loads(result.stdout)
+    differing = {item["name"] for item in report["exchanges"] if item["outcome"] == "different"}
+    # The label and the serial number in EF.TokenInfo, nothing else.
+    assert differing == {"READ BINARY"}
+    assert report["counts"]["skipped"] == 0
+    assert "mail" in command("key", "list", "--token", "Spare", KLYUCH_PIN=spare.pin).output
+
+
+def test_nothing_is_changed_without_a_yes(
+    command: Command, recording: Path, spare: ScratchToken
+) -> None:
+    pin = {"KLYUCH_PIN": spare.pin}
+    result = command("replay", recording, "--token", "Spare", code=1, stdin="n\n", **pin)
+    assert "GENERATE ASYMMETRIC KEY PAIR" in result.stderr
+    assert "mail" not in command("key", "list", "--token", "Spare", **pin).output
+
+
+def test_without_the_pin_the_login_is_named_as_skipped(
+    command: Command, recording: Path, spare: ScratchToken
+) -> None:
+    shown = command("replay", recording, "--token", "Spare", "--yes", code=1).output
+    assert "VERIFY" in shown
+    assert "not given" in shown
+
+
+def test_a_recording_is_never_written_over(command: Command, recording: Path) -> None:
+    before = recording.read_bytes()
+    command("record", "--token", "Work", "-o", recording, "true", code=7)
+    assert recording.read_bytes() == before
+
+
+def test_a_program_that_fails_fails_the_recording(
+    klyuch: Run, token: ScratchToken, tmp_path: Path
+) -> None:
+    done = klyuch("record", "-o", str(tmp_path / "one.klog"), "false", code=1)
+    assert "exit code 1" in done.stderr
+    missing = klyuch("record", "-o", str(tmp_path / "two.klog"), "no-such-program", code=2)
+    assert "no-such-program" in missing.stderr
+
+
+def test_a_trace_shows_what_a_program_sends(klyuch: Run, token: ScratchToken) -> None:
+    done = klyuch("trace", "--token", "Work", *GENERATE, "Work", KLYUCH_PIN=token.pin)
+    assert "VERIFY  masked" in done.stdout
+    assert "GENERATE ASYMMETRIC KEY PAIR" in done.stdout
+    shown = klyuch("trace", "--json", "--token", "Work", *KLYUCH, "token", "show", "Work")
+    assert "Label" in shown.stderr
+    assert all("line" in json.loads(line) for line in shown.stdout.splitlines())
+
+
+def test_a_script_is_recorded_from_a_reader_and_played_to_a_token(
+    klyuch: Run, token: ScratchToken, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "session.klog")
+    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+        card.wait_until_seen()
+        arguments = ("record", "--reader", READER, "-o", path, "--script", "-", "--json")
+        done = klyuch(*arguments, stdin=SCRIPT, **pcscd.environment)
+        assert json.loads(done.stdout)["entries"] == 5
+        played = klyuch("replay", path, "--reader", READER, "--json", **pcscd.environment)
+        assert json.loads(played.stdout)["counts"] == {"same": 4, "different": 0, "skipped": 0}
+    assert "4 same, 0 different" in klyuch("replay", path, "--token", "Work").stdout
+
+
+def test_what_pcsc_cannot_show_is_said(klyuch: Run, tmp_path: Path) -> None:
+    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+        card.wait_until_seen()
+        path = str(tmp_path / "session.klog")
+        arguments = ("record", "--reader", READER, "-o", path)
+        assert "--script" in klyuch(*arguments, code=2, **pcscd.environment).stderr
+        refused = klyuch(
+            *arguments, "--script", "-", code=2, stdin="00 A4\nhello\n", **pcscd.environment
+        )
+        assert "Line 2" in refused.stderr
+
+
+def test_what_is_no_recording_cannot_be_played(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.klog"
+    bad.write_text("{}\n")
+    assert "no recording" in command("replay", bad, "--token", "Work", code=2).stderr
+
+
+def test_a_recording_without_a_program_goes_on_until_it_is_interrupted(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.klog"
+    arguments = [*KLYUCH, "record", "--token", "Work", "-o", str(path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        while not path.exists() or len(path.read_text(encoding="utf-8").splitlines()) < 2:
+            command("pin", "status", "--token", "Work")
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "exchanges" in printed

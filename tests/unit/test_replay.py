@@ -1,0 +1,107 @@
+"""A recording played to another card: what means the same, what differs, what is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apdu.codec import Command
+from apdu.model import APPLICATIONS
+from apdu.recording import Entry, Mask, Recorder
+from host_tools.conformance import pki_commands as pki
+from host_tools.replay import Outcome, Player, Replayed, changing
+from tests import cards
+from token_fw.card import Profile
+
+PKI = APPLICATIONS["pki"]
+PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
+SIGNING: Sequence[Command] = (
+    pki.select_application(),
+    pki.verify(pki.USER, cards.USER_PIN),
+    pki.mse(pki.GENERATE, pki.EC, 1),
+    pki.generate(pki.p256()),
+    pki.mse(pki.SIGN, pki.ECDSA, 1),
+    pki.sign(bytes(32)),
+    pki.challenge(8),
+    pki.get_data(0x02),
+    pki.get_data(0x04),
+)
+
+
+def recorded(*commands: Command) -> list[Entry]:
+    entries: list[Entry] = []
+    recorder = Recorder(cards.operational().connect(), entries.append, Mask(PKI))
+    for command in commands:
+        recorder.transceive(command.encode())
+    return entries
+
+
+def play(
+    entries: list[Entry], bench: cards.Bench | None = None, pins: dict[str, str] = PINS
+) -> list[Replayed]:
+    other = bench or cards.operational(Profile(b"ANOTHER1"))
+    return list(Player("pki", other.connect, pins).play(entries))
+
+
+def test_another_sound_card_does_the_same_though_its_bytes_differ() -> None:
+    played = play(recorded(*SIGNING))
+    assert [item for item in played if item.outcome is not Outcome.SAME] == []
+    assert len(played) == len(SIGNING)
+
+
+def test_a_card_with_other_tries_differs_in_its_information() -> None:
+    other = cards.operational(Profile(b"ANOTHER1", user_tries=5))
+    (difference,) = [
+        item for item in play(recorded(*SIGNING), other) if item.outcome is Outcome.DIFFERENT
+    ]
+    assert difference.name == "GET DATA"
+    assert difference.reason.startswith("from byte")
+
+
+def test_without_its_pin_a_login_is_skipped_and_what_needs_it_differs() -> None:
+    played = {item.name: item for item in play(recorded(*SIGNING), pins={})}
+    assert played["VERIFY"].outcome is Outcome.SKIPPED
+    assert "not given" in played["VERIFY"].reason
+    assert played["GENERATE ASYMMETRIC KEY PAIR"].answered.startswith("6982")
+
+
+def test_a_wrong_pin_is_sent_once() -> None:
+    other = cards.operational()
+    entries = recorded(pki.select_application(), *[pki.verify(pki.USER, cards.USER_PIN)] * 3)
+    outcomes = [item.outcome for item in play(entries, other, {"user": "99999999"})]
+    assert outcomes == [Outcome.SAME, Outcome.DIFFERENT, Outcome.SKIPPED, Outcome.SKIPPED]
+    assert cards.tries_left(other.client(), pki.USER) == 2
+
+
+def test_a_try_that_was_wrong_is_not_made_again() -> None:
+    other = cards.operational()
+    entries = recorded(pki.select_application(), pki.verify(pki.USER, b"99999999"))
+    played = play(entries, other)
+    assert played[-1].outcome is Outcome.SKIPPED
+    assert "spend a try" in played[-1].reason
+    assert cards.tries_left(other.client(), pki.USER) == 3
+
+
+def test_a_command_with_masked_data_is_skipped_by_name() -> None:
+    entries = recorded(pki.select_application(), pki.initialize(cards.SO_PIN))
+    played = play(entries)
+    assert (played[-1].name, played[-1].outcome) == ("INITIALIZE", Outcome.SKIPPED)
+
+
+def test_each_way_to_the_card_has_its_own_login() -> None:
+    bench = cards.operational()
+    entries: list[Entry] = []
+    for door, commands in enumerate((SIGNING[:2], SIGNING[:1])):
+        recorder = Recorder(bench.connect(), entries.append, Mask(PKI), door)
+        for command in commands:
+            recorder.transceive(command.encode())
+    Recorder(bench.connect(), entries.append, Mask(PKI), 2).was_reset()
+    other = bench.connect()
+    recorder = Recorder(other, entries.append, Mask(PKI), 1)
+    other.transceive(pki.select_application().encode())
+    recorder.transceive(pki.verify(pki.USER).encode())
+    assert {item.outcome for item in play(entries)} == {Outcome.SAME}
+
+
+def test_what_changes_the_card_is_known_beforehand() -> None:
+    assert changing("pki", recorded(*SIGNING)) == ["GENERATE ASYMMETRIC KEY PAIR"]
+    assert changing("pki", recorded(pki.select_application(), pki.verify(pki.USER))) == []

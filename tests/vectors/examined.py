@@ -1,0 +1,248 @@
+"""An emulated card under examination, and cards that are broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from apdu.codec import CHAINING, ApduFormatError, Command, Response
+from apdu.model import SW
+from apdu.transport import TransportError
+from host_tools.conformance import pki_commands as pki
+from host_tools.conformance.checks import Check, Verdict
+from host_tools.conformance.examination import Examination
+from tests import cards
+
+PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
+VERIFY, SELECT, READ_BINARY_ODD, COMPUTE, CHALLENGE = 0x20, 0xA4, 0xB1, 0x2A, 0x84
+
+
+class EmulatedCard:
+    """The sound card; going back to the factory it becomes another one."""
+
+    def __init__(self) -> None:
+        self._insert(cards.operational())
+
+    def _insert(self, bench: cards.Bench) -> None:
+        self.bench = bench
+        self.interface = bench.connect()
+
+    def blank(self) -> None:
+        self._insert(cards.Bench())
+
+    def reset(self) -> bytes:
+        return self.interface.reset()
+
+    def transceive(self, command: bytes) -> bytes:
+        try:
+            parsed = Command.parse(command)
+        except ApduFormatError:
+            return self.malformed(command)
+        return self.answer(parsed).encode()
+
+    def malformed(self, command: bytes) -> bytes:
+        return self.interface.transceive(command)
+
+    def answer(self, command: Command) -> Response:
+        """What the broken ones do differently."""
+        return self.soundly(command)
+
+    def soundly(self, command: Command) -> Response:
+        return Response.parse(self.interface.transceive(command.encode()))
+
+
+def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
+    examination = Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
+    return list(examination.run())
+
+
+def failures(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.verdict is Verdict.FAILED]
+
+
+def _tries(response: Response) -> int | None:
+    return response.sw & 0x0F if response.sw & 0xFFF0 == SW.WRONG_PIN else None
+
+
+class CountsTooMany(EmulatedCard):
+    """After a wrong PIN it tells one try more than are left."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == VERIFY and command.data and _tries(response) is not None:
+            return Response(response.sw + 1)
+        return response
+
+
+class GivesTriesBack(EmulatedCard):
+    """A reset restores the tries of the user PIN."""
+
+    def reset(self) -> bytes:
+        super().reset()
+        self.soundly(pki.select_application())
+        self.soundly(pki.verify(pki.USER, cards.USER_PIN))
+        return super().reset()
+
+
+class AsksForNoPin(EmulatedCard):
+    """It runs every command without a login."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if response.sw == SW.SECURITY_STATUS_NOT_SATISFIED:
+            self.soundly(pki.verify(pki.USER, cards.USER_PIN))
+            return self.soundly(command)
+        return response
+
+
+class AnswersAnotherStatus(EmulatedCard):
+    """It calls wrong parameters wrong data."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        wrong = response.sw == SW.INCORRECT_P1P2
+        return replace(response, sw=SW.INCORRECT_DATA) if wrong else response
+
+
+class AnswersTooShort(EmulatedCard):
+    """The last byte of every file is missing."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == READ_BINARY_ODD:
+            return replace(response, data=response.data[:-1])
+        return response
+
+
+class AnswersTooLong(EmulatedCard):
+    """A byte follows all data."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        return replace(response, data=response.data + b"\x00") if response.data else response
+
+
+class AddsDataToErrors(EmulatedCard):
+    """A refusal carries a byte of data."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        return replace(response, data=b"\x00") if response.sw1 >> 4 == 6 else response
+
+
+class TakesAnyClass(EmulatedCard):
+    """Of CLA it looks at the highest bit and the chaining bit only."""
+
+    def answer(self, command: Command) -> Response:
+        return self.soundly(replace(command, cla=command.cla & (0x80 | CHAINING)))
+
+
+class TakesAnyP2(EmulatedCard):
+    """VERIFY checks the user PIN, whatever P2 says."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == VERIFY and response.sw == SW.INCORRECT_P1P2:
+            return self.soundly(replace(command, p2=pki.USER))
+        return response
+
+
+class TakesAnyInstruction(EmulatedCard):
+    """What it does not know it takes for done."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        return Response(SW.NO_ERROR) if response.sw == SW.INS_NOT_SUPPORTED else response
+
+
+class TakesAnyLc(EmulatedCard):
+    """It takes the bytes that came for the data field, whatever Lc says."""
+
+    def malformed(self, command: bytes) -> bytes:
+        return self.answer(
+            Command.parse(command[:4] + bytes((len(command) - 5,)) + command[5:])
+        ).encode()
+
+
+class TakesSuperfluousData(EmulatedCard):
+    """A data field too many does not disturb it."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        wrong = response.sw == SW.WRONG_LENGTH
+        return self.soundly(replace(command, data=b"")) if wrong else response
+
+
+class IgnoresLe(EmulatedCard):
+    """It sends all it has."""
+
+    def answer(self, command: Command) -> Response:
+        return self.soundly(replace(command, ne=65536) if command.ne else command)
+
+
+class ForgetsChains(EmulatedCard):
+    """It takes every part of a chain for a command."""
+
+    def answer(self, command: Command) -> Response:
+        return self.soundly(replace(command, cla=command.cla & ~CHAINING))
+
+
+class TakesAnyPin(EmulatedCard):
+    """Whatever is entered, the PIN is verified."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == VERIFY and command.data and _tries(response) is not None:
+            right = cards.USER_PIN if command.p2 == pki.USER else cards.SO_PIN
+            return self.soundly(replace(command, data=right))
+        return response
+
+
+class KeepsLoginOverReset(EmulatedCard):
+    """A reset does not end a login."""
+
+    stale = False
+
+    def reset(self) -> bytes:
+        self.stale = self._asked()
+        return self.interface.reset()
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == SELECT and self.stale:
+            self.stale = False
+            self.soundly(pki.verify(pki.USER, cards.USER_PIN))
+        return response
+
+    def _asked(self) -> bool:
+        return self.soundly(pki.verify(pki.USER)).sw == SW.NO_ERROR
+
+
+class KeepsLoginOverSelect(KeepsLoginOverReset):
+    """SELECT of the application does not end a login."""
+
+    def reset(self) -> bytes:
+        return self.interface.reset()
+
+    def answer(self, command: Command) -> Response:
+        self.stale = command.ins == SELECT and self._asked()
+        return super().answer(command)
+
+
+class SignsWrongly(EmulatedCard):
+    """One bit of every signature is wrong."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == COMPUTE and command.p1 == 0x9E and response.data:
+            return replace(response, data=response.data[:-1] + bytes((response.data[-1] ^ 1,)))
+        return response
+
+
+class FallsSilent(EmulatedCard):
+    """GET CHALLENGE is never answered."""
+
+    def answer(self, command: Command) -> Response:
+        if command.ins == CHALLENGE and command.cla == 0x00:
+            raise TransportError("no answer came in time")
+        return self.soundly(command)

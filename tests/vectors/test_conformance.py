@@ -1,0 +1,93 @@
+"""The checks are green on the sound card, and red, with the clause, on each broken one."""
+
+from __future__ import annotations
+
+import pytest
+
+from host_tools.conformance.checks import Verdict
+from host_tools.conformance.rules import RULES
+from tests.vectors import examined
+from tests.vectors.examined import EmulatedCard, examine, failures
+
+CLASS = "ISO/IEC 7816-4:2013 5.4.1"
+INSTRUCTION = "ISO/IEC 7816-4:2013 5.4.2"
+LENGTHS = "ISO/IEC 7816-4:2013 5.2"
+CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
+READING = "ISO/IEC 7816-4:2013 11.2.3"
+VERIFYING = "ISO/IEC 7816-4:2013 11.5.6"
+CHALLENGES = "ISO/IEC 7816-4:2013 11.5.3"
+GENERATION = "ISO/IEC 7816-8:2004 5.1"
+SIGNING = "ISO/IEC 7816-8:2004 5.4"
+
+FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
+    examined.CountsTooMany: ("a wrong PIN costs a try", VERIFYING),
+    examined.GivesTriesBack: ("a wrong PIN costs a try", VERIFYING),
+    examined.AsksForNoPin: ("nothing is done before the PIN", GENERATION),
+    examined.AnswersAnotherStatus: ("a wrong P1 is refused", VERIFYING),
+    examined.AnswersTooShort: ("vector: a file is made", READING),
+    examined.AnswersTooLong: ("no more bytes come than Le", LENGTHS),
+    examined.AddsDataToErrors: ("a class nobody knows", CLASS),
+    examined.TakesAnyClass: ("secure messaging is refused", CLASS),
+    examined.TakesAnyP2: ("a wrong P2 is refused", VERIFYING),
+    examined.TakesAnyInstruction: ("an unknown instruction", INSTRUCTION),
+    examined.TakesAnyLc: ("an Lc that promises too much", LENGTHS),
+    examined.TakesSuperfluousData: ("superfluous data are refused", READING),
+    examined.IgnoresLe: ("no more bytes come than Le", LENGTHS),
+    examined.ForgetsChains: ("a chain is put together", CHAINING),
+    examined.TakesAnyPin: ("a wrong PIN costs a try", VERIFYING),
+    examined.KeepsLoginOverReset: ("reset ends a login", VERIFYING),
+    examined.KeepsLoginOverSelect: ("SELECT ends a login", VERIFYING),
+    examined.SignsWrongly: ("vector: keys of every kind", SIGNING),
+    examined.FallsSilent: ("superfluous data are refused", CHALLENGES),
+}
+VISIBLE_WITHOUT_HARM = [
+    examined.AnswersAnotherStatus,
+    examined.AnswersTooLong,
+    examined.AddsDataToErrors,
+    examined.TakesAnyClass,
+    examined.TakesAnyP2,
+    examined.TakesAnyInstruction,
+    examined.TakesAnyLc,
+    examined.TakesSuperfluousData,
+    examined.IgnoresLe,
+    examined.ForgetsChains,
+    examined.FallsSilent,
+]
+
+
+def test_the_sound_card_passes_every_check() -> None:
+    checks = examine(EmulatedCard())
+    assert [check for check in checks if check.verdict is not Verdict.PASSED] == []
+    assert {rule.name for rule in RULES} <= {check.group for check in checks}
+
+
+@pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
+def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
+    group, clause = FLAWS[flaw]
+    found = failures(examine(flaw()))
+    named = [check for check in found if check.group.startswith(group) and check.clause == clause]
+    assert named, {(check.group, check.clause) for check in found}
+    assert all(check.expected and check.got and check.exchanges for check in named)
+
+
+@pytest.mark.parametrize("flaw", VISIBLE_WITHOUT_HARM, ids=lambda flaw: flaw.__name__)
+def test_many_flaws_show_without_changing_the_card(flaw: type[EmulatedCard]) -> None:
+    assert failures(examine(flaw(), destructive=False))
+
+
+def test_without_leave_to_destroy_the_card_stays_as_it_is() -> None:
+    card = EmulatedCard()
+    before = card.bench.digest()
+    checks = examine(card, destructive=False)
+    assert card.bench.digest() == before
+    assert failures(checks) == []
+    skipped = [check for check in checks if check.verdict is Verdict.SKIPPED]
+    assert skipped
+    assert all("--destructive" in check.reason for check in skipped)
+
+
+def test_what_is_sent_is_told_by_name_and_without_any_pin() -> None:
+    told = [line for check in examine(EmulatedCard()) for line in check.exchanges]
+    assert any("VERIFY" in line and "masked" in line for line in told)
+    pins = [pin.encode().hex(" ").upper() for pin in examined.PINS.values()]
+    assert not any(pin in line for pin in pins for line in told)
