@@ -57,7 +57,7 @@ class Decoder:
             # Even the size of a PIN is its owner's.
             parts.append("masked" if command.ins in self._secret_ins else _size(command.data))
         if spec is not None and not command.chained and command.ins not in self._secret_ins:
-            parts += _shown(command.data, spec, COMMAND_OBJECTS)
+            parts += _shown(command.data, spec, self._objects(COMMAND_OBJECTS, spec))
         if command.ne:
             parts.append(f"Le {command.ne}")
         if command.chained:
@@ -81,7 +81,7 @@ class Decoder:
         ]
         spec = self._command
         if spec is not None and response.sw == SW.NO_ERROR and not spec.secret_response:
-            parts += _shown(response.data, spec, RESPONSE_OBJECTS)
+            parts += _shown(response.data, spec, self._objects(RESPONSE_OBJECTS, spec))
         if cause:
             parts.append(cause)
         return f"{self._name}  ← {' · '.join(parts)}"
@@ -89,6 +89,11 @@ class Decoder:
     def failure(self, error: TransportError, seconds: float) -> str:
         """The line for an exchange that failed after so long."""
         return f"{self._name}  ✗ {error} in {seconds * 1000:.1f} ms"
+
+    def _objects(
+        self, table: Mapping[tuple[str, str], tuple[TagSpec, ...]], spec: CommandSpec
+    ) -> tuple[TagSpec, ...]:
+        return table.get((self._application.name, spec.name), ())
 
     def _spec(self, command: Command) -> CommandSpec | None:
         match = self._application.match
@@ -134,9 +139,9 @@ def _size(data: bytes) -> str:
     return "1 byte" if len(data) == 1 else f"{len(data)} bytes"
 
 
-def _shown(data: bytes, spec: CommandSpec, objects: Mapping[str, tuple[TagSpec, ...]]) -> list[str]:
+def _shown(data: bytes, spec: CommandSpec, objects: tuple[TagSpec, ...]) -> list[str]:
     """What is shown of a data field: its objects by name, or short data of harmless commands."""
-    known = {member.tag: member for member in objects.get(spec.name, ())}
+    known = {member.tag: member for member in objects}
     if known:
         try:
             items = tlv.parse(data)
