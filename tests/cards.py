@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
+from apdu.spec import ApplicationSpec
 from apdu.transport import CardClient, Transport
 from token_fw.card import Card, Interface, Profile, personalise
 from token_fw.env import Env
@@ -68,10 +69,12 @@ class Bench:
 class Client:
     """The client's side of one interface, with chaining and GET RESPONSE."""
 
+    application = PKI
+
     def __init__(self, transport: Transport, *, extended: bool = True) -> None:
         self.transport = transport
         self._client = CardClient(transport, extended=extended)
-        self.ok(select_application())
+        self.ok(select_application(self.application))
 
     def send(self, command: Command) -> Response:
         return self._client.send(command)
@@ -112,8 +115,8 @@ def logged_in(bench: Bench | None = None) -> Client:
     return client
 
 
-def select_application() -> Command:
-    return Command(0x00, 0xA4, 0x04, 0x00, PKI.aid)
+def select_application(application: ApplicationSpec = PKI) -> Command:
+    return Command(0x00, 0xA4, 0x04, 0x00, application.aid)
 
 
 def select(path: bytes, *, answer: bool = False) -> Command:

@@ -27,7 +27,14 @@ from token_fw.apps.piv.algorithms import (
 )
 from token_fw.apps.piv.objects import check_tag
 from token_fw.apps.piv.slots import ManagementRecord, Policies
-from token_fw.crypto import KeyKind, PrivateKey, ec_private, edwards_private, rsa_private
+from token_fw.crypto import (
+    KeyKind,
+    PrivateKey,
+    curve_of,
+    ec_private,
+    edwards_private,
+    rsa_private,
+)
 from token_fw.errors import (
     IncorrectData,
     IncorrectParameters,
@@ -197,6 +204,8 @@ def parse_import(command: Command) -> ImportKey:
     fields = fields_of(command.data, required={tag}, optional=_POLICIES)
     value, policies = fields[tag], _policies(slot, fields)
     if spec.kind is KeyKind.EC:
+        if len(value) != curve_of(spec).size:
+            raise IncorrectData("the number is not as long as the curve's order")
         return ImportKey(slot, algorithm, policies, lambda: ec_private(spec.curve, value))
     return ImportKey(slot, algorithm, policies, lambda: edwards_private(spec.kind, value))
 
