@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from apdu import tlv
-from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
+from apdu._catalogue import APPLICATIONS, COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import describe
 from apdu.spec import Access, ApplicationSpec, CommandSpec, TagSpec
@@ -20,6 +20,8 @@ from apdu.transport import Transport, TransportError
 # PUT DATA. They stay masked in a command that no table knows.
 _SECRET_INS = frozenset((0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D, 0xDB))
 _GET_RESPONSE = 0xC0
+_SELECT_BY_NAME = bytes((0x00, 0xA4, 0x04))
+_DONE = frozenset((SW.NO_ERROR >> 8, SW.BYTES_AVAILABLE >> 8))
 _LONGEST_VALUE = 16
 _LONGEST_DETAIL = 240
 
@@ -27,18 +29,26 @@ _LONGEST_DETAIL = 240
 class Decoder:
     """Says in a line what an APDU is; keeps what the next response needs to be understood.
 
-    Values are shown only where the catalogue knows the command and calls neither it nor the data
-    object secret, and only up to 16 bytes; of everything else the size is shown. So a PIN, a
-    private key, a decrypted text or the content of a file never appears.
+    It begins with `application` and goes over to whichever is selected by its name. Values are
+    shown only where the catalogue knows the command and calls neither it nor the data object
+    secret, and only up to 16 bytes; of everything else the size is shown. So a PIN, a private key,
+    a decrypted text or the content of a file never appears.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
-        self._application = application
-        self._name = application.name.upper()
+        self._application = self._before = application
+        # Those of every application: a reset, which is not seen here, may have ended a selection.
         self._secret_ins = _SECRET_INS | {
-            command.ins for command in application.commands if command.secret
+            command.ins
+            for known in (application, *APPLICATIONS.values())
+            for command in known.commands
+            if command.secret
         }
         self._command: CommandSpec | None = None
+
+    @property
+    def _name(self) -> str:
+        return self._application.name.upper()
 
     def command(self, raw: bytes) -> str:
         """The line for a command APDU, of any bytes."""
@@ -49,6 +59,7 @@ class Decoder:
             self._command = None
             size = "masked" if raw[1:2] and raw[1] in self._secret_ins else _size(raw)
             return f"{self._name}  → {header}  malformed command, {size}"
+        self._follow(command)
         spec = self._spec(command)
         # GET RESPONSE carries on a response whose beginning and command are past.
         self._command = spec if command.ins != _GET_RESPONSE else None
@@ -71,10 +82,13 @@ class Decoder:
         `cause` is what the card itself says of a refusal, empty where that is not known.
         """
         took = f"in {seconds * 1000:.1f} ms"
+        name = self._name
         try:
             response = Response.parse(raw)
         except ApduFormatError:
-            return f"{self._name}  ← malformed response, {_size(raw)} {took}"
+            return f"{name}  ← malformed response, {_size(raw)} {took}"
+        if response.sw1 not in _DONE:
+            self._application = self._before
         meaning = "9000 " if response.sw == SW.NO_ERROR else f"{describe(response.sw)},"
         parts = [
             f"{meaning} {_size(response.data)} {took}" if response.data else f"{meaning} {took}"
@@ -84,11 +98,19 @@ class Decoder:
             parts += _shown(response.data, spec, self._objects(RESPONSE_OBJECTS, spec))
         if cause:
             parts.append(cause)
-        return f"{self._name}  ← {' · '.join(parts)}"
+        return f"{name}  ← {' · '.join(parts)}"
 
     def failure(self, error: TransportError, seconds: float) -> str:
         """The line for an exchange that failed after so long."""
         return f"{self._name}  ✗ {error} in {seconds * 1000:.1f} ms"
+
+    def _follow(self, command: Command) -> None:
+        """Go over to the application that the command selects; its refusal goes back."""
+        self._before = self._application
+        if command.header.startswith(_SELECT_BY_NAME):
+            for known in APPLICATIONS.values():
+                if known.is_named(command.data):
+                    self._application = known
 
     def _objects(
         self, table: Mapping[tuple[str, str], tuple[TagSpec, ...]], spec: CommandSpec
