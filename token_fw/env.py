@@ -34,12 +34,20 @@ class ProtectedPath(Protocol):
         """The token is pulled: every question, also a later one, is cancelled."""
 
 
+class Presence(Protocol):
+    """A button or a sensor that only somebody at the token can touch. Thread-safe."""
+
+    def touched(self) -> bool:
+        """Ask for a touch and wait; False where none came in time."""
+
+
 @dataclass(slots=True)
 class Env:
     """What one card lives in.
 
     `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes. `path` is how
-    the token asks its user itself, None where it has no such way. `changed` is called after every
+    the token asks its user itself, None where it has no such way; `presence` how it is touched,
+    None where nobody is there to touch it. `changed` is called after every
     change of the card's contents, before the command that made it is answered.
     """
 
@@ -48,3 +56,4 @@ class Env:
     rng: Callable[[int], bytes] = os.urandom
     path: ProtectedPath | None = None
     changed: Callable[[], None] = lambda: None
+    presence: Presence | None = None

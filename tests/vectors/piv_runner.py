@@ -1,0 +1,222 @@
+"""Runs the steps of spec/vectors/piv.toml against any card, as `runner` does those of pki.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from apdu import tlv
+from apdu.codec import Response
+from apdu.model import SW
+from tests import cards, piv
+from tests.vectors.runner import DIGEST, SECRET, Step, expected
+
+KINDS = {
+    "RSA-2048": piv.RSA_2048,
+    "P-256": piv.P256,
+    "P-384": piv.P384,
+    "Ed25519": piv.ED25519,
+    "X25519": piv.X25519,
+}
+MANAGEMENT_KINDS = {
+    "3DES": piv.DES3,
+    "AES-128": piv.AES_128,
+    "AES-192": piv.AES_192,
+    "AES-256": piv.AES_256,
+}
+REFS = {"pin": piv.REF_PIN, "puk": piv.REF_PUK}
+SHA256_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
+WITNESS, CHALLENGE, RESPONSE, EXPONENTIATION = 0x80, 0x81, 0x82, 0x85
+
+
+@dataclass
+class PivRunner:
+    """One card in the middle of a vector; `reset` is its reset line."""
+
+    client: piv.Client
+    reset: Callable[[], None]
+    pins: Mapping[str, str]
+    management_keys: Mapping[str, Mapping[str, str]]
+    kinds: dict[int, int] = field(default_factory=dict)
+    public: dict[int, Any] = field(default_factory=dict)
+
+    def run(self, step: Step) -> None:
+        """Raises AssertionError when the card does something else than the step says."""
+        response = _STEPS[step["command"]](self, step)
+        wanted = expected(step)
+        assert response.sw == wanted, f"{step['command']}: {response.sw:04X}, not {wanted:04X}"
+
+    def pin(self, step: Step, name: str) -> bytes:
+        return self.pins[step[name]].encode()
+
+    def do_reset(self, _: Step) -> Response:
+        self.reset()
+        return self.client.send(cards.select_application(piv.SPEC))
+
+    def verify(self, step: Step) -> Response:
+        return self.client.send(piv.verify(self.pin(step, "pin") if "pin" in step else None))
+
+    def change(self, step: Step) -> Response:
+        old, new = self.pin(step, "old"), self.pin(step, "new")
+        return self.client.send(piv.change(REFS[step["ref"]], old, new))
+
+    def unblock(self, step: Step) -> Response:
+        return self.client.send(piv.unblock(self.pin(step, "puk"), self.pin(step, "new")))
+
+    def set_retries(self, step: Step) -> Response:
+        return self.client.send(piv.set_retries(*step["tries"]))
+
+    def reset_application(self, _: Step) -> Response:
+        return self.client.send(piv.reset())
+
+    def set_management_key(self, step: Step) -> Response:
+        return self.client.send(piv.set_management_key(*self._management_key(step)))
+
+    def authenticate(self, step: Step) -> Response:
+        if "management_key" in step:
+            algorithm, key = self._management_key(step)
+            mutual = step["way"] == "mutual"
+            return self._mutual(algorithm, key) if mutual else self._single(algorithm, key)
+        return _USES[step["use"]](self, step["slot"])
+
+    def _management_key(self, step: Step) -> tuple[int, bytes]:
+        key = self.management_keys[step["management_key"]]
+        return MANAGEMENT_KINDS[key["algorithm"]], bytes.fromhex(key["value"])
+
+    def _send(self, algorithm: int, slot: int, fields: dict[int, bytes]) -> Response:
+        """The response, with what is in the template as its data."""
+        response = self.client.send(piv.authenticate(algorithm, slot, fields))
+        if response.sw != SW.NO_ERROR or not response.data:
+            return response
+        inner, _ = tlv.parse_one(tlv.to_dict(tlv.parse(response.data))[0x7C])
+        return Response(response.sw, inner.value)
+
+    def _mutual(self, algorithm: int, key: bytes) -> Response:
+        first = self._send(algorithm, piv.MANAGEMENT, {WITNESS: b""})
+        if first.sw != SW.NO_ERROR:
+            return first
+        challenge = DIGEST[: len(first.data)]
+        answer = {WITNESS: piv.decipher(key, first.data), CHALLENGE: challenge}
+        response = self._send(algorithm, piv.MANAGEMENT, answer)
+        assert response.sw != SW.NO_ERROR or response.data == piv.encipher(key, challenge)
+        return response
+
+    def _single(self, algorithm: int, key: bytes) -> Response:
+        first = self._send(algorithm, piv.MANAGEMENT, {CHALLENGE: b""})
+        if first.sw != SW.NO_ERROR:
+            return first
+        return self._send(algorithm, piv.MANAGEMENT, {RESPONSE: piv.encipher(key, first.data)})
+
+    def _use(self, slot: int, tag: int, data: bytes) -> Response:
+        return self._send(self.kinds[slot], slot, {RESPONSE: b"", tag: data})
+
+    def sign(self, slot: int) -> Response:
+        public = self.public[slot]
+        block = DIGEST
+        if isinstance(public, rsa.RSAPublicKey):
+            info = SHA256_INFO + DIGEST
+            block = b"\x00\x01" + b"\xff" * (public.key_size // 8 - len(info) - 3) + b"\x00" + info
+        response = self._use(slot, CHALLENGE, block)
+        if response.sw == SW.NO_ERROR:
+            _check_signature(public, response.data)
+        return response
+
+    def decrypt(self, slot: int) -> Response:
+        cryptogram = self.public[slot].encrypt(SECRET, padding.PKCS1v15())
+        response = self._use(slot, CHALLENGE, cryptogram)
+        if response.sw == SW.NO_ERROR:
+            assert response.data.startswith(b"\x00\x02")
+            assert response.data.endswith(b"\x00" + SECRET)
+        return response
+
+    def agree(self, slot: int) -> Response:
+        public = self.public[slot]
+        if isinstance(public, x25519.X25519PublicKey):
+            peer = x25519.X25519PrivateKey.generate()
+            shared, point = peer.exchange(public), peer.public_key().public_bytes_raw()
+        else:
+            key = ec.generate_private_key(public.curve)
+            shared = key.exchange(ec.ECDH(), public)
+            point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        response = self._use(slot, EXPONENTIATION, point)
+        assert response.sw != SW.NO_ERROR or response.data == shared
+        return response
+
+    def generate(self, step: Step) -> Response:
+        slot, algorithm = step["slot"], KINDS[step["kind"]]
+        response = self.client.send(piv.generate(slot, algorithm))
+        if response.sw == SW.NO_ERROR:
+            self.kinds[slot] = algorithm
+            self.public[slot] = piv.public_key(algorithm, cards.public_objects(response.data))
+        return response
+
+    def move(self, step: Step) -> Response:
+        response = self.client.send(piv.move(step["target"], step["slot"]))
+        if response.sw == SW.NO_ERROR and step["target"] != 0xFF:
+            for known in (self.kinds, self.public):
+                known[step["target"]] = known[step["slot"]]
+        return response
+
+    def attest(self, step: Step) -> Response:
+        response = self.client.send(piv.attest(step["slot"]))
+        if response.sw == SW.NO_ERROR:
+            certificate = x509.load_der_x509_certificate(response.data)
+            certificate.verify_directly_issued_by(self._authority())
+            assert certificate.public_key() == self.public[step["slot"]]
+        return response
+
+    def _authority(self) -> x509.Certificate:
+        content = self.client.ok(piv.get_data(piv.ATTESTATION_CERTIFICATE))
+        inner = tlv.to_dict(tlv.parse(tlv.to_dict(tlv.parse(content))[0x53]))
+        return x509.load_der_x509_certificate(inner[0x70])
+
+    def put_data(self, step: Step) -> Response:
+        return self.client.send(piv.put_data(bytes.fromhex(step["tag"]), step["text"].encode()))
+
+    def get_data(self, step: Step) -> Response:
+        response = self.client.send(piv.get_data(bytes.fromhex(step["tag"])))
+        if response.sw == SW.NO_ERROR:
+            assert response.data == tlv.encode(0x53, step["text"].encode())
+        return response
+
+
+def _check_signature(public: Any, signature: bytes) -> None:
+    digest = utils.Prehashed(SHA256())
+    try:
+        if isinstance(public, rsa.RSAPublicKey):
+            public.verify(signature, DIGEST, padding.PKCS1v15(), digest)
+        elif isinstance(public, ed25519.Ed25519PublicKey):
+            public.verify(signature, DIGEST)
+        else:
+            public.verify(signature, DIGEST, ec.ECDSA(digest))
+    except InvalidSignature:
+        raise AssertionError("the signature is wrong") from None
+
+
+_USES: dict[str, Callable[[PivRunner, int], Response]] = {
+    "sign": PivRunner.sign,
+    "decrypt": PivRunner.decrypt,
+    "agree": PivRunner.agree,
+}
+_STEPS: dict[str, Callable[[PivRunner, Step], Response]] = {
+    "CARD RESET": PivRunner.do_reset,
+    "VERIFY": PivRunner.verify,
+    "CHANGE REFERENCE DATA": PivRunner.change,
+    "RESET RETRY COUNTER": PivRunner.unblock,
+    "SET PIN RETRIES": PivRunner.set_retries,
+    "RESET": PivRunner.reset_application,
+    "SET MANAGEMENT KEY": PivRunner.set_management_key,
+    "GENERAL AUTHENTICATE": PivRunner.authenticate,
+    "GENERATE ASYMMETRIC KEY PAIR": PivRunner.generate,
+    "MOVE KEY": PivRunner.move,
+    "ATTEST": PivRunner.attest,
+    "PUT DATA": PivRunner.put_data,
+    "GET DATA": PivRunner.get_data,
+}
