@@ -78,10 +78,14 @@ def run(
     """
     import json
 
+    from host_tools.conformance.examination import KINDS
+
     where = place(reader, token_name)
     pins = {}
     if destructive:
-        pins = {"user": USER_PIN.read(pin, pin_file), "so": SO_PIN.read(so_pin, so_pin_file)}
+        secrets = {"user": (USER_PIN, pin, pin_file), "so": (SO_PIN, so_pin, so_pin_file)}
+        needed = ((name, *secrets[name]) for name in KINDS[application].references)
+        pins = {name: secret.read(value, file) for name, secret, value, file in needed}
     report = _examine(where, application, pins, yes)
     if output is not None:
         document = json.dumps(report.document(), ensure_ascii=False, indent=2)
@@ -117,13 +121,15 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
                 "Nothing was changed; give the right one.",
             ) from error
         if pins:
-            _restore(examination, where, pins)
+            _restore(examination, where, application, pins)
     return Report(where.name, application, began, bool(pins), checks)
 
 
-def _restore(examination: Examination, where: Place, pins: dict[str, str]) -> None:
-    """Leave the card usable, with the PINs that were given."""
-    if where.details is None:
+def _restore(
+    examination: Examination, where: Place, application: str, pins: dict[str, str]
+) -> None:
+    """Leave the card usable, with the PINs that were given; a token of ours with its files."""
+    if where.details is None or application != "pki":
         examination.restore()
         return
     label = where.details["label"] or where.serial

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from apdu.model import APPLICATIONS, SW, describe
 from host_tools.conformance import behaviour, pki_commands, rules, vectors
 from host_tools.conformance.behaviour import Pin
-from host_tools.conformance.checks import Check, Verdict
+from host_tools.conformance.checks import Check
 from host_tools.conformance.pki import PkiDialect
 from host_tools.conformance.subject import Card, Subject
-from host_tools.conformance.vectors import Blank, Dialect, Pins
+from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
 _NO_PIN = "it needs the {} PIN"
 
@@ -20,16 +20,26 @@ _NO_PIN = "it needs the {} PIN"
 class Kind:
     """What is said of an application beside its catalogue.
 
-    `references` are P2 of VERIFY by the name of the PIN, `padded` is a PIN as VERIFY takes it.
+    `references` are P2 of VERIFY by the name of the PIN, `wrong` the names of wrong values in the
+    vectors' table, `padded` is a PIN as VERIFY takes it.
     """
 
-    dialect: Callable[[Subject, Pins, Blank | None], Dialect]
+    dialect: Callable[[Subject, Vectors, Pins, Blank | None], Dialect]
     references: Mapping[str, int]
+    wrong: Mapping[str, str]
     padded: Callable[[bytes], bytes] = bytes
 
 
+def _pki(subject: Subject, table: Vectors, given: Pins, blank: Blank | None) -> Dialect:
+    return PkiDialect(subject, {**table.pins, **given}, blank)
+
+
 KINDS: Mapping[str, Kind] = {
-    "pki": Kind(PkiDialect, {"user": pki_commands.USER, "so": pki_commands.SO}),
+    "pki": Kind(
+        _pki,
+        {"user": pki_commands.USER, "so": pki_commands.SO},
+        {"user": "user-wrong", "so": "so-wrong"},
+    ),
 }
 """The applications whose cards can be examined."""
 
@@ -45,7 +55,6 @@ class WrongPinError(Exception):
 
 def destroys(application: str, pins: Iterable[str]) -> list[str]:
     """What a destructive examination does to the card that has PINs of these names, in order."""
-    table = vectors.load(application)
     risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
     return [
         *(f"{name} is sent where it has to be refused" for name in risky),
@@ -55,7 +64,7 @@ def destroys(application: str, pins: Iterable[str]) -> list[str]:
         ),
         *(
             f"the card is erased and made {vector.card}: {vector.name}"
-            for vector in (table.vectors if table else ())
+            for vector in vectors.load(application).vectors
         ),
     ]
 
@@ -78,10 +87,7 @@ class Examination:
     ) -> None:
         self._subject = Subject(card, APPLICATIONS[application])
         self._kind = KINDS[application]
-        table = vectors.load(application)
-        self._vectors = table.vectors if table else ()
-        self._tries = table.tries if table else {}
-        self._values = {**(table.pins if table else {}), **pins}
+        self._table = vectors.load(application)
         self._given = pins
         self._destructive = destructive
         self._blank = blank
@@ -102,7 +108,7 @@ class Examination:
 
     def restore(self) -> None:
         """Leave the card with the PINs that were given. Raises StatusWordError, SkipError."""
-        self._dialect().begin("operational")
+        self._dialect().leave()
 
     def _try_pins(self) -> Iterator[Check]:
         clause = behaviour.clause(self._subject)
@@ -117,34 +123,29 @@ class Examination:
             yield outcome[0]
 
     def _pins(self) -> dict[str, Pin]:
-        padded, values = self._kind.padded, self._values
+        kind, given = self._kind, self._given
         return {
             name: Pin(
                 name,
                 reference,
-                padded(values[name].encode()),
-                padded(values[f"{name}-wrong"].encode()),
+                kind.padded(given[name].encode()),
+                kind.padded(self._table.pins[kind.wrong[name]].encode()),
             )
-            for name, reference in self._kind.references.items()
-            if name in self._given
+            for name, reference in kind.references.items()
+            if name in given
         }
 
     def _dialect(self) -> Dialect:
-        return self._kind.dialect(self._subject, self._values, self._blank)
+        return self._kind.dialect(self._subject, self._table, self._given, self._blank)
 
     def _run_vectors(self) -> Iterator[Check]:
-        missing = [name for name in self._tries if name not in self._given]
+        missing = [name for name in self._kind.references if name not in self._given]
         dialect = self._dialect()
-        for vector in self._vectors:
+        for vector in self._table.vectors:
             if not self._destructive:
                 yield vectors.unexamined(self._subject, vector)
             elif missing:
                 reason = _NO_PIN.format(" and the ".join(missing))
                 yield vectors.unexamined(self._subject, vector, reason)
             else:
-                yield from vectors.examine(self._subject, dialect, vector, self._tries)
-
-
-def sound(checks: list[Check]) -> bool:
-    """Whether no check failed."""
-    return all(check.verdict is not Verdict.FAILED for check in checks)
+                yield from vectors.examine(self._subject, dialect, vector, self._table.tries)

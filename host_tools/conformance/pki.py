@@ -81,7 +81,7 @@ SECRET = b"a session key"
 
 @dataclass
 class PkiDialect:
-    """One card in the middle of a vector."""
+    """One card in the middle of a vector; the PINs that are given take the place of the table's."""
 
     subject: Subject
     pins: Pins
@@ -103,6 +103,10 @@ class PkiDialect:
         self.client.call(pki.initialize(self.pins["so"].encode()))
         self.client.call(pki.reset_by_so(self.pins["user"].encode()))
         self.subject.fresh()
+
+    def leave(self) -> None:
+        """As a vector begins."""
+        self.begin("operational")
 
     def run(self, step: Step) -> Response:
         """Send the commands of a step and compare what they compute."""
@@ -303,7 +307,7 @@ def _compare(response: Response, expected: bytes) -> None:
 
 
 _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
-    "RESET": PkiDialect.do_reset,
+    "CARD RESET": PkiDialect.do_reset,
     "VERIFY": PkiDialect.verify,
     "CHANGE REFERENCE DATA ODD": PkiDialect.change,
     "RESET RETRY COUNTER ODD": PkiDialect.unblock,

@@ -21,7 +21,8 @@ Pins = Mapping[str, str]
 Blank = Callable[[], None]
 """What brings a card back to the factory, where anything can."""
 
-RESET = "RESET"
+RESET = "CARD RESET"
+FACTORY = "factory"
 _RESET_CLAUSE = "ISO/IEC 7816-3"
 _RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
 _CHANGES_THE_CARD = "it erases the card: give --destructive"
@@ -31,7 +32,7 @@ class Dialect(Protocol):
     """What the catalogue cannot say of an application."""
 
     def begin(self, card: str) -> None:
-        """Bring the card to where a vector begins: `blank` or `operational`.
+        """Bring the card to where a vector begins: `blank`, `operational` or `factory`.
 
         Raises SkipError where this card cannot be brought there, StatusWordError where it refuses.
         """
@@ -45,6 +46,10 @@ class Dialect(Protocol):
         """
         ...
 
+    def leave(self) -> None:
+        """Leave the card with the PINs that were given. Raises as `begin`."""
+        ...
+
     def tries(self, name: str) -> int:
         """The tries that a PIN has left. Raises DifferenceError where the card does not tell."""
         ...
@@ -52,7 +57,7 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """Steps on a card that is `blank` or `operational` at their beginning."""
+    """Steps on a card that is `blank`, `operational` or as it left the `factory` at first."""
 
     name: str
     card: str
@@ -66,11 +71,15 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """The table of an application: values of PINs by name, the tries they are written for."""
+    """The table of an application: values of PINs by name, the tries they are written for.
+
+    `table` is the whole of it, for what only one application has.
+    """
 
     pins: Pins
     tries: Mapping[str, int]
     vectors: tuple[Vector, ...]
+    table: Mapping[str, Any]
 
 
 def spec_folder() -> Path:
@@ -80,14 +89,14 @@ def spec_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "spec"
 
 
-def load(application: str) -> Vectors | None:
-    """The vectors of an application; None where it has none."""
+def load(application: str) -> Vectors:
+    """The vectors of an application."""
     path = spec_folder() / "vectors" / f"{application}.toml"
-    if not path.is_file():
-        return None
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    vectors = (Vector(item["name"], item["card"], item["steps"]) for item in table["vector"])
-    return Vectors(table["pins"], table["tries"], tuple(vectors))
+    vectors = (
+        Vector(item["name"], item.get("card", FACTORY), item["steps"]) for item in table["vector"]
+    )
+    return Vectors(table["pins"], table.get("tries", {}), tuple(vectors), table)
 
 
 def expected(step: Step) -> int:

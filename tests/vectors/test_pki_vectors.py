@@ -13,12 +13,10 @@ from host_tools.conformance.vectors import Vector
 from tests.vectors.examined import PINS, EmulatedCard
 
 TABLE = vectors.load("pki")
-assert TABLE is not None
 
 
 @pytest.mark.parametrize("vector", TABLE.vectors, ids=lambda vector: vector.name)
 def test_vector(vector: Vector) -> None:
-    assert TABLE is not None
     card = EmulatedCard()
     subject = Subject(card, PKI)
     dialect = PkiDialect(subject, TABLE.pins, card.blank)
@@ -28,5 +26,4 @@ def test_vector(vector: Vector) -> None:
 
 
 def test_the_pins_of_an_operational_card_are_those_of_the_table() -> None:
-    assert TABLE is not None
     assert {name: TABLE.pins[name] for name in PINS} == PINS
