@@ -82,6 +82,10 @@ class Door:
     def changes(self) -> int:
         return self._interface.changes()
 
+    def reset(self) -> None:
+        """Forget what was selected and verified on this way."""
+        self._interface.reset()
+
     def branch(self) -> "Door":
         """Another way to the card, with the login of this one."""
         return Door(self._interface.branch(), self._tracer, self._serial)

@@ -19,7 +19,7 @@ SYSTEM_TOOLS = (
 GOOD = "exit 0"
 BAD = "exit 1"
 ORDINARY_USER = {"id": "echo 1000", "sudo": BAD}
-COMPILER = {"cc": "case $1 in -print*) echo /lib/libasan.so;; esac"}
+COMPILER = {"cc": "case $1 in -print*) echo /lib/libasan.so;; esac", "swig": GOOD}
 # `-m venv` makes an environment whose programs note in `calls` how they were started.
 PYTHON = {
     "python3": """
@@ -30,7 +30,10 @@ case "$*" in
         printf '#!/bin/sh\\necho %s "$@" >>calls\\n' $name >.venv/bin/$name
         chmod +x .venv/bin/$name
     done
-    echo 'case $1 in sync) : >pkcs11_module/libklyuch-pkcs11.so;; esac' >>.venv/bin/uv ;;
+    for library in pkcs11_module/libklyuch-pkcs11.so host_tools/bridge/libklyuch-ifd.so; do
+        echo 'case $1 in sync) : >'$library';; esac' >>.venv/bin/uv
+    done ;;
+*sysconfig*) echo include ;;
 esac"""
 }
 APT_GET = {"apt-get": 'echo apt-get "$@" >>calls'}
@@ -52,11 +55,17 @@ class Machine:
         self.checkout = folder / "checkout"
         self.tools = folder / "bin"
         self.home = folder / "home"
-        for path in (self.checkout / "pkcs11_module" / "native", self.tools, self.home):
+        (self.checkout / "include").mkdir(parents=True)
+        (self.checkout / "include" / "Python.h").touch()
+        sources = [
+            self.checkout / path / "native" for path in ("pkcs11_module", "host_tools/bridge")
+        ]
+        for path in (*sources, self.tools, self.home):
             path.mkdir(parents=True)
         for name in ("dev", "uv.lock", "pyproject.toml", "hatch_build.py"):
             shutil.copy2(REPOSITORY / name, self.checkout / name)
-        (self.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int shim;\n")
+        for path in sources:
+            (path / "one.c").write_text("int one;\n")
         for name in SYSTEM_TOOLS:
             found = shutil.which(name)
             assert found is not None, name
@@ -101,7 +110,8 @@ def test_an_ordinary_user_gets_the_command_for_root(machine: Machine) -> None:
     machine.has(ORDINARY_USER, PYTHON, APT_GET)
     result = machine.dev("demo")
     assert result.code == 1
-    assert "apt-get install --no-install-recommends gcc libc6-dev openssl" in result.output
+    packages = "gcc libc6-dev swig libpcsclite-dev openssl"
+    assert f"apt-get install --no-install-recommends {packages}" in result.output
     assert result.calls == []
 
 
@@ -168,10 +178,11 @@ def test_the_second_run_sets_nothing_up(machine: Machine) -> None:
     ]
 
 
-def test_a_changed_source_of_the_library_is_compiled_again(machine: Machine) -> None:
+@pytest.mark.parametrize("folder", ["pkcs11_module", "host_tools/bridge"])
+def test_a_changed_source_of_a_library_is_compiled_again(machine: Machine, folder: str) -> None:
     machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
     machine.dev("demo")
-    (machine.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int other;\n")
+    (machine.checkout / folder / "native" / "one.c").write_text("int other;\n")
     result = machine.dev("demo")
     assert "uv sync --quiet --locked --reinstall-package klyuch" in result.calls
     assert not any("pip" in call for call in result.calls)
