@@ -62,6 +62,8 @@ class Doors:
         self.rack = Rack(home, open_tokens)
         self.module = Module(self.rack)
         self.applications = ApplicationRegistry(self.module.application)
+        self.readers: list[int] = []
+        """The slots of the readers that are connected."""
 
     def pkcs11(self) -> RpcConnection:
         return RpcConnection(self.applications)
@@ -70,7 +72,7 @@ class Doors:
         return ControlPeer(self)
 
     def reader(self, send: Callable[[bytes], None]) -> ReaderPeer:
-        return ReaderPeer(self.rack, send)
+        return ReaderPeer(self.rack, send, self.readers)
 
     def close(self) -> None:
         self.rack.close()
@@ -210,6 +212,7 @@ def _status(_peer: ControlPeer, doors: Doors, _request: Request) -> Json:
         "applications": len(doors.applications),
         "connections": connections,
         "most_connections": most,
+        "readers": sorted(doors.readers),
     }
 
 

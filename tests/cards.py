@@ -24,7 +24,7 @@ SERIAL = b"KLYUCH01"
 ALL = 65536
 P256_OID = bytes.fromhex("2A8648CE3D030107")
 
-RSA_2048, EC, ED25519, X25519, ED448, X448 = 0xF3, 0xEC, 0xED, 0xEE, 0xEA, 0xEB
+RSA_2048, RSA_4096, EC, ED25519, X25519, ED448, X448 = 0xF3, 0xF5, 0xEC, 0xED, 0xEE, 0xEA, 0xEB
 ML_DSA, ML_KEM = {44: 0xE1, 65: 0xE2, 87: 0xE3}, {768: 0xE5, 1024: 0xE6}
 AES, DES3, GENERIC = 0xF8, 0xF9, 0xFA
 RSA_RAW, PKCS1, PSS, OAEP, ECDSA, EDDSA = 0x10, 0x11, 0x12, 0x13, 0x21, 0x22
@@ -339,11 +339,19 @@ def tries_left(client: Client, ref: int) -> int:
     return pin_info(client, ref)[0x81][0]
 
 
+def serial(client: Client) -> bytes:
+    return _information(client, 0x80)
+
+
 def lifecycle(client: Client) -> int:
+    return _information(client, 0x81)[0]
+
+
+def _information(client: Client, tag: int) -> bytes:
     outer, _ = tlv.parse_one(client.ok(get_data(0x04)))
-    value = tlv.find(tlv.parse(outer.value), 0x81)
+    value = tlv.find(tlv.parse(outer.value), tag)
     assert value is not None
-    return value[0]
+    return value
 
 
 def changes(client: Client) -> bytes:
