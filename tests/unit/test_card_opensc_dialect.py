@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from apdu import tlv
@@ -94,6 +95,21 @@ def test_ec_keys_come_with_explicit_parameters_and_the_answer_repeats_them(
     client.ok(choose(0x21, 3, 0xB6, b"\x81\x02\x44\x02"))
     signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, bytes(32), 256))
     cards.check_ecdsa(objects[0x86], bytes(32), signature)
+
+
+@pytest.mark.parametrize("message", [b"a message", bytes(32), b""], ids=["text", "digest", "none"])
+def test_a_driver_that_never_asked_for_the_version_has_its_message_hashed(message: bytes) -> None:
+    bench = cards.operational()
+    client = cards.logged_in(bench)
+    point = cards.make_key(client, 3)
+    client.ok(choose(0x21, 3, 0xB6, b"\x81\x02\x50\x15"))
+    signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, message, 256))
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    key.verify(signature, message, ec.ECDSA(hashes.SHA1()))
+    # A later driver asks, once, and selects again afterwards.
+    cards.Client(bench.connect()).ok(cards.get_data(1))
+    client.ok(choose(0x21, 3, 0xB6))
+    cards.check_ecdsa(point, bytes(32), client.ok(cards.sign(bytes(32))))
 
 
 def test_curves_the_card_does_not_have_are_refused() -> None:

@@ -22,7 +22,8 @@ def get_challenge(session: PkiSession, length: int) -> bytes:
     return session.core.rng(length)
 
 
-def _version(_: PkiSession) -> bytes:
+def _version(session: PkiSession) -> bytes:
+    session.core.version_told = True
     return VERSION + bytes((FEATURES,))
 
 
