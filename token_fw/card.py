@@ -43,7 +43,7 @@ MAX_RESPONSE = 65533
 
 _log = logging.getLogger(__name__)
 _GET_RESPONSE = 0xC0
-_SELECT, _BY_NAME = 0xA4, 0x04
+_SELECT, _BY_NAME, _NO_ANSWER = 0xA4, 0x04, 0x0C
 
 _STATUS: dict[type[Exception], int] = {
     errors.WrongPin: SW.WRONG_PIN,
@@ -372,7 +372,7 @@ class Interface:
         """Begin a session; whatever the interface had verified or chosen is forgotten."""
         application.find(command)
         self._selected = application, application.open_session()
-        return Response(SW.NO_ERROR)
+        return Response(SW.NO_ERROR, b"" if command.p2 == _NO_ANSWER else application.unasked)
 
     def _without_application(self, command: Command) -> Exception:
         """Only SELECT works before an application is selected (ISO/IEC 7816-4:2013, 12.2.2)."""

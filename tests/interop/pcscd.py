@@ -8,9 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -19,9 +18,9 @@ from host_tools.bridge.reader_file import ReaderFile, reader_name
 from host_tools.testing import Scratch
 from tests.conftest import program
 from tests.interop.consumers import shared_object
+from tests.interop.pcsc_client import PcscClient
 from tests.interop.processes import PATIENCE, Process
 
-_TICK: Final = 0.01
 _PROXY = [sys.executable, "-P", "-m", "host_tools.cli", "reader", "run", "--vpcd"]
 
 
@@ -168,35 +167,41 @@ class Pcscd:
 class Readers:
     """Tokens of a home in the readers of a private pcscd."""
 
-    def __init__(self, home: Scratch, door: ReaderDoor, pcscd: Pcscd) -> None:
+    def __init__(self, home: Scratch, door: ReaderDoor, pcscd: Pcscd, stack: ExitStack) -> None:
         self.home: Final = home
-        self.door: Final = door
         self.pcscd: Final = pcscd
+        self.environment: Final = {**home.environment, **pcscd.environment}
+        self._door = door
+        self._stack = stack
 
     def name(self, slot: int = 0) -> str:
         """What pcscd calls the reader of a slot."""
-        return self.door.name(slot)
+        return self._door.name(slot)
+
+    def client(self) -> PcscClient:
+        """Another program that uses readers; it ends with the readers."""
+        made = self._stack.enter_context(PcscClient(self.environment))
+        made.call("establish")
+        return made
+
+    def connect(self, slot: int = 0) -> PcscClient:
+        """Another program that has connected to the card of a slot, once that is there."""
+        made = self.client()
+        made.call("wait_for", self.name(slot), True)
+        made.call("connect", self.name(slot))
+        return made
 
 
 @contextmanager
 def readers(
-    home: Scratch, door: ReaderDoor, tokens: Sequence[str], slots: int
+    home: Scratch, door: ReaderDoor, tokens: Sequence[str], slots: int | None = None
 ) -> Iterator[Readers]:
-    """A pcscd with readers for so many slots, in which the tokens of those serial numbers are."""
-    with Pcscd(door.reader_file(range(slots))) as pcscd:
+    """A pcscd in which the tokens of those serial numbers are; readers for so many `slots`."""
+    numbers = range(len(tokens) if slots is None else slots)
+    with ExitStack() as stack, Pcscd(door.reader_file(numbers)) as pcscd:
         door.open(tokens)
-        try:
-            yield Readers(home, door, pcscd)
-        finally:
-            door.close()
-
-
-def wait_until(what: str, condition: Callable[[], object]) -> None:
-    """Until `condition()` is true; AssertionError where it does not become so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(_TICK)
+        stack.callback(door.close)
+        yield Readers(home, door, pcscd, stack)
 
 
 def _free_ports(count: int = 4) -> int:

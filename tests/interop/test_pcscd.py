@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests import cards
 from tests.conftest import program
 from tests.interop.consumers import call
 from tests.interop.pcsc_client import PcscClient, PcscError
-from tests.interop.pcscd import DOORS, Readers, readers
+from tests.interop.pcscd import ReaderDoor, Readers, readers
 from tests.interop.processes import Process
 from token_fw.card import ATR
 
@@ -27,30 +27,17 @@ def tokens(home: Scratch) -> list[ScratchToken]:
     return [home.create_token(label) for label in ("Work", "Home")]
 
 
-@pytest.fixture(params=DOORS)
-def there(
-    request: pytest.FixtureRequest, home: Scratch, tokens: list[ScratchToken]
-) -> Iterator[Readers]:
+@pytest.fixture
+def there(home: Scratch, reader_door: ReaderDoor, tokens: list[ScratchToken]) -> Iterator[Readers]:
     """Both tokens in a pcscd, through each of the doors."""
-    door = DOORS[request.param](home)
-    with readers(home, door, [token.serial for token in tokens], slots=2) as found:
+    with readers(home, reader_door, [token.serial for token in tokens]) as found:
         yield found
 
 
 @pytest.fixture
-def client(there: Readers) -> Iterator[Connect]:
-    """Makes another program that knows of readers; with a slot's number, one that is connected."""
-    with ExitStack() as stack:
-
-        def make(slot: int | None = None) -> PcscClient:
-            made = stack.enter_context(PcscClient(there.pcscd.environment))
-            made.call("establish")
-            if slot is not None:
-                made.call("wait_for", there.name(slot), True)
-                made.call("connect", there.name(slot))
-            return made
-
-        yield make
+def client(there: Readers) -> Connect:
+    """Makes another program that has connected to the card of a slot."""
+    return there.connect
 
 
 def test_pcsc_scan_sees_readers_cards_and_atr(there: Readers, client: Connect) -> None:
@@ -196,8 +183,8 @@ def test_two_programs_with_transactions_never_get_each_others_answers(client: Co
     first.send("in_transactions", ours, 200)
     second.send("in_transactions", [theirs[0], select], 200)
     [answers] = first.answer()
-    assert answers == ["9000", "01002f9000"]
-    assert second.answer() == [["6a82", "9000"]]
+    assert answers == ["0005039000", "01002f9000"]
+    assert second.answer() == [["6a82", "0005039000"]]
 
 
 def test_what_one_program_resets_the_other_learns(client: Connect) -> None:

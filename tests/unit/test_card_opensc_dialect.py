@@ -80,6 +80,20 @@ def test_pins_are_changed_and_unblocked_padded_to_16_bytes() -> None:
     client.ok(cards.verify(1, new))
 
 
+def test_pins_of_tokens_of_our_own_are_padded_to_64_bytes() -> None:
+    client = cards.operational().client()
+    old, new, puk = (pin.ljust(64, b"\0") for pin in (cards.USER_PIN, b"1623", cards.SO_PIN))
+    client.ok(cards.verify(1, old))
+    client.ok(Command(0x00, 0x24, 0x00, 0x01, old + new))
+    client.ok(cards.verify(1, b"1623"))
+    client.ok(Command(0x00, 0x2C, 0x00, 0x01, puk + old))
+    client.ok(cards.verify(1, cards.USER_PIN))
+    for size in (33, 64, 127, 129):
+        assert client.status(Command(0x00, 0x24, 0x00, 0x01, bytes(size))) == SW.WRONG_LENGTH
+    for size in (33, 64, 129):
+        assert client.status(Command(0x00, 0x2C, 0x00, 0x01, bytes(size))) == SW.WRONG_LENGTH
+
+
 @pytest.mark.parametrize("cofactor", [b"\x00\x01", b"\x01"])
 def test_ec_keys_come_with_explicit_parameters_and_the_answer_repeats_them(
     cofactor: bytes,

@@ -60,8 +60,12 @@ class Application(Generic[S]):
         spec: ApplicationSpec,
         handlers: Mapping[str, Handler[S, Any]],
         open_session: Callable[[], S],
+        unasked: bytes = b"",
     ) -> None:
-        """Raises ValueError when handlers and catalogue do not name the same commands."""
+        """`unasked` is what SELECT by name answers, though no Le asks for it, unless P2 forbids.
+
+        Raises ValueError when handlers and catalogue do not name the same commands.
+        """
         names = {command.name for command in spec.commands} - CARD_COMMANDS
         if differing := names ^ handlers.keys():
             raise ValueError(
@@ -69,6 +73,7 @@ class Application(Generic[S]):
             )
         self.spec = spec
         self.open_session = open_session
+        self.unasked = unasked
         self._table: dict[tuple[int, int], tuple[tuple[CommandSpec, Handler[S, Any]], ...]] = {}
         for command in spec.commands:
             if command.name in CARD_COMMANDS:
