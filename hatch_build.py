@@ -1,4 +1,4 @@
-"""Compiles the PKCS#11 library: as hatchling's build hook, or in place by `python hatch_build.py`.
+"""Compiles the native libraries: as hatchling's build hook, or in place by `python hatch_build.py`.
 
 The compiler is $CC, else cc. Exit status of the script: 0, or 1 with the reason on stderr.
 """
@@ -14,11 +14,9 @@ import sysconfig
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent
-NATIVE = ROOT / "pkcs11_module" / "native"
-LIBRARY = ROOT / "pkcs11_module" / "libklyuch-pkcs11.so"
 FLAGS = (
     "-std=c11",
     "-O2",
@@ -35,8 +33,21 @@ FLAGS = (
 )
 
 
+class Library(NamedTuple):
+    """A shared library: the folder of its sources, and where an installation keeps it."""
+
+    native: Path
+    path: Path
+
+
+PKCS11 = Library(ROOT / "pkcs11_module" / "native", ROOT / "pkcs11_module" / "libklyuch-pkcs11.so")
+IFD = Library(
+    ROOT / "host_tools" / "bridge" / "native", ROOT / "host_tools" / "bridge" / "libklyuch-ifd.so"
+)
+
+
 class BuildError(Exception):
-    """The library cannot be compiled; the message says why and what to do."""
+    """A library cannot be compiled; the message says why and what to do."""
 
 
 def compiler() -> list[str]:
@@ -44,19 +55,23 @@ def compiler() -> list[str]:
     command = shlex.split(os.environ.get("CC", "")) or ["cc"]
     if shutil.which(command[0]) is None:
         raise BuildError(
-            f"No C compiler: {command[0]!r} is not installed. Klyuch's PKCS#11 library needs one"
+            f"No C compiler: {command[0]!r} is not installed. Klyuch's libraries need one"
             " (Debian and Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc;"
             " or set CC to the compiler's path)."
         )
     return command
 
 
-def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
-    """Compile every source into `target`, replaced in one step: programs may have it loaded.
+def compile_library(
+    library: Library, target: Path | None = None, extra: Sequence[str] = ()
+) -> None:
+    """Compile a library, replaced in one step: programs may have it loaded.
 
-    `extra` goes behind the usual options. Raises BuildError with the compiler's words.
+    It goes into `target` where that is given; `extra` goes behind the usual options. Raises
+    BuildError with the compiler's words.
     """
-    sources = sorted(NATIVE.rglob("*.c"))
+    target = target or library.path
+    sources = sorted(library.native.rglob("*.c"))
     fresh = target.with_suffix(f".{os.getpid()}.new")
     command = [*compiler(), *FLAGS, *extra, "-o", str(fresh), *map(str, sources), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,6 +86,12 @@ def compile_library(target: Path, extra: Sequence[str] = ()) -> None:
     fresh.replace(target)
 
 
+def compile_all() -> None:
+    """Compile every library where an installation keeps it. Raises BuildError."""
+    for library in (PKCS11, IFD):
+        compile_library(library)
+
+
 def get_build_hook() -> type:
     """The hook's class, as hatchling asks for it; hatchling is there only when it builds."""
     interface: Any = import_module("hatchling.builders.hooks.plugin.interface")
@@ -80,7 +101,7 @@ def get_build_hook() -> type:
             if self.target_name != "wheel":
                 return
             try:
-                compile_library(LIBRARY)
+                compile_all()
             except BuildError as error:
                 self.app.abort(str(error))
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -92,6 +113,6 @@ def get_build_hook() -> type:
 
 if __name__ == "__main__":
     try:
-        compile_library(LIBRARY)
+        compile_all()
     except BuildError as error:
         sys.exit(str(error))

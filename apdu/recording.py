@@ -107,7 +107,7 @@ class Mask:
             header, response = raw[:4] or b"\x00", answer[-2:]
             return Entry(door, at, seconds, header, True, 0, response, max(0, len(answer) - 2))
         spec = find_spec(self._application, command)
-        name = spec.name if spec is not None else ""
+        name = self._application.name, spec.name if spec is not None else ""
         hidden = command.ins in self._secret_ins or spec is None
         masked = bool(command.data) and (hidden or _secret(command.data, COMMAND_OBJECTS, name))
         kept = command.header if masked else raw
@@ -220,7 +220,11 @@ def _line(fields: Mapping[str, object]) -> str:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _secret(data: bytes, objects: Mapping[str, tuple[TagSpec, ...]], name: str) -> bool:
+def _secret(
+    data: bytes,
+    objects: Mapping[tuple[str, str], tuple[TagSpec, ...]],
+    name: tuple[str, str],
+) -> bool:
     """Whether a data object in the data field is secret."""
     secret = {member.tag for member in objects.get(name, ()) if member.secret}
     if not secret:

@@ -22,11 +22,12 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING
 
 from host_tools import control
+from host_tools.bridge.address import SOCKET as READER_SOCKET
 from host_tools.home import Home, socket_address
 
 if TYPE_CHECKING:
     from host_tools.descriptors import Shares
-    from host_tools.doors import Doors
+    from host_tools.doors import Doors, Peer
 
 PKCS11_SOCKET = "pkcs11.sock"
 DEFAULT_IDLE = 300.0
@@ -42,6 +43,15 @@ _STOLEN = 200e-6
 _BACK_OFF = 0.2
 _LOG_BYTES = 1 << 20
 _COMPLAINT_EVERY = 60.0
+
+_ROOT = 0
+_GUESTS: dict[str, frozenset[int]] = {
+    PKCS11_SOCKET: frozenset(),
+    control.SOCKET: frozenset(),
+    # pcscd serves every user of the machine.
+    READER_SOCKET: frozenset((_ROOT,)),
+}
+"""The doors' sockets, and which users besides our own may connect."""
 
 _log = logging.getLogger("klyuch.daemon")
 
@@ -94,7 +104,7 @@ class Daemon:
             self._start_log()
             self._catch_signals()
             try:
-                for name in (PKCS11_SOCKET, control.SOCKET):
+                for name in _GUESTS:
                     self._listen(name)
                 listening()
                 self._load()
@@ -200,7 +210,7 @@ class Daemon:
             return False
         except OSError as error:
             return error.errno != errno.EINVAL and self._turn_away(name, error)
-        if not _same_user(connection):
+        if not _is_welcome(connection, name):
             _log.warning("turned away a connection of another user")
             connection.close()
             return True
@@ -270,7 +280,7 @@ class Daemon:
     def _serve(self, name: str, connection: socket.socket) -> None:
         doors = self._doors
         assert doors is not None
-        peer = doors.pkcs11() if name == PKCS11_SOCKET else doors.control()
+        peer = _peer(doors, name, connection)
         ear = _Ear(connection, self._lingering)
         try:
             while data := ear.receive():
@@ -315,6 +325,12 @@ class Daemon:
         if self._doors is not None:
             self._doors.close()
         _log.info("ended")
+
+
+def _peer(doors: "Doors", name: str, connection: socket.socket) -> "Peer":
+    if name == PKCS11_SOCKET:
+        return doors.pkcs11()
+    return doors.reader(connection.sendall) if name == READER_SOCKET else doors.control()
 
 
 class _Ear:
@@ -413,10 +429,11 @@ def _answers(home: Home) -> bool:
             return False
 
 
-def _same_user(connection: socket.socket) -> bool:
+def _is_welcome(connection: socket.socket, door: str) -> bool:
+    """Whether our own user is at the other end, or one who may use that door."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     _, uid, _ = struct.unpack("3i", credentials)
-    return bool(uid == os.getuid())
+    return uid == os.getuid() or uid in _GUESTS[door]
 
 
 def _has_left(connection: socket.socket) -> bool:

@@ -2,10 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from apdu.transport import TransportError
+from apdu.wire.frames import WireError
+from host_tools.bridge.ifd import ReaderPeer
 from host_tools.control import ControlError, ErrorCode, Json, LineBuffer, encode
 from host_tools.epoch import EPOCH, Epoch
 from host_tools.home import Home
@@ -28,10 +31,22 @@ _MAX_PIN = 64
 _TICK = 0.25
 
 
+class Peer(Protocol):
+    """What speaks with one client."""
+
+    def receive(self, data: bytes) -> Iterable[bytes]:
+        """What to send back for bytes of the client; raises one of Doors.protocol_errors."""
+        ...
+
+    def closed(self) -> None:
+        """The client has left."""
+        ...
+
+
 class Doors:
     """The tokens of a home and the peers that speak with the daemon's clients."""
 
-    protocol_errors = (ProtocolError, ControlError)
+    protocol_errors = (ProtocolError, ControlError, WireError)
 
     def __init__(
         self,
@@ -49,12 +64,17 @@ class Doors:
         self.rack = Rack(home, open_tokens, changed=self.epoch.move)
         self.module = Module(self.rack)
         self.applications = ApplicationRegistry(self.module.application, changed=self.epoch.move)
+        self.readers: list[int] = []
+        """The slots of the readers that are connected."""
 
     def pkcs11(self) -> RpcConnection:
         return RpcConnection(self.applications)
 
     def control(self) -> "ControlPeer":
         return ControlPeer(self)
+
+    def reader(self, send: Callable[[bytes], None]) -> ReaderPeer:
+        return ReaderPeer(self.rack, send, self.readers)
 
     def close(self) -> None:
         self.rack.close()
@@ -195,6 +215,7 @@ def _status(_peer: ControlPeer, doors: Doors, _request: Request) -> Json:
         "applications": len(doors.applications),
         "connections": connections,
         "most_connections": most,
+        "readers": sorted(doors.readers),
     }
 
 

@@ -143,7 +143,7 @@ def alike(application: ApplicationSpec, entry: Entry, answer: bytes) -> bool:
         return same_length or (
             _is_der_signature(recorded.data) and _is_der_signature(answered.data)
         )
-    objects = RESPONSE_OBJECTS.get(spec.name, ())
+    objects = RESPONSE_OBJECTS.get((application.name, spec.name), ())
     return _blanked(recorded.data, objects) == _blanked(answered.data, objects)
 
 

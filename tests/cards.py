@@ -128,11 +128,19 @@ def tries_left(client: Client, ref: int) -> int:
     return pin_info(client, ref)[0x81][0]
 
 
+def serial(client: Client) -> bytes:
+    return _information(client, 0x80)
+
+
 def lifecycle(client: Client) -> int:
+    return _information(client, 0x81)[0]
+
+
+def _information(client: Client, tag: int) -> bytes:
     outer, _ = tlv.parse_one(client.ok(pki.get_data(0x04)))
-    value = tlv.find(tlv.parse(outer.value), 0x81)
+    value = tlv.find(tlv.parse(outer.value), tag)
     assert value is not None
-    return value[0]
+    return value
 
 
 def changes(client: Client) -> bytes:

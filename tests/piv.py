@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from apdu import tlv
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
+from host_tools.conformance import pki_commands as pki
 from tests import cards
 
 SPEC = APPLICATIONS["piv"]
@@ -61,7 +62,7 @@ class Client(cards.Client):
     def make_key(self, slot: int, algorithm: int = P256, **policies: int) -> Any:
         """Generate a key; gives the public key as one of `cryptography`."""
         answer = self.ok(generate(slot, algorithm, **policies))
-        return public_key(algorithm, cards.public_objects(answer))
+        return public_key(algorithm, pki.public_objects(answer))
 
     def metadata(self, reference: int) -> dict[int, bytes]:
         return tlv.to_dict(tlv.parse(self.ok(metadata(reference))))
@@ -116,7 +117,7 @@ def reset() -> Command:
 
 def authenticate(algorithm: int, slot: int, fields: dict[int, bytes]) -> Command:
     inner = b"".join(tlv.encode(tag, value) for tag, value in fields.items())
-    return Command(0x00, 0x87, algorithm, slot, tlv.encode(0x7C, inner), cards.ALL)
+    return Command(0x00, 0x87, algorithm, slot, tlv.encode(0x7C, inner), pki.ALL)
 
 
 def use(slot: int, algorithm: int, data: bytes, tag: int = 0x81) -> Command:
@@ -128,7 +129,7 @@ def set_management_key(algorithm: int, key: bytes, touch: int = 0xFF) -> Command
 
 
 def get_data(tag: bytes) -> Command:
-    return Command(0x00, 0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag), cards.ALL)
+    return Command(0x00, 0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag), pki.ALL)
 
 
 def put_data(tag: bytes, content: bytes) -> Command:
@@ -147,7 +148,7 @@ def generate(
     slot: int, algorithm: int, *, pin: int | None = None, touch: int | None = None
 ) -> Command:
     inner = tlv.encode(0x80, bytes((algorithm,))) + _policies(pin, touch)
-    return Command(0x00, 0x47, 0x00, slot, tlv.encode(0xAC, inner), cards.ALL)
+    return Command(0x00, 0x47, 0x00, slot, tlv.encode(0xAC, inner), pki.ALL)
 
 
 def import_key(
@@ -180,7 +181,7 @@ def metadata(reference: int) -> Command:
 
 
 def attest(slot: int) -> Command:
-    return Command(0x00, 0xF9, slot, 0x00, b"", cards.ALL)
+    return Command(0x00, 0xF9, slot, 0x00, b"", pki.ALL)
 
 
 def get_version() -> Command:

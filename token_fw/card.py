@@ -20,7 +20,7 @@ from apdu.chaining import (
     NoResponseQueued,
     ResponseQueue,
 )
-from apdu.codec import CHAINING, ApduFormatError, Command, Response
+from apdu.codec import CHAINING, MAX_SHORT_NE, ApduFormatError, Command, Response
 from apdu.model import SW
 from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
@@ -51,7 +51,7 @@ MAX_RESPONSE = 65533
 
 _log = logging.getLogger(__name__)
 _GET_RESPONSE = 0xC0
-_SELECT, _BY_NAME = 0xA4, 0x04
+_SELECT, _BY_NAME, _NO_ANSWER = 0xA4, 0x04, 0x0C
 
 _STATUS: dict[type[Exception], int] = {
     errors.WrongPin: SW.WRONG_PIN,
@@ -398,7 +398,10 @@ class Interface:
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
             self._selected = application, session
-        return self._queue.answer(response, self._ne(command))
+            if command.p2 == _NO_ANSWER:
+                response = Response(SW.NO_ERROR)
+        # Clients that send no Le expect the answer all the same.
+        return self._queue.answer(response, min(command.ne or MAX_SHORT_NE, MAX_RESPONSE))
 
     def _ne(self, command: Command) -> int:
         """How many bytes are answered at once."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from apdu import tlv
 from pkcs11_module.cards import der
 from pkcs11_module.cards.der import Fields
+from token_fw.crypto import CURVES, KeySpec
 
 
 class DirectoryKind(Enum):
@@ -321,8 +322,9 @@ def _decode_modulus(attributes: Fields, into: dict[str, Any]) -> None:
 
 
 def _decode_curve(attributes: Fields, into: dict[str, Any]) -> None:
-    """KeyInfo.paramsAndOps with the curve's name; a mere reference is kept."""
+    """KeyInfo.paramsAndOps with the curve's name; a mere reference, or field size, is kept."""
     rest = attributes.rest()
+    attributes.take(der.INTEGER)
     if attributes.peek() == der.SEQUENCE:
         info = Fields(attributes.need(der.SEQUENCE))
         if (curve := info.take(der.OBJECT_IDENTIFIER)) is not None:
@@ -337,6 +339,9 @@ def _decode_algorithm(attributes: Fields, into: dict[str, Any]) -> None:
     into["kept"]["type"] = attributes.rest()
 
 
+_FIELD_SIZES: Final = {
+    KeySpec.ec(name).oid_der: curve.p.bit_length() for name, curve in CURVES.items()
+}
 _FORMS: Final[dict[int, Callable[[Fields, dict[str, Any]], None]]] = {
     der.SEQUENCE: _decode_modulus,
     _EC_KEY: _decode_curve,
@@ -352,8 +357,15 @@ def _encode_form(entry: KeyEntry) -> tuple[int, bytes]:
     if entry.algorithm:
         return _ML_KEY, entry.algorithm
     if entry.curve:
-        return _EC_KEY, der.sequence(entry.curve, entry.kept.get("operations", b""))
+        info = der.sequence(entry.curve, entry.kept.get("operations", b""))
+        return _EC_KEY, _encode_field_size(entry) + info
     return _EC_KEY, b""
+
+
+def _encode_field_size(entry: KeyEntry) -> bytes:
+    """The field in bits, by which OpenSC knows how long a signature is; KeyInfo goes behind it."""
+    size = _FIELD_SIZES.get(entry.curve) if isinstance(entry, PrivateKeyEntry) else None
+    return der.encode_integer(size) if size is not None else b""
 
 
 def _encode_key(entry: KeyEntry, consent: bool = False) -> bytes:

@@ -45,6 +45,7 @@ MORE_DIRECTORIES: Final[dict[bool, range]] = {
 """File identifiers below the DF for further directories of any kind, public and private."""
 DIRECTORY_SIZE: Final = 60_000
 """Bytes from which on a directory takes no more entries: one APDU can rewrite it whole."""
+_SPARE: Final = 512
 
 
 def is_private_directory(path: bytes) -> bool:
@@ -72,6 +73,11 @@ VALUE_FILES: Final[dict[tuple[DirectoryKind, bool], range]] = {
     (DirectoryKind.CERTIFICATES, True): range(0x9000, 0xA000),
 }
 """File identifiers below the DF for the values of a kind, public and private."""
+
+
+def with_room(content: bytes) -> bytes:
+    """A directory's content with fill behind it: OpenSC adds entries, but lets no file grow."""
+    return content + bytes(_SPARE)
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
@@ -171,8 +177,10 @@ class PinEntry:
 
 def encode_pin(pin: PinEntry) -> bytes:
     """The DER of an entry of the AODF."""
-    case_sensitive, unblock_disabled, initialized, so_pin = 1 << 0, 1 << 3, 1 << 4, 1 << 7
-    flags = case_sensitive | initialized | (so_pin | unblock_disabled if pin.so else 0)
+    case_sensitive, unblock_disabled, initialized = 1 << 0, 1 << 3, 1 << 4
+    needs_padding, so_pin = 1 << 5, 1 << 7
+    flags = case_sensitive | initialized | needs_padding
+    flags |= so_pin | unblock_disabled if pin.so else 0
     utf8_pin = b"\x02"
     attributes = der.sequence(
         der.encode_bits(flags),
@@ -243,5 +251,8 @@ def token_files(label: str, serial: bytes, pins: Iterable[PinEntry]) -> list[New
         NewFile(ODF, of_user, encode_odf([*named, (DirectoryKind.AUTH_OBJECTS, AODF)])),
         NewFile(TOKEN_INFO, of_user, encode_token_info(label, serial)),
         NewFile(AODF, fixed, b"".join(encode_pin(pin) for pin in pins)),
-        *(NewFile(path, directory_conditions(kind, hidden)) for kind, path, hidden in DIRECTORIES),
+        *(
+            NewFile(path, directory_conditions(kind, hidden), with_room(b""))
+            for kind, path, hidden in DIRECTORIES
+        ),
     ]

@@ -158,7 +158,7 @@ def make_public_key(
     check_derived(full, made)
     if full[ck.CKA_TOKEN] != TRUE:
         return SessionObject(session, made, key)
-    return _list(session, made, new_entry(made, spec=key.spec), key.to_spki())
+    return _list(session, made, new_entry(made, spec=key.spec), keys.write_public_key(key))
 
 
 def make_private_key(

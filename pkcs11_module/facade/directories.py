@@ -81,7 +81,7 @@ class Directory:
 
     def with_entries(self, raws: Iterable[bytes]) -> bytes:
         """The content with these entries, and with whatever follows them that is not understood."""
-        return b"".join(raws) + self.rest
+        return b"".join(raws) + self.rest if self.rest else pkcs15.with_room(b"".join(raws))
 
     def references(self) -> Iterator[int]:
         """The keys on the card that it lists."""

@@ -187,7 +187,7 @@ def _pair_on_card(
             return made_public, token.add(card, (private_entry, None))[0]
         public_entry = new_entry(_told(public, key, origin), spec=spec, reference=reference)
         made_public, made_private = token.add(
-            card, (public_entry, key.to_spki()), (private_entry, None)
+            card, (public_entry, keys.write_public_key(key)), (private_entry, None)
         )
         return made_public, made_private
 

@@ -341,6 +341,14 @@ def secret_attributes(key: PrivateKey) -> dict[int, bytes]:
     return {ck.CKA_VALUE: bytes(parsed.native)}
 
 
+def write_public_key(key: PublicKey) -> bytes:
+    """What a file holds of a key: an RSAPublicKey, as OpenSC wants it, and an SPKI of any other."""
+    if not isinstance(key, RsaPublicKey):
+        return key.to_spki()
+    numbers = (key.modulus, key.exponent)
+    return der.sequence(*(der.encode_integer(int.from_bytes(one, "big")) for one in numbers))
+
+
 def read_public_key(content: bytes, spec: KeySpec | None) -> PublicKey:
     """The key in a file: an SPKI, an RSAPublicKey, or a bare point where the curve is known.
 

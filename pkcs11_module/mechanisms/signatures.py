@@ -65,7 +65,7 @@ class SignaturePlan:
 
 
 _PKCS1: Final = algorithm(0x11)
-_ECDSA: Final = algorithm(0x21)
+_ECDSA: Final = algorithm(0x20)
 _PSS_HASHED: Final = by_hash("CKM_{}_RSA_PKCS_PSS")
 _HMAC: Final = by_hash("CKM_{}_HMAC", "SHA_1")
 _HMAC_GENERAL: Final = by_hash("CKM_{}_HMAC_GENERAL", "SHA_1")

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from hatch_build import NATIVE
+from hatch_build import PKCS11
 from tests.conftest import program
 from tests.faults import fuzz_calls
 
@@ -48,7 +48,12 @@ FLAGS: Final = (
 
 def compile_with(folder: Path, *arguments: str | Path) -> None:
     """Run the compiler with the fuzzer's options; includes are those of the library."""
-    command = [program("clang", "clang libclang-rt-14-dev"), *FLAGS, f"-I{NATIVE}", f"-I{HARNESS}"]
+    command = [
+        program("clang", "clang libclang-rt-14-dev"),
+        *FLAGS,
+        f"-I{PKCS11.native}",
+        f"-I{HARNESS}",
+    ]
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, check=False, cwd=folder
     )
@@ -66,7 +71,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The compiled sources of the library and of the fuzzer, by their names."""
     folder = tmp_path_factory.mktemp("objects")
     (folder / "calls.c").write_text(fuzz_calls.source())
-    sources = [*(NATIVE / name for name in SOURCES), HARNESS / "fuzz.c", folder / "calls.c"]
+    sources = [*(PKCS11.native / name for name in SOURCES), HARNESS / "fuzz.c", folder / "calls.c"]
     compile_with(folder, "-c", *sources)
     return {source.name: folder / f"{source.stem}.o" for source in sources}
 
@@ -131,7 +136,7 @@ def test_the_fuzzer_notices_a_missing_check(
     check: tuple[str, str, str], objects: Mapping[str, Path], corpus: Path, tmp_path: Path
 ) -> None:
     name, present, without = check
-    text = (NATIVE / name).read_text()
+    text = (PKCS11.native / name).read_text()
     assert text.count(present) == 1
     (tmp_path / name).write_text(text.replace(present, without))
     compile_with(tmp_path, "-c", name)

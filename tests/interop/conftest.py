@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from host_tools.cryptoki import Cryptoki
-from host_tools.testing import Command, ScratchToken
+from host_tools.testing import Command, Scratch, ScratchToken
 from tests.interop.consumers import Owner
 from tests.interop.fake_daemon import FakeDaemon, Recorder, started, write_program
 from tests.interop.liar import Liar
+from tests.interop.pcscd import DOORS, ReaderDoor
 
 
 @pytest.fixture
@@ -72,3 +73,9 @@ def startable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+@pytest.fixture(params=DOORS)
+def reader_door(request: pytest.FixtureRequest, home: Scratch) -> ReaderDoor:
+    """Each way by which the tokens of the throw-away home come into a pcscd."""
+    return DOORS[request.param](home)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from host_tools import objects
+from host_tools.bridge.address import SOCKET as READER_SOCKET
 from host_tools.control import (
     SOCKET,
     ControlClient,
@@ -51,6 +52,7 @@ def test_sockets_lock_and_log_are_for_the_owner_alone(home: Scratch) -> None:
         "run": 0o700,
         SOCKET: 0o600,
         PKCS11_SOCKET: 0o600,
+        READER_SOCKET: 0o600,
         "daemon.lock": 0o600,
         "daemon.log": 0o600,
     }

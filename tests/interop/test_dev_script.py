@@ -30,7 +30,10 @@ case "$*" in
         printf '#!/bin/sh\\necho %s "$@" >>calls\\n' $name >.venv/bin/$name
         chmod +x .venv/bin/$name
     done
-    echo 'case $1 in sync) : >pkcs11_module/libklyuch-pkcs11.so;; esac' >>.venv/bin/uv ;;
+    for library in pkcs11_module/libklyuch-pkcs11.so host_tools/bridge/libklyuch-ifd.so; do
+        echo 'case $1 in sync) : >'$library';; esac' >>.venv/bin/uv
+    done ;;
+*sysconfig*) echo include ;;
 esac"""
 }
 APT_GET = {"apt-get": 'echo apt-get "$@" >>calls'}
@@ -52,11 +55,17 @@ class Machine:
         self.checkout = folder / "checkout"
         self.tools = folder / "bin"
         self.home = folder / "home"
-        for path in (self.checkout / "pkcs11_module" / "native", self.tools, self.home):
+        (self.checkout / "include").mkdir(parents=True)
+        (self.checkout / "include" / "Python.h").touch()
+        sources = [
+            self.checkout / path / "native" for path in ("pkcs11_module", "host_tools/bridge")
+        ]
+        for path in (*sources, self.tools, self.home):
             path.mkdir(parents=True)
         for name in ("dev", "uv.lock", "pyproject.toml", "hatch_build.py"):
             shutil.copy2(REPOSITORY / name, self.checkout / name)
-        (self.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int shim;\n")
+        for path in sources:
+            (path / "one.c").write_text("int one;\n")
         for name in SYSTEM_TOOLS:
             found = shutil.which(name)
             assert found is not None, name
@@ -180,10 +189,11 @@ def test_the_environment_of_the_checks_does_for_the_demonstration_too(machine: M
     assert [call for call in third if not call.startswith("python -c")] == ["klyuch demo"]
 
 
-def test_a_changed_source_of_the_library_is_compiled_again(machine: Machine) -> None:
+@pytest.mark.parametrize("folder", ["pkcs11_module", "host_tools/bridge"])
+def test_a_changed_source_of_a_library_is_compiled_again(machine: Machine, folder: str) -> None:
     machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
     machine.dev("demo")
-    (machine.checkout / "pkcs11_module" / "native" / "shim.c").write_text("int other;\n")
+    (machine.checkout / folder / "native" / "one.c").write_text("int other;\n")
     result = machine.dev("demo")
     assert "uv sync --quiet --locked --reinstall-package klyuch" in result.calls
     assert not any("pip" in call for call in result.calls)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hatch_build import compile_library
+from hatch_build import PKCS11, compile_library
 from host_tools.cryptoki import Cryptoki
 from pkcs11_module._constants import (
     CKM_RSA_PKCS_PSS,
@@ -68,7 +68,7 @@ def test_a_wait_that_gets_no_connection_is_refused_and_the_sessions_live_on(
 
 def test_a_daemon_that_answers_nothing_is_asked_once(folder: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "libklyuch-pkcs11.so"
-    compile_library(hasty, ["-DGREETING_SECONDS=1"])
+    compile_library(PKCS11, hasty, ["-DGREETING_SECONDS=1"])
     (folder / "run").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind(str(folder / "run" / "pkcs11.sock"))

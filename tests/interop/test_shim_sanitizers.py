@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from hatch_build import NATIVE, compile_library, compiler
+from hatch_build import PKCS11, compile_library, compiler
 from host_tools.testing import ScratchToken
 from tests.conftest import program
 from tests.interop.fake_daemon import started, write_program
@@ -59,7 +59,7 @@ def threaded(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def build(folder: Path, sanitizers: Sequence[str]) -> Built:
     """The library and the program that exercises it, both with sanitizers."""
     library, program = folder / "libklyuch-pkcs11.so", folder / "exercise"
-    compile_library(library, sanitizers)
+    compile_library(PKCS11, library, sanitizers)
     sources = sorted(Path(__file__).with_name("native").glob("exercise*.c"))
     done = subprocess.run(
         [
@@ -69,7 +69,7 @@ def build(folder: Path, sanitizers: Sequence[str]) -> Built:
             "-Wextra",
             "-Werror",
             *sanitizers,
-            f"-I{NATIVE / 'generated'}",
+            f"-I{PKCS11.native / 'generated'}",
             "-pthread",
             "-o",
             program,

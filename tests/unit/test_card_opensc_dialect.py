@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from apdu import tlv
@@ -80,6 +81,20 @@ def test_pins_are_changed_and_unblocked_padded_to_16_bytes() -> None:
     client.ok(pki.verify(1, new))
 
 
+def test_pins_of_tokens_of_our_own_are_padded_to_64_bytes() -> None:
+    client = cards.operational().client()
+    old, new, puk = (pin.ljust(64, b"\0") for pin in (cards.USER_PIN, b"1623", cards.SO_PIN))
+    client.ok(pki.verify(1, old))
+    client.ok(Command(0x00, 0x24, 0x00, 0x01, old + new))
+    client.ok(pki.verify(1, b"1623"))
+    client.ok(Command(0x00, 0x2C, 0x00, 0x01, puk + old))
+    client.ok(pki.verify(1, cards.USER_PIN))
+    for size in (33, 64, 127, 129):
+        assert client.status(Command(0x00, 0x24, 0x00, 0x01, bytes(size))) == SW.WRONG_LENGTH
+    for size in (33, 64, 129):
+        assert client.status(Command(0x00, 0x2C, 0x00, 0x01, bytes(size))) == SW.WRONG_LENGTH
+
+
 @pytest.mark.parametrize("cofactor", [b"\x00\x01", b"\x01"])
 def test_ec_keys_come_with_explicit_parameters_and_the_answer_repeats_them(
     cofactor: bytes,
@@ -95,6 +110,21 @@ def test_ec_keys_come_with_explicit_parameters_and_the_answer_repeats_them(
     client.ok(choose(0x21, 3, 0xB6, b"\x81\x02\x44\x02"))
     signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, bytes(32), 256))
     pki.check_ecdsa(objects[0x86], bytes(32), signature)
+
+
+@pytest.mark.parametrize("message", [b"a message", bytes(32), b""], ids=["text", "digest", "none"])
+def test_a_driver_that_never_asked_for_the_version_has_its_message_hashed(message: bytes) -> None:
+    bench = cards.operational()
+    client = cards.logged_in(bench)
+    point = cards.make_key(client, 3)
+    client.ok(choose(0x21, 3, 0xB6, b"\x81\x02\x50\x15"))
+    signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, message, 256))
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    key.verify(signature, message, ec.ECDSA(hashes.SHA1()))
+    # A later driver asks, once, and selects again afterwards.
+    cards.Client(bench.connect()).ok(pki.get_data(1))
+    client.ok(choose(0x21, 3, 0xB6))
+    pki.check_ecdsa(point, bytes(32), client.ok(pki.sign(bytes(32))))
 
 
 def test_curves_the_card_does_not_have_are_refused() -> None:

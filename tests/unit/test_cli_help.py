@@ -25,6 +25,7 @@ def _commands(
 
 
 COMMANDS = dict(_commands(cli, ()))
+FOREGROUND = {"serve", "run"}
 
 
 def test_all_commands_of_the_design_are_there() -> None:
@@ -36,6 +37,7 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("cert", name) for name in ("import", "request", "list", "export", "delete")),
         ("conformance", "run"),
         *((name,) for name in ("trace", "record", "replay")),
+        *(("reader", name) for name in ("install", "uninstall", "status", "run")),
         *((name,) for name in ("module", "serve", "stop", "doctor", "demo")),
     }
 
@@ -49,7 +51,9 @@ def test_every_help_has_an_example_and_says_what_each_option_is_for(path: tuple[
             assert parameter.help or parameter.show_default, parameter.name
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path != ("serve",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [path for path in COMMANDS if path[-1] not in FOREGROUND], ids=" ".join
+)
 def test_every_command_that_prints_something_prints_json(path: tuple[str, ...]) -> None:
     assert "--json" in {name for option in COMMANDS[path].params for name in option.opts}
 
@@ -61,7 +65,18 @@ def test_a_pin_on_the_command_line_is_said_to_be_for_tests() -> None:
 
 def test_the_help_lists_all_commands_and_exit_codes() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
-    for name in ("token", "pin", "key", "cert", "module", "serve", "stop", "doctor", "demo"):
+    for name in (
+        "token",
+        "pin",
+        "key",
+        "cert",
+        "module",
+        "reader",
+        "serve",
+        "stop",
+        "doctor",
+        "demo",
+    ):
         assert f"\n  {name} " in shown
     for code in EXIT_CODES:
         assert f"  {code.value}  {code.meaning}" in shown

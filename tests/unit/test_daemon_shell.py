@@ -7,18 +7,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from host_tools import daemon
+from host_tools import control, daemon
+from host_tools.bridge import address
 from host_tools.descriptors import Shares
 from host_tools.wakeful import MOST_AWAKE
 
 
-def test_only_the_same_user_may_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_same_user_may_connect_and_root_as_a_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ours, theirs = socket.socketpair()
+    doors = (daemon.PKCS11_SOCKET, control.SOCKET, address.SOCKET)
     with ours, theirs:
-        assert daemon._same_user(ours)
-        stranger = os.getuid() + 1
-        monkeypatch.setattr(os, "getuid", lambda: stranger)
-        assert not daemon._same_user(ours)
+        assert [daemon._is_welcome(ours, door) for door in doors] == [True] * 3
+        owner = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: owner)
+        root_only = [False, False, os.geteuid() == 0]
+        assert [daemon._is_welcome(ours, door) for door in doors] == root_only
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS, SW
+from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import FailingStore
 from tests import cards, piv
 from token_fw.storage.memory import Medium, MemoryStore
@@ -31,7 +32,7 @@ def test_the_name_may_be_cut_down_to_the_rid(length: int) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [AID[:4], AID + b"\x00", AID[:-1] + b"\x01", b"\xa0\x00\x00\x03\x09", cards.PKI.aid[:-1]],
+    [AID[:4], AID + b"\x00", AID[:-1] + b"\x01", b"\xa0\x00\x00\x03\x09", pki.PKI.aid[:-1]],
     ids=["too short", "too long", "another version", "another RID", "PKI cut short"],
 )
 def test_no_other_name_finds_an_application(name: bytes) -> None:
@@ -70,7 +71,7 @@ def test_an_interface_leads_to_the_applications_that_it_was_opened_for(
     names: tuple[str, ...], found: list[bool]
 ) -> None:
     interface = cards.Bench().card.connect(*names)
-    aids = (cards.PKI.aid, AID, MANAGEMENT_AID)
+    aids = (pki.PKI.aid, AID, MANAGEMENT_AID)
     statuses = [Response.parse(interface.transceive(select(aid).encode())).sw for aid in aids]
     assert [status == SW.NO_ERROR for status in statuses] == found
     assert set(statuses) <= {SW.NO_ERROR, SW.FILE_NOT_FOUND}
@@ -118,15 +119,15 @@ def test_the_pins_of_both_applications_are_apart() -> None:
         piv_client.status(piv.verify(piv.WRONG))
     assert piv_client.status(piv.verify(piv.PIN)) == SW.AUTHENTICATION_METHOD_BLOCKED
     pki_client.log_in()
-    assert cards.tries_left(pki_client, cards.USER) == 3
+    assert cards.tries_left(pki_client, pki.USER) == 3
 
 
 def test_erasing_one_application_leaves_the_other_alone() -> None:
     bench = cards.operational()
     piv.managed(bench).make_key(piv.AUTHENTICATION)
     pki_client, client = bench.client(), piv.client(bench)
-    pki_client.ok(cards.initialize(cards.SO_PIN))
-    pki_client.ok(cards.reset_by_so(cards.USER_PIN))
+    pki_client.ok(pki.initialize(cards.SO_PIN))
+    pki_client.ok(pki.reset_by_so(cards.USER_PIN))
     assert client.metadata(piv.AUTHENTICATION)[0x01] == bytes((piv.P256,))
     pki_client.log_in()
     cards.make_key(pki_client, 2)

@@ -64,7 +64,7 @@ def test_a_label_of_two_tokens_names_neither(rack: Rack) -> None:
 def test_a_removed_token_answers_no_interface_of_before(rack: Rack) -> None:
     reader = _make(rack)
     door = reader.connect()
-    assert door.transceive(_SELECT_PKI) == b"\x90\x00"
+    assert door.transceive(_SELECT_PKI)[-2:] == b"\x90\x00"
     rack.remove(reader)
     assert (reader.present, reader.state) == (False, TokenState.REMOVED)
     with pytest.raises(CardRemoved):
@@ -80,7 +80,7 @@ def test_every_insertion_is_a_new_generation(rack: Rack) -> None:
     rack.insert(reader)
     assert reader.present
     assert reader.generation != before
-    assert reader.connect().transceive(_SELECT_PKI) == b"\x90\x00"
+    assert reader.connect().transceive(_SELECT_PKI)[-2:] == b"\x90\x00"
 
 
 def test_what_is_inserted_stays_so_over_a_restart(rack: Rack, folder: Home) -> None:

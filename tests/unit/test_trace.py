@@ -12,7 +12,8 @@ from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
 from apdu.trace import Decoder, Trace
 from apdu.transport import Answer, CardRemoved, Faulty, Remove, Transport
-from tests import cards, piv
+from host_tools.conformance import pki_commands as pki
+from tests import piv
 
 PKI = APPLICATIONS["pki"]
 PIN = b"\xc3\xd4\xe5\xf6\xa7\xb8"
@@ -92,14 +93,14 @@ def test_a_trace_stays_with_the_application_where_another_is_refused() -> None:
 @pytest.mark.parametrize("selected", [True, False], ids=["PIV", "PKI"])
 def test_no_secret_of_the_piv_application_is_in_a_trace(command: Command, selected: bool) -> None:
     """Not even where the trace does not know that it is selected."""
-    select = [cards.select_application(piv.SPEC)] if selected else []
+    select = [pki.select_application(piv.SPEC)] if selected else []
     (line, _) = traced(Card(Response(0x9000)), *select, command)[-2:]
     assert "masked" in line
     assert not shows(line, SECRET)
 
 
 def test_what_a_key_in_a_slot_gives_is_not_in_a_trace() -> None:
-    select, use = cards.select_application(piv.SPEC), piv.use(piv.KEY_MANAGEMENT, piv.P256, b"\x04")
+    select, use = pki.select_application(piv.SPEC), piv.use(piv.KEY_MANAGEMENT, piv.P256, b"\x04")
     assert not shows(traced(Card(Response(0x9000, SECRET)), select, use)[-1], SECRET)
 
 

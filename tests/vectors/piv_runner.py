@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from apdu import tlv
 from apdu.codec import Response
 from apdu.model import SW
-from tests import cards, piv
+from host_tools.conformance import pki_commands as pki
+from tests import piv
 from tests.vectors.runner import DIGEST, SECRET, Step, expected
 
 KINDS = {
@@ -58,7 +59,7 @@ class PivRunner:
 
     def do_reset(self, _: Step) -> Response:
         self.reset()
-        return self.client.send(cards.select_application(piv.SPEC))
+        return self.client.send(pki.select_application(piv.SPEC))
 
     def verify(self, step: Step) -> Response:
         return self.client.send(piv.verify(self.pin(step, "pin") if "pin" in step else None))
@@ -154,7 +155,7 @@ class PivRunner:
         response = self.client.send(piv.generate(slot, algorithm))
         if response.sw == SW.NO_ERROR:
             self.kinds[slot] = algorithm
-            self.public[slot] = piv.public_key(algorithm, cards.public_objects(response.data))
+            self.public[slot] = piv.public_key(algorithm, pki.public_objects(response.data))
         return response
 
     def move(self, step: Step) -> Response:

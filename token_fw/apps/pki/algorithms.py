@@ -82,8 +82,8 @@ class Algorithm:
 class Environment:
     """A choice: key reference, and either a kind of key (template 00) or an algorithm.
 
-    `scheme` is None where the algorithm has none (agreement, decapsulation) or PSS is to follow
-    the digest.
+    `scheme` is None where the algorithm has none (agreement, decapsulation), PSS is to follow the
+    digest, or ECDSA the version of the client.
     """
 
     template: int
@@ -224,7 +224,8 @@ _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
         0x10: _RSA_RAW,
         0x11: _RSA_PKCS1,
         0x12: Algorithm(_RSA, _pss, frozenset({0xC1, 0xC2, 0xC3})),
-        0x21: Algorithm(_of(KeyKind.EC), _fixed(Ecdsa(der=True))),
+        0x20: Algorithm(_of(KeyKind.EC), _fixed(Ecdsa(der=True))),
+        0x21: Algorithm(_of(KeyKind.EC), _fixed(None)),
         0x22: Algorithm(_of(KeyKind.ED25519, KeyKind.ED448), _fixed(EdDsa())),
         0x23: Algorithm(_of(KeyKind.ML_DSA), _ml_dsa, frozenset({0xC5})),
     },

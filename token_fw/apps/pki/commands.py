@@ -22,9 +22,9 @@ from token_fw.apps.pki.files import (
 from token_fw.errors import FileNotFound, IncorrectData, WrongLength
 from token_fw.pin import PinRef
 
-PADDED = 16
-"""Length of a PIN padded with 00, as IsoApplet's driver sends it."""
 MAX_PIN = 64
+PADDED = (16, MAX_PIN)
+"""Lengths to which IsoApplet's driver pads PINs with 00: of those it made, and of those of ours."""
 _CONDITIONS = frozenset(int(condition) for condition in Condition)
 _IGNORED_IN_FCP = frozenset({0x85, 0x88, 0x8A})
 
@@ -237,10 +237,10 @@ def parse_change_reference_data(command: Command) -> ChangePin:
         if len(command.data) > MAX_PIN:
             raise WrongLength("a PIN has at most 64 bytes")
         return ChangePin(ref, None, pin_value(command.data))
-    if len(command.data) != 2 * PADDED:
-        raise WrongLength("the old and the new PIN have 16 bytes each")
-    old, new = command.data[:PADDED], command.data[PADDED:]
-    return ChangePin(ref, pin_value(old), pin_value(new))
+    half = len(command.data) // 2
+    if half not in PADDED or len(command.data) % 2:
+        raise WrongLength("the old and the new PIN have 16 or 64 bytes each")
+    return ChangePin(ref, pin_value(command.data[:half]), pin_value(command.data[half:]))
 
 
 def parse_change_reference_data_odd(command: Command) -> ChangePin:
@@ -250,10 +250,11 @@ def parse_change_reference_data_odd(command: Command) -> ChangePin:
 
 
 def parse_reset_retry_counter(command: Command) -> ResetPin:
-    """IsoApplet's driver pads the PUK to 16 bytes and may leave the new PIN unpadded."""
-    if not PADDED < len(command.data) <= 2 * PADDED:
-        raise WrongLength("the PUK has 16 bytes, the new PIN at most as many")
-    return ResetPin(pin_value(command.data[:PADDED]), pin_value(command.data[PADDED:]))
+    """IsoApplet's driver pads the PUK and may leave the new PIN, at most as long, unpadded."""
+    for size in PADDED:
+        if size < len(command.data) <= 2 * size:
+            return ResetPin(pin_value(command.data[:size]), pin_value(command.data[size:]))
+    raise WrongLength("the PUK has 16 or 64 bytes, the new PIN at most as many")
 
 
 def parse_reset_retry_counter_odd(command: Command) -> ResetPin:

@@ -7,6 +7,11 @@ from token_fw.apps.pki.commands import GetData
 from token_fw.apps.pki.session import PkiSession
 from token_fw.pin import PKI_PINS, PinRef
 
+VERSION_0 = b"\x00\x05\x03"
+"""What IsoApplet's driver of version 0 hears when it selects: 0.5, extended APDUs, random numbers.
+
+Elliptic curves go without saying before 0.6, from which on they include some that are not here.
+"""
 VERSION = b"\x01\x00"
 FEATURES = 0x2F
 """01 extended APDUs, 02 random numbers, 04 EC, 08 PSS, 20 RSA-4096 (IsoApplet's bits)."""
@@ -22,7 +27,8 @@ def get_challenge(session: PkiSession, length: int) -> bytes:
     return session.core.rng(length)
 
 
-def _version(_: PkiSession) -> bytes:
+def _version(session: PkiSession) -> bytes:
+    session.core.version_told = True
     return VERSION + bytes((FEATURES,))
 
 

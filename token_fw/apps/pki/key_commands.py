@@ -32,6 +32,8 @@ from token_fw.crypto import (
     EDWARDS_SIZES,
     SECRET_KINDS,
     CipherScheme,
+    Ecdsa,
+    Hash,
     KeyKind,
     KeySpec,
     MlKemPrivateKey,
@@ -39,6 +41,7 @@ from token_fw.crypto import (
     SecretKey,
     SignScheme,
     SymmetricScheme,
+    digest,
     ec_private,
     edwards_private,
     generate,
@@ -236,8 +239,12 @@ def delete_key(session: PkiSession, reference: int) -> bytes:
 def compute_signature(session: PkiSession, data: bytes) -> bytes:
     """Sign with the chosen key; ECDSA answers a DER SEQUENCE of r and s."""
     key, environment = session.use(SIGNATURE_TEMPLATE, _TO_SIGN)
-    scheme = environment.scheme or pss_for(data)
-    return key.private.sign(cast("SignScheme", scheme), data)
+    scheme = environment.scheme
+    if scheme is None and key.spec.kind is KeyKind.EC:
+        # Version 0 of IsoApplet hashes on the card, version 1 has its client do it.
+        hashed = data if session.core.version_told else digest.compute(Hash.SHA1, data)
+        return key.private.sign(Ecdsa(der=True), hashed)
+    return key.private.sign(cast("SignScheme", scheme or pss_for(data)), data)
 
 
 def decipher(session: PkiSession, command: Decipher) -> bytes:

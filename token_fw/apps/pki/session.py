@@ -42,7 +42,8 @@ _NEEDS_CONSENT = "the key needs the user PIN verified right before"
 class Core:
     """What all interfaces share: the token's durable state and the effects.
 
-    `path` is None where nothing can be entered on the token.
+    `path` is None where nothing can be entered on the token. `version_told`: some client asked for
+    the version of the command set, as those of version 1 do when they find the card, and only they.
     """
 
     transaction: Transaction
@@ -53,6 +54,7 @@ class Core:
     rng: Callable[[int], bytes]
     path: ProtectedPath | None
     changes: Callable[[], int]
+    version_told: bool = False
 
 
 class PkiSession:

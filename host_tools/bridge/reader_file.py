@@ -1,0 +1,104 @@
+"""The file by which pcscd finds our readers (reader.conf(5)), written and read.
+
+pcscd takes a reader as soon as it has a name, a driver and a device: LIBPATH has to come last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from host_tools.bridge.address import DRIVER, MOST_READERS, SOCKET
+from host_tools.home import Home
+
+NAME: Final = "klyuch"
+FOLDER: Final = Path("/etc/reader.conf.d")
+_MODE: Final = 0o644
+_DEVICE: Final = "/dev/null:"
+# What pcscd takes without quotes, which it does not take off a driver's path.
+_BARE: Final = re.compile(r"[A-Za-z0-9=\\/._@:-]+")
+_DEVICE_LINE: Final = re.compile(r'^DEVICENAME\s+"?/dev/null:(.+):(\d+)"?\s*$', re.MULTILINE)
+
+
+class UnusablePath(Exception):
+    """A path that cannot be written into a reader file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderFile:
+    """Which slots of the home behind `socket` are readers; at most MOST_READERS."""
+
+    socket: Path
+    slots: tuple[int, ...]
+
+    @classmethod
+    def of(cls, home: Home, slots: Sequence[int]) -> Self:
+        """The readers of a home. Raises ValueError for more than pcscd has room for."""
+        if len(slots) > MOST_READERS:
+            raise ValueError(f"pcscd has room for {MOST_READERS} readers")
+        return cls(home.run / SOCKET, tuple(slots))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """What :meth:`render` wrote; None for anything else."""
+        found = _DEVICE_LINE.findall(text)
+        sockets = {socket for socket, _ in found}
+        if len(sockets) != 1:
+            return None
+        return cls(Path(sockets.pop()), tuple(int(slot) for _, slot in found))
+
+    @property
+    def names(self) -> list[str]:
+        """What the readers are called; pcscd puts two numbers behind each."""
+        return [reader_name(slot) for slot in self.slots]
+
+    def render(self, driver: Path = DRIVER) -> str:
+        """The file's text. Raises UnusablePath."""
+        if not _BARE.fullmatch(str(driver)):
+            raise UnusablePath(
+                f"pcscd takes no driver from {driver}: the path has other characters"
+                " than letters, digits and . _ - @ = : /"
+            )
+        if any(character in str(self.socket) for character in '"\n'):
+            raise UnusablePath(f"pcscd takes no socket from {self.socket}")
+        entries = (
+            f'FRIENDLYNAME "{reader_name(slot)}"\n'
+            f"CHANNELID 0x{slot:04X}\n"
+            f'DEVICENAME "{_DEVICE}{self.socket}:{slot}"\n'
+            f"LIBPATH {driver}\n"
+            for slot in self.slots
+        )
+        head = "# Tokens of Klyuch as readers. Written by: klyuch reader install\n"
+        return "\n".join([head, *entries])
+
+    def write(self, folder: Path) -> Path:
+        """Put the file where pcscd looks for it. Raises UnusablePath, OSError."""
+        path, draft = folder / NAME, folder / f".{NAME}.new"
+        draft.write_text(self.render(), encoding="utf-8")
+        draft.chmod(_MODE)
+        return draft.replace(path)
+
+
+def installed(folder: Path) -> ReaderFile | None:
+    """The readers that are installed; None where none are. Raises OSError."""
+    try:
+        return ReaderFile.parse((folder / NAME).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None
+
+
+def uninstall(folder: Path) -> bool:
+    """Remove the file; False where there was none. Raises OSError."""
+    try:
+        (folder / NAME).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def reader_name(slot: int) -> str:
+    """A reader's name, which is that of the slot in the PKCS#11 library."""
+    return f"Klyuch slot {slot}"

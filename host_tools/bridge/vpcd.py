@@ -1,0 +1,187 @@
+"""A token in a virtual reader of vpcd: between its TCP port and the daemon's door for readers.
+
+The daemon stays off the network: this runs in a process of its own, which is to the daemon what the
+driver of pcscd is.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from types import TracebackType
+from typing import Final, Self
+
+from apdu.wire import vpcd
+from apdu.wire.frames import WireError
+from apdu.wire.ifd import DriverEnd, FromDaemon, Hello, Inserted
+from apdu.wire.reader import Answer, PowerDown, Transmit
+from host_tools.bridge.address import SOCKET
+from host_tools.control import connect_socket
+from host_tools.home import Home
+
+_RECEIVE: Final = 128 * 1024
+_RETRY: Final = 0.2
+"""Seconds between attempts to reach a pcscd or a daemon that is not there."""
+
+
+class VpcdCard:
+    """The token of one slot in the reader that listens at `address`.
+
+    While there is a token and a reader, they are connected; both may go and come back.
+    """
+
+    def __init__(self, home: Home, slot: int, address: tuple[str, int]) -> None:
+        self._home = home
+        self._slot = slot
+        self._address = address
+        self._alarm, self._wake = socket.socketpair()
+        self._closing = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._alarm.close()
+        self._wake.close()
+
+    def serve(self) -> None:
+        """Carry APDUs until `close`."""
+        while not self._closing:
+            daemon = connect_socket(self._home, SOCKET)
+            if daemon is not None:
+                with daemon, _Session(daemon, self._alarm, self._address) as session:
+                    session.serve(self._slot)
+            self._pause()
+
+    def close(self) -> None:
+        """End `serve`; from any thread, and from signal handlers."""
+        self._closing = True
+        self._wake.send(b"\0")
+
+    def _pause(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._alarm, selectors.EVENT_READ)
+            selector.select(_RETRY)
+
+
+class _Session:
+    """One connection to the daemon, and the connections to the reader that it outlives."""
+
+    def __init__(
+        self, daemon: socket.socket, alarm: socket.socket, address: tuple[str, int]
+    ) -> None:
+        self._daemon = daemon
+        self._alarm = alarm
+        self._address = address
+        self._wire = DriverEnd()
+        self._atr: bytes | None = None
+        self._reader: socket.socket | None = None
+        self._asker: socket.socket | None = None
+        """Who waits for the answer to the open command, perhaps no longer there."""
+        self._card = vpcd.CardEnd()
+        self._selector = selectors.DefaultSelector()
+        for waited in (daemon, alarm):
+            self._selector.register(waited, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pull()
+        self._selector.close()
+
+    def serve(self, slot: int) -> None:
+        """Until the daemon goes, or the alarm rings."""
+        try:
+            self._daemon.sendall(self._wire.send(Hello(slot)))
+            while self._step():
+                continue
+        except (OSError, WireError):
+            # The daemon has left; the next connection asks whether it is back.
+            return
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether there is a card that no reader has; one that still works goes into none."""
+        return self._atr is not None and self._reader is None and self._asker is None
+
+    def _step(self) -> bool:
+        for key, _ in self._selector.select(_RETRY if self._wanted else None):
+            if key.fileobj is self._alarm:
+                return False
+            if key.fileobj is self._reader:
+                self._hear_reader()
+            elif key.fileobj is self._daemon and not self._hear_daemon():
+                return False
+        if self._wanted:
+            self._put_in()
+        return True
+
+    def _hear_daemon(self) -> bool:
+        data = self._daemon.recv(_RECEIVE)
+        for event in self._wire.receive(data):
+            self._from_daemon(event)
+        return bool(data)
+
+    def _from_daemon(self, event: FromDaemon) -> None:
+        if isinstance(event, Answer):
+            asker, self._asker = self._asker, None
+            if asker is self._reader:
+                self._say(event)
+        else:
+            self._pull()
+            self._atr = event.atr if isinstance(event, Inserted) else None
+
+    def _hear_reader(self) -> None:
+        assert self._reader is not None
+        try:
+            # Without it the kernel holds its acknowledgement back, and the reader, which sends a
+            # length and a body apart, waits for it: 40 ms a command.
+            self._reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            data = self._reader.recv(_RECEIVE)
+        except OSError:
+            data = b""
+        if not data:
+            self._pull()
+            self._daemon.sendall(self._wire.send(PowerDown()))
+            return
+        for event in self._card.receive(data):
+            if isinstance(event, vpcd.GetAtr):
+                self._say(vpcd.Atr(self._atr or b""))
+            else:
+                self._asker = self._reader if isinstance(event, Transmit) else self._asker
+                self._daemon.sendall(self._wire.send(event))
+
+    def _say(self, event: vpcd.FromCard) -> None:
+        if self._reader is None:
+            return
+        try:
+            self._reader.sendall(self._card.send(event))
+        except OSError:
+            self._pull()
+
+    def _put_in(self) -> None:
+        try:
+            reader = socket.create_connection(self._address, timeout=_RETRY)
+        except OSError:
+            return
+        reader.settimeout(None)
+        reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader, self._card = reader, vpcd.CardEnd()
+        self._selector.register(reader, selectors.EVENT_READ)
+
+    def _pull(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            self._selector.unregister(reader)
+            reader.close()

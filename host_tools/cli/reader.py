@@ -1,0 +1,255 @@
+"""``klyuch reader``: the tokens as readers of pcscd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from host_tools.bridge import reader_file
+from host_tools.bridge.address import MOST_READERS
+from host_tools.bridge.reader_file import ReaderFile, UnusablePath
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import json_option, print_json, print_table
+from host_tools.cli.session import control
+from host_tools.control import ControlClient, ControlError, ErrorCode, Json
+from host_tools.home import current
+
+_RESTART = "systemctl restart pcscd"
+_FOLDER = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=reader_file.FOLDER,
+    show_default=True,
+    help="Where pcscd looks for reader files.",
+)
+_TOKENS = click.option(
+    "--token", "-t", "names", multiple=True, help="Only this token; may be given several times."
+)
+
+
+@click.group()
+def reader() -> None:
+    """Show the tokens in readers of pcscd."""
+
+
+@reader.command(
+    epilog="""\b
+Examples:
+  klyuch reader install
+  klyuch reader install --token Work --token Home
+  klyuch reader install --slots 4
+  klyuch reader install --print | sudo tee /etc/reader.conf.d/klyuch
+"""
+)
+@_TOKENS
+@click.option(
+    "--slots",
+    type=click.IntRange(1, MOST_READERS),
+    help="Readers for the slots from 0, with and without tokens.",
+)
+@click.option("--print", "only_print", is_flag=True, help="Print the file and write nothing.")
+@_FOLDER
+@json_option
+def install(
+    names: tuple[str, ...], slots: int | None, only_print: bool, folder: Path, as_json: bool
+) -> None:
+    """Write the file by which pcscd finds the tokens of this home as readers.
+
+    Each token gets a reader, which is there also while the token is removed and while no daemon
+    runs. pcscd has room for 16 readers in all.
+    """
+    if names and slots:
+        raise click.UsageError("Give either --token or --slots.")
+    chosen = range(slots) if slots else [int(str(token["slot"])) for token in _tokens(names)]
+    file = _reader_file(chosen)
+    if only_print:
+        click.echo(file.render(), nl=False)
+        return
+    _refuse_another_home(folder, file)
+    with _writing(folder):
+        path = file.write(folder)
+    if as_json:
+        print_json({"file": str(path), "readers": file.names, "restart": _RESTART})
+    else:
+        click.echo(f"{path} names {len(file.slots)} readers: {', '.join(file.names)}.")
+        click.echo(f"Let pcscd read it: {_RESTART}")
+
+
+@reader.command(epilog="\b\nExample:\n  klyuch reader uninstall\n")
+@_FOLDER
+@json_option
+def uninstall(folder: Path, as_json: bool) -> None:
+    """Remove the file that ``klyuch reader install`` wrote."""
+    with _writing(folder):
+        removed = reader_file.uninstall(folder)
+    if as_json:
+        print_json({"removed": removed, "restart": _RESTART if removed else None})
+    elif removed:
+        click.echo(f"{folder / reader_file.NAME} is removed.")
+        click.echo(f"Let pcscd forget it: {_RESTART}")
+    else:
+        click.echo("No reader file was installed.")
+
+
+@reader.command(epilog="\b\nExample:\n  klyuch reader status --json\n")
+@_FOLDER
+@json_option
+def status(folder: Path, as_json: bool) -> None:
+    """Show the readers that are installed, and whether pcscd has reached their tokens."""
+    file = reader_file.installed(folder)
+    ours = file is not None and file.socket == ReaderFile.of(current(), ()).socket
+    rows = _rows(file, ours=ours)
+    if as_json:
+        path = str(folder / reader_file.NAME) if file else None
+        print_json({"file": path, "this_home": ours, "readers": rows})
+    elif file is None:
+        click.echo("No readers are installed. Install some: klyuch reader install")
+    else:
+        if not ours:
+            click.echo(f"The readers belong to another home: {file.socket.parent.parent}")
+        shown = [(row["reader"], row["token"], row["state"], row["pcscd"]) for row in rows]
+        print_table(
+            ("Reader", "Token", "State", "pcscd"), [[str(cell) for cell in row] for row in shown]
+        )
+
+
+def _rows(file: ReaderFile | None, *, ours: bool) -> list[Json]:
+    if file is None:
+        return []
+    tokens, reached = _look() if ours else ({}, set())
+    return [
+        {
+            "reader": name,
+            "slot": slot,
+            "token": tokens.get(slot, {}).get("label", ""),
+            "state": tokens.get(slot, {}).get("state", ""),
+            "pcscd": "connected" if slot in reached else "not connected",
+        }
+        for slot, name in zip(file.slots, file.names, strict=True)
+    ]
+
+
+def _look() -> tuple[dict[int, Json], set[int]]:
+    """The tokens by their slots and the slots that pcscd has reached; none without a daemon."""
+    try:
+        with ControlClient(current(), start=False) as client:
+            tokens = client.call("token.list")["tokens"]
+            reached = client.call("status")["readers"]
+    except ControlError as error:
+        if error.code is not ErrorCode.DAEMON:
+            raise
+        return {}, set()
+    assert isinstance(tokens, list)
+    assert isinstance(reached, list)
+    return {token["slot"]: token for token in tokens}, set(reached)
+
+
+@reader.command(
+    epilog="""\b
+Examples:
+  klyuch reader run
+  klyuch reader run --vpcd localhost:35963
+  klyuch reader run --vpcd localhost:35963 --token Work --token Home
+"""
+)
+@click.option("--vpcd", "address", metavar="HOST:PORT", help="Put the tokens into vpcd's readers.")
+@click.option("--remote", is_flag=True, help="Let HOST be another machine; nothing is encrypted.")
+@_TOKENS
+def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
+    """Serve the tokens as readers until Ctrl+C.
+
+    Without --vpcd, keep the daemon that the installed readers connect to. With it, nothing has to
+    be installed but vpcd: the first token goes to PORT, the next one to the port after it, and so
+    on.
+    """
+    from host_tools.bridge import runner
+
+    if address is None:
+        if names or remote:
+            raise click.UsageError("--token and --remote go with --vpcd.")
+        runner.keep_daemon(current(), lambda: click.echo("The door is open; Ctrl+C ends."))
+        return
+    host, port = _loopback(address) if not remote else _address(address)
+    cards = [
+        (slot, str(token["label"] or token["serial"]), port + number)
+        for number, token in enumerate(_tokens(names))
+        for slot in [int(str(token["slot"]))]
+    ]
+    for _, label, at in cards:
+        click.echo(f"{label} goes to {host}:{at}.")
+    click.echo("Ctrl+C ends.")
+    runner.serve_vpcd(current(), host, [(slot, at) for slot, _, at in cards])
+
+
+def _address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535 - MOST_READERS:
+        raise click.UsageError(f"{address!r} is not HOST:PORT.")
+    return host.strip("[]"), int(port)
+
+
+def _loopback(address: str) -> tuple[str, int]:
+    from host_tools.bridge import runner
+
+    host, port = _address(address)
+    if not runner.is_loopback(host):
+        raise click.UsageError(
+            f"{host} is another machine, which would see every PIN. If that is meant: --remote"
+        )
+    return host, port
+
+
+def _tokens(names: Sequence[str]) -> list[Json]:
+    """The named tokens, or all. Raises ControlError, Failure."""
+    with control() as client:
+        if names:
+            return [client.call("token.show", token=name) for name in names]
+        tokens = client.call("token.list")["tokens"]
+    assert isinstance(tokens, list)
+    if not tokens:
+        raise Failure(
+            Exit.NOT_FOUND, "There is no token yet.", "Make one: klyuch token create LABEL"
+        )
+    return tokens
+
+
+def _reader_file(slots: Sequence[int]) -> ReaderFile:
+    try:
+        return ReaderFile.of(current(), slots)
+    except ValueError as error:
+        raise Failure(
+            Exit.USAGE, f"That are {len(slots)} readers: {error}.", "Choose some: --token LABEL"
+        ) from error
+
+
+def _refuse_another_home(folder: Path, file: ReaderFile) -> None:
+    before = reader_file.installed(folder)
+    if before is not None and before.socket != file.socket:
+        raise Failure(
+            Exit.CONFLICT,
+            f"Readers of another home are installed: {before.socket.parent.parent}",
+            "Remove them first: klyuch reader uninstall",
+        )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnusablePath as error:
+        raise Failure(
+            Exit.GENERAL, f"{error}.", "Install Klyuch and its home elsewhere."
+        ) from error
+    except (PermissionError, FileNotFoundError) as error:
+        there = folder.is_dir()
+        raise Failure(
+            Exit.GENERAL,
+            f"{folder} {'may not be written to' if there else 'does not exist'}.",
+            "Let root write what this prints: klyuch reader install --print"
+            if there
+            else "Install pcscd, or name its folder: --dir",
+        ) from error
