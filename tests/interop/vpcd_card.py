@@ -76,7 +76,8 @@ class VpcdCard:
             # Without it the kernel holds its acknowledgement back for 40 ms.
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             return self._connection.recv(_RECEIVE)
-        except ConnectionResetError:
+        except OSError:
+            # pcscd has ended, as it does in the middle of anything.
             return b""
 
     def _answer(self, asked: FromReader) -> FromCard | None:
