@@ -47,9 +47,10 @@ class ReaderPeer:
     def closed(self) -> None:
         """The connection has ended: so has the power of the card."""
         self._watch.close()
-        if self._slot is not None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
             self._connected.remove(self._slot_id)
-            self._slot.close()
+            slot.close()
 
     def _begin(self, slot_id: int) -> None:
         self._slot_id = slot_id

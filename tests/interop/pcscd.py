@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -87,6 +88,11 @@ class VpcdDoor:
         environment = {**os.environ, **self._home.environment, "PYTHONUNBUFFERED": "1"}
         self._proxy = Process([*_PROXY, f"127.0.0.1:{self._base}", *chosen], environment)
         self._proxy.wait_for("Ctrl")
+
+    def end(self, number: signal.Signals) -> int:
+        """End our process by a signal; its exit code."""
+        assert self._proxy is not None
+        return self._proxy.signal(number)
 
     def close(self) -> None:
         if self._proxy is not None:
