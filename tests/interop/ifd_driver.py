@@ -9,6 +9,7 @@ from typing import Final
 from host_tools.bridge.address import DRIVER
 
 SUCCESS, TAG_ERROR, POWER_ERROR, COMMUNICATION_ERROR = 0, 600, 608, 612
+NOT_SUPPORTED = 614
 PRESENT, NOT_PRESENT, NO_SUCH_DEVICE, INSUFFICIENT_BUFFER = 615, 616, 617, 618
 POWER_UP, POWER_DOWN, RESET = 500, 501, 502
 MOST: Final = 65548
@@ -61,6 +62,13 @@ class IfdDriver:
         value, size = (c_ubyte * 64)(), c_ulong(room)
         code = self.call("GetCapabilities", c_ulong(tag), byref(size), value)
         return code, bytes(value[: size.value])
+
+    def control(self, code: int) -> int:
+        size = c_ulong(8)
+        nothing = c_void_p()
+        return self.call(
+            "Control", c_ulong(code), nothing, c_ulong(0), nothing, c_ulong(0), byref(size)
+        )
 
     def watch(self, milliseconds: int = 60_000) -> int:
         """Wait as pcscd's thread does."""

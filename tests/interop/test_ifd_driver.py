@@ -235,6 +235,11 @@ def test_other_names_are_no_readers(device: str) -> None:
     assert driver.presence() == ifd.NO_SUCH_DEVICE
 
 
+def test_the_reader_says_that_it_has_no_features(driver: IfdDriver) -> None:
+    assert driver.control(0x42000D48) == ifd.SUCCESS
+    assert driver.control(0x42000D49) == ifd.NOT_SUPPORTED
+
+
 def test_a_reader_has_one_slot_and_16_of_them_are_there(driver: IfdDriver) -> None:
     assert driver.capability(0x0FAE) == (ifd.SUCCESS, b"\x01")
     assert driver.capability(0x0FAD) == (ifd.SUCCESS, b"\x01")

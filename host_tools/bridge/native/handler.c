@@ -195,12 +195,12 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
                          PUCHAR RxBuffer, DWORD RxLength, LPDWORD pdwBytesReturned)
 {
     (void)Lun;
-    (void)dwControlCode;
     (void)TxBuffer;
     (void)TxLength;
     (void)RxBuffer;
     (void)RxLength;
     if (pdwBytesReturned != NULL)
         *pdwBytesReturned = 0;
-    return IFD_NOT_SUPPORTED;
+    /* Everybody asks for features (PC/SC part 10, 2.2); there are none. */
+    return dwControlCode == CM_IOCTL_GET_FEATURE_REQUEST ? IFD_SUCCESS : IFD_NOT_SUPPORTED;
 }
