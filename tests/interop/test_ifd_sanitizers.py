@@ -24,8 +24,8 @@ LIES = [b"\0" * 4, b"\xff" * 9, b"\1\0\0\0\x81", b"\2\0\0\0\x82\0", b"\3\0\0\0\x
 
 def build(folder: Path, sanitizers: Sequence[str]) -> Path:
     """The program that exercises the driver, with the driver in it."""
-    target = folder / "exercise"
-    sources = [*IFD.native.glob("*.c"), Path(__file__).with_name("native") / "exercise_ifd.c"]
+    target = folder / "ifd_host"
+    sources = [*IFD.native.glob("*.c"), Path(__file__).with_name("native") / "ifd_host.c"]
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{IFD.native}"]
     done = subprocess.run(
         [*compiler(), *flags, *sanitizers, "-o", target, *sources],

@@ -39,7 +39,7 @@ class Driver:
 
     def say(self, *events: FromDriver) -> None:
         for event in events:
-            assert list(self.peer.receive(self.wire.send(event))) == []
+            assert self.peer.receive(self.wire.send(event)) == ()
 
     def ask(self, command: Transmit) -> bytes:
         """The response; nothing else may be told meanwhile."""
@@ -186,6 +186,6 @@ def test_the_readers_that_are_connected_are_known(driver: Driver) -> None:
 def test_a_peer_that_is_no_driver_is_refused_and_leaves_nothing(rack: Rack) -> None:
     driver = Driver(rack, slot=None)
     with pytest.raises(WireError):
-        list(driver.peer.receive(b"GET / HTTP/1.1\r\n\r\n"))
+        driver.peer.receive(b"GET / HTTP/1.1\r\n\r\n")
     driver.peer.closed()
     assert driver.connected == []

@@ -1,4 +1,4 @@
-/* A pcscd of a few lines: `exercise_ifd DEVICENAME ROUNDS`. One thread watches the reader, another
+/* A pcscd of a few lines: `ifd_host DEVICENAME ROUNDS`. One thread watches the reader, another
  * powers the card and sends commands, a third stops the watch and asks; each round ends with the
  * reader closed and opened again. Exits with 0 where at least one command was answered, else 1. */
 #define _GNU_SOURCE
