@@ -184,6 +184,307 @@ STATUS_WORDS: tuple[StatusWord, ...] = (
     StatusWord(value=0x6F00, name="UNKNOWN_ERROR", title="no precise diagnosis", general=True),
 )
 
+_MANAGEMENT_COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        name="SELECT",
+        cla=frozenset({0x00}),
+        ins=0xA4,
+        title="select the application; answers the version as text",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="Yubico management application, 5.0",
+        p1=frozenset({0x04}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        status=("NO_ERROR", "FILE_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="READ CONFIG",
+        cla=frozenset({0x00}),
+        ins=0x1D,
+        title="serial number, version and applications",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico management application, 5.0",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        volatile="serial number",
+        status=("NO_ERROR",),
+    ),
+    CommandSpec(
+        name="GET RESPONSE",
+        cla=frozenset({0x00}),
+        ins=0xC0,
+        title="the next part of a long response",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="ISO/IEC 7816-4:2013 11.7.1",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
+    ),
+)
+
+_PIV_COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        name="SELECT",
+        cla=frozenset({0x00}),
+        ins=0xA4,
+        title="select the application; answers the application property template",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="SP 800-73-4 part 2 3.1.1",
+        p1=frozenset({0x04}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        status=("NO_ERROR", "FILE_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="GET DATA",
+        cla=frozenset({0x00}),
+        ins=0xCB,
+        title="read a data object",
+        data=DataField.REQUIRED,
+        access=Access.OBJECT,
+        clause="SP 800-73-4 part 2 3.1.2",
+        p1=frozenset({0x3F}),
+        p2=frozenset({0xFF}),
+        harmless=True,
+        status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED", "FILE_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="VERIFY",
+        cla=frozenset({0x00}),
+        ins=0x20,
+        title="check the PIN, ask for its state, or (P1 FF) log out",
+        data=DataField.OPTIONAL,
+        access=Access.ALWAYS,
+        clause="SP 800-73-4 part 2 3.2.1",
+        p1=frozenset({0x00, 0xFF}),
+        secret=True,
+        status=(
+            "NO_ERROR",
+            "WRONG_PIN",
+            "INCORRECT_DATA",
+            "AUTHENTICATION_METHOD_BLOCKED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
+        name="CHANGE REFERENCE DATA",
+        cla=frozenset({0x00}),
+        ins=0x24,
+        title="change the PIN (P2 80) or the PUK (P2 81): old and new, 8 bytes each",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="SP 800-73-4 part 2 3.2.2",
+        p1=frozenset({0x00}),
+        secret=True,
+        status=(
+            "NO_ERROR",
+            "WRONG_PIN",
+            "INCORRECT_DATA",
+            "AUTHENTICATION_METHOD_BLOCKED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
+        name="RESET RETRY COUNTER",
+        cla=frozenset({0x00}),
+        ins=0x2C,
+        title="unblock the PIN: the PUK and the new PIN, 8 bytes each",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="SP 800-73-4 part 2 3.2.3",
+        p1=frozenset({0x00}),
+        secret=True,
+        status=(
+            "NO_ERROR",
+            "WRONG_PIN",
+            "INCORRECT_DATA",
+            "AUTHENTICATION_METHOD_BLOCKED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
+        name="GENERAL AUTHENTICATE",
+        cla=frozenset({0x00}),
+        ins=0x87,
+        title="prove the management key (P2 9B), or use the key in a slot; P1 is the algorithm",
+        data=DataField.REQUIRED,
+        access=Access.KEY,
+        clause="SP 800-73-4 part 2 3.2.4",
+        secret=True,
+        secret_response=True,
+        chaining=True,
+        harmless=True,
+        volatile="challenge, signature, plain text or shared secret",
+        status=(
+            "NO_ERROR",
+            "INCORRECT_DATA",
+            "SECURITY_STATUS_NOT_SATISFIED",
+            "CONDITIONS_NOT_SATISFIED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
+        name="PUT DATA",
+        cla=frozenset({0x00}),
+        ins=0xDB,
+        title="write a data object, or delete it by writing nothing",
+        data=DataField.REQUIRED,
+        access=Access.MANAGEMENT,
+        clause="SP 800-73-4 part 2 3.3.1",
+        p1=frozenset({0x3F}),
+        p2=frozenset({0xFF}),
+        chaining=True,
+        status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED", "NOT_ENOUGH_MEMORY"),
+    ),
+    CommandSpec(
+        name="GENERATE ASYMMETRIC KEY PAIR",
+        cla=frozenset({0x00}),
+        ins=0x47,
+        title="make a key in the slot P2 in the place of the one that is there",
+        data=DataField.REQUIRED,
+        access=Access.MANAGEMENT,
+        clause="SP 800-73-4 part 2 3.3.2",
+        p1=frozenset({0x00}),
+        volatile="public key",
+        status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="MOVE KEY",
+        cla=frozenset({0x00}),
+        ins=0xF6,
+        title="move the key of the slot P2 to the slot P1, or (P1 FF) delete it",
+        data=DataField.NONE,
+        access=Access.MANAGEMENT,
+        clause="Yubico PIV extensions, 5.7",
+        status=(
+            "NO_ERROR",
+            "SECURITY_STATUS_NOT_SATISFIED",
+            "CONDITIONS_NOT_SATISFIED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
+        name="GET METADATA",
+        cla=frozenset({0x00}),
+        ins=0xF7,
+        title="what is known of the PIN, the PUK, the management key or the key in the slot P2",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico PIV extensions, 5.3",
+        p1=frozenset({0x00}),
+        harmless=True,
+        volatile="public key",
+        status=("NO_ERROR", "REFERENCED_DATA_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="GET SERIAL",
+        cla=frozenset({0x00}),
+        ins=0xF8,
+        title="the serial number, 4 bytes",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico PIV extensions, 5.0",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        volatile="serial number",
+        status=("NO_ERROR",),
+    ),
+    CommandSpec(
+        name="ATTEST",
+        cla=frozenset({0x00}),
+        ins=0xF9,
+        title="a certificate that the key of the slot P1 was made on the card",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico PIV extensions, 4.3",
+        p2=frozenset({0x00}),
+        harmless=True,
+        volatile="certificate",
+        status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="SET PIN RETRIES",
+        cla=frozenset({0x00}),
+        ins=0xFA,
+        title="give the PIN P1 tries and the PUK P2 tries, and both their factory values",
+        data=DataField.NONE,
+        access=Access.USER_AND_MANAGEMENT,
+        clause="Yubico PIV extensions",
+        status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="RESET",
+        cla=frozenset({0x00}),
+        ins=0xFB,
+        title="make the application factory-new; the PIN and the PUK have to be blocked",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico PIV extensions",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="GET VERSION",
+        cla=frozenset({0x00}),
+        ins=0xFD,
+        title="the version of the firmware, 3 bytes",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="Yubico PIV extensions",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        status=("NO_ERROR",),
+    ),
+    CommandSpec(
+        name="IMPORT ASYMMETRIC KEY",
+        cla=frozenset({0x00}),
+        ins=0xFE,
+        title="keep a private key of the algorithm P1 in the slot P2",
+        data=DataField.REQUIRED,
+        access=Access.MANAGEMENT,
+        clause="Yubico PIV extensions",
+        secret=True,
+        chaining=True,
+        status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="SET MANAGEMENT KEY",
+        cla=frozenset({0x00}),
+        ins=0xFF,
+        title="give the management key a value; P2 says whether its use asks for a touch",
+        data=DataField.REQUIRED,
+        access=Access.MANAGEMENT,
+        clause="Yubico PIV extensions",
+        p1=frozenset({0xFF}),
+        p2=frozenset({0xFF, 0xFE, 0xFD}),
+        secret=True,
+        status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="GET RESPONSE",
+        cla=frozenset({0x00}),
+        ins=0xC0,
+        title="the next part of a long response",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="ISO/IEC 7816-4:2013 11.7.1",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        secret_response=True,
+        harmless=True,
+        status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
+    ),
+)
+
 _PKI_COMMANDS: tuple[CommandSpec, ...] = (
     CommandSpec(
         name="SELECT",
@@ -728,6 +1029,24 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
 )
 
 APPLICATIONS: dict[str, ApplicationSpec] = {
+    "management": ApplicationSpec(
+        name="management",
+        aid=bytes.fromhex("A000000527471117"),
+        title="what the card says it is to programs for YubiKeys",
+        clause="Yubico management application, 5.0",
+        commands=_MANAGEMENT_COMMANDS,
+        shortest_aid=8,
+        default_ne=256,
+    ),
+    "piv": ApplicationSpec(
+        name="piv",
+        aid=bytes.fromhex("A000000308000010000100"),
+        title="slots with keys, and data objects with certificates",
+        clause="SP 800-73-4 part 1 2.2",
+        commands=_PIV_COMMANDS,
+        shortest_aid=5,
+        default_ne=256,
+    ),
     "pki": ApplicationSpec(
         name="pki",
         aid=bytes.fromhex("F276A288BCFBA69D34F31001"),
@@ -737,10 +1056,13 @@ APPLICATIONS: dict[str, ApplicationSpec] = {
     ),
 }
 
-COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
-    "READ BINARY ODD": (TagSpec(tag=0x54, name="offset"),),
-    "UPDATE BINARY ODD": (TagSpec(tag=0x54, name="offset"), TagSpec(tag=0xC0, name="size")),
-    "MSE SET": (
+COMMAND_OBJECTS: dict[tuple[str, str], tuple[TagSpec, ...]] = {
+    ("pki", "READ BINARY ODD"): (TagSpec(tag=0x54, name="offset"),),
+    ("pki", "UPDATE BINARY ODD"): (
+        TagSpec(tag=0x54, name="offset"),
+        TagSpec(tag=0xC0, name="size"),
+    ),
+    ("pki", "MSE SET"): (
         TagSpec(
             tag=0x80,
             name="algorithm",
@@ -822,7 +1144,7 @@ COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
         TagSpec(tag=0xC8, name="additional data", secret=True),
         TagSpec(tag=0xC9, name="tag or MAC length"),
     ),
-    "GENERATE ASYMMETRIC KEY PAIR": (
+    ("pki", "GENERATE ASYMMETRIC KEY PAIR"): (
         TagSpec(tag=0x06, name="curve"),
         TagSpec(tag=0x81, name="prime"),
         TagSpec(tag=0x82, name="coefficient a"),
@@ -836,7 +1158,7 @@ COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             members=(TagSpec(tag=0x80, name="usage"), TagSpec(tag=0x81, name="policy")),
         ),
     ),
-    "GENERATE SECRET KEY": (
+    ("pki", "GENERATE SECRET KEY"): (
         TagSpec(tag=0x80, name="length"),
         TagSpec(
             tag=0xE2,
@@ -844,7 +1166,7 @@ COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             members=(TagSpec(tag=0x80, name="usage"), TagSpec(tag=0x81, name="policy")),
         ),
     ),
-    "CREATE FILE": (
+    ("pki", "CREATE FILE"): (
         TagSpec(
             tag=0x62,
             name="FCP template",
@@ -858,7 +1180,7 @@ COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             ),
         ),
     ),
-    "PSO DECIPHER": (
+    ("pki", "PSO DECIPHER"): (
         TagSpec(
             tag=0xA6,
             name="key agreement",
@@ -867,10 +1189,56 @@ COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             ),
         ),
     ),
+    ("piv", "GET DATA"): (TagSpec(tag=0x5C, name="tag list"),),
+    ("piv", "PUT DATA"): (
+        TagSpec(tag=0x5C, name="tag list"),
+        TagSpec(tag=0x53, name="content", secret=True),
+    ),
+    ("piv", "GENERATE ASYMMETRIC KEY PAIR"): (
+        TagSpec(
+            tag=0xAC,
+            name="key",
+            members=(
+                TagSpec(
+                    tag=0x80,
+                    name="algorithm",
+                    values=(
+                        (bytes.fromhex("07"), "RSA-2048"),
+                        (bytes.fromhex("05"), "RSA-3072"),
+                        (bytes.fromhex("16"), "RSA-4096"),
+                        (bytes.fromhex("11"), "P-256"),
+                        (bytes.fromhex("14"), "P-384"),
+                        (bytes.fromhex("E0"), "Ed25519"),
+                        (bytes.fromhex("E1"), "X25519"),
+                    ),
+                ),
+                TagSpec(
+                    tag=0xAA,
+                    name="PIN policy",
+                    values=(
+                        (bytes.fromhex("00"), "default"),
+                        (bytes.fromhex("01"), "never"),
+                        (bytes.fromhex("02"), "once"),
+                        (bytes.fromhex("03"), "always"),
+                    ),
+                ),
+                TagSpec(
+                    tag=0xAB,
+                    name="touch policy",
+                    values=(
+                        (bytes.fromhex("00"), "default"),
+                        (bytes.fromhex("01"), "never"),
+                        (bytes.fromhex("02"), "always"),
+                        (bytes.fromhex("03"), "cached"),
+                    ),
+                ),
+            ),
+        ),
+    ),
 }
 
-RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
-    "SELECT": (
+RESPONSE_OBJECTS: dict[tuple[str, str], tuple[TagSpec, ...]] = {
+    ("pki", "SELECT"): (
         TagSpec(
             tag=0x62,
             name="FCP template",
@@ -884,7 +1252,7 @@ RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             ),
         ),
     ),
-    "GET DATA": (
+    ("pki", "GET DATA"): (
         TagSpec(
             tag=0xE0,
             name="card information",
@@ -941,8 +1309,8 @@ RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             ),
         ),
     ),
-    "READ BINARY ODD": (TagSpec(tag=0x53, name="content", secret=True),),
-    "GENERATE ASYMMETRIC KEY PAIR": (
+    ("pki", "READ BINARY ODD"): (TagSpec(tag=0x53, name="content", secret=True),),
+    ("pki", "GENERATE ASYMMETRIC KEY PAIR"): (
         TagSpec(
             tag=0x7F49,
             name="public key",
@@ -958,7 +1326,38 @@ RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = {
             ),
         ),
     ),
-    "GET PUBLIC KEY": (
+    ("pki", "GET PUBLIC KEY"): (
+        TagSpec(
+            tag=0x7F49,
+            name="public key",
+            members=(
+                TagSpec(tag=0x06, name="curve"),
+                TagSpec(tag=0x81, name="modulus or prime"),
+                TagSpec(tag=0x82, name="exponent or coefficient a"),
+                TagSpec(tag=0x83, name="coefficient b"),
+                TagSpec(tag=0x84, name="generator"),
+                TagSpec(tag=0x85, name="order"),
+                TagSpec(tag=0x86, name="point"),
+                TagSpec(tag=0x87, name="cofactor"),
+            ),
+        ),
+    ),
+    ("piv", "GET DATA"): (TagSpec(tag=0x53, name="content", secret=True),),
+    ("piv", "SELECT"): (
+        TagSpec(
+            tag=0x61,
+            name="application property template",
+            members=(
+                TagSpec(tag=0x4F, name="application identifier"),
+                TagSpec(
+                    tag=0x79,
+                    name="allocation authority",
+                    members=(TagSpec(tag=0x4F, name="application identifier"),),
+                ),
+            ),
+        ),
+    ),
+    ("piv", "GENERATE ASYMMETRIC KEY PAIR"): (
         TagSpec(
             tag=0x7F49,
             name="public key",

@@ -17,7 +17,7 @@ from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import APPLICATIONS, command_name
 from apdu.spec import ApplicationSpec, TagSpec
-from apdu.trace import find_spec, secret_instructions
+from apdu.trace import Selection, find_spec, secret_instructions
 from apdu.transport import Transport
 
 VERSION = 1
@@ -88,14 +88,14 @@ class Entry:
 
 
 class Mask:
-    """Leaves out of exchanges what a trace of the application never shows.
+    """Leaves out of the exchanges on one way to a card what a trace of them never shows.
 
     That are the data fields of secret commands and of commands nobody knows, secret responses, and
     data fields with a secret data object in them. The contents of other files stay.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
-        self._application = application
+        self._selection = Selection(application)
         self._secret_ins = secret_instructions(application)
 
     def entry(self, door: int, at: float, seconds: float, raw: bytes, answer: bytes) -> Entry:
@@ -106,13 +106,17 @@ class Mask:
             # Whatever else it is, its data are in no known place.
             header, response = raw[:4] or b"\x00", answer[-2:]
             return Entry(door, at, seconds, header, True, 0, response, max(0, len(answer) - 2))
-        spec = find_spec(self._application, command)
-        name = spec.name if spec is not None else ""
+        self._selection.command(command)
+        application = self._selection.application
+        spec = find_spec(application, command)
+        name = (application.name, spec.name if spec is not None else "")
         hidden = command.ins in self._secret_ins or spec is None
         masked = bool(command.data) and (hidden or _secret(command.data, COMMAND_OBJECTS, name))
         kept = command.header if masked else raw
         ne = command.ne if masked else 0
         data = answer[:-2]
+        if len(answer) >= 2:
+            self._selection.response(Response.parse(answer))
         silent = spec is None or spec.secret_response or _secret(data, RESPONSE_OBJECTS, name)
         if data and silent:
             return Entry(door, at, seconds, kept, masked, ne, answer[-2:], len(data))
@@ -220,7 +224,9 @@ def _line(fields: Mapping[str, object]) -> str:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _secret(data: bytes, objects: Mapping[str, tuple[TagSpec, ...]], name: str) -> bool:
+def _secret(
+    data: bytes, objects: Mapping[tuple[str, str], tuple[TagSpec, ...]], name: tuple[str, str]
+) -> bool:
     """Whether a data object in the data field is secret."""
     secret = {member.tag for member in objects.get(name, ()) if member.secret}
     if not secret:

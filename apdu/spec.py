@@ -9,13 +9,16 @@ from apdu.codec import CHAINING
 
 
 class Access(StrEnum):
-    """Who may run a command; FILE and KEY leave it to the rule of the file or key it acts on."""
+    """Who may run a command; FILE, OBJECT and KEY leave it to the rule of what it acts on."""
 
     ALWAYS = "always"
     USER = "user"
     SO = "so"
     USER_OR_SO = "user-or-so"
+    MANAGEMENT = "management"
+    USER_AND_MANAGEMENT = "user-and-management"
     FILE = "file"
+    OBJECT = "object"
     KEY = "key"
 
 
@@ -82,7 +85,9 @@ class CommandSpec:
 class ApplicationSpec:
     """An application: its AID (5 to 16 bytes) and its commands in the order of the table.
 
-    Two commands may share CLA and INS when no P1 P2 fits both.
+    Two commands may share CLA and INS when no P1 P2 fits both. `shortest_aid` says to how many
+    bytes the AID may be cut in SELECT (0: not at all), `default_ne` how many response bytes are
+    answered at once to a command without Le.
     """
 
     name: str
@@ -90,6 +95,8 @@ class ApplicationSpec:
     title: str
     clause: str
     commands: tuple[CommandSpec, ...]
+    shortest_aid: int = 0
+    default_ne: int = 0
     _index: dict[tuple[int, int], tuple[CommandSpec, ...]] = field(
         init=False, repr=False, compare=False
     )
@@ -101,6 +108,12 @@ class ApplicationSpec:
                 key = cla, command.ins
                 index[key] = (*index.get(key, ()), command)
         object.__setattr__(self, "_index", index)
+
+    def is_named(self, name: bytes) -> bool:
+        """Whether SELECT by that name means this application (ISO/IEC 7816-4:2013, 12.2.3)."""
+        if 0 < self.shortest_aid <= len(name):
+            return self.aid.startswith(name)
+        return name == self.aid
 
     def match(
         self, cla: int, ins: int, p1: int | None = None, p2: int | None = None

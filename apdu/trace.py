@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from apdu import tlv
-from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
+from apdu._catalogue import APPLICATIONS, COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import describe
 from apdu.spec import Access, ApplicationSpec, CommandSpec, TagSpec
@@ -20,28 +20,62 @@ from apdu.transport import Transport, TransportError
 # PUT DATA. They stay masked in a command that no table knows.
 _SECRET_INS = frozenset((0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D, 0xDB))
 _GET_RESPONSE = 0xC0
+_SELECT_BY_NAME = bytes((0x00, 0xA4, 0x04))
+_DONE = frozenset((SW.NO_ERROR >> 8, SW.BYTES_AVAILABLE >> 8))
 _LONGEST_VALUE = 16
 _LONGEST_DETAIL = 240
 
 
 def secret_instructions(application: ApplicationSpec) -> frozenset[int]:
     """The instructions whose data fields are shown by nobody: not even their size is."""
-    return _SECRET_INS | {command.ins for command in application.commands if command.secret}
+    # Those of every application: a reset, which is not seen here, may have ended a selection.
+    known = (application, *APPLICATIONS.values())
+    return _SECRET_INS | {
+        command.ins for each in known for command in each.commands if command.secret
+    }
+
+
+class Selection:
+    """Which application is selected, as far as the APDUs tell; at first it is `application`."""
+
+    def __init__(self, application: ApplicationSpec) -> None:
+        self.application = self._before = application
+
+    def command(self, command: Command) -> None:
+        """Go over to the application that the command selects by its name."""
+        self._before = self.application
+        if command.header.startswith(_SELECT_BY_NAME):
+            for known in APPLICATIONS.values():
+                if known.is_named(command.data):
+                    self.application = known
+
+    def response(self, response: Response) -> None:
+        """Go back where the command was refused."""
+        if response.sw1 not in _DONE:
+            self.application = self._before
 
 
 class Decoder:
     """Says in a line what an APDU is; keeps what the next response needs to be understood.
 
-    Values are shown only where the catalogue knows the command and calls neither it nor the data
-    object secret, and only up to 16 bytes; of everything else the size is shown. So a PIN, a
-    private key, a decrypted text or the content of a file never appears.
+    It begins with `application` and goes over to whichever is selected by its name. Values are
+    shown only where the catalogue knows the command and calls neither it nor the data object
+    secret, and only up to 16 bytes; of everything else the size is shown. So a PIN, a private key,
+    a decrypted text or the content of a file never appears.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
-        self._application = application
-        self._name = application.name.upper()
+        self._selection = Selection(application)
         self._secret_ins = secret_instructions(application)
         self._command: CommandSpec | None = None
+
+    @property
+    def _application(self) -> ApplicationSpec:
+        return self._selection.application
+
+    @property
+    def _name(self) -> str:
+        return self._application.name.upper()
 
     def command(self, raw: bytes) -> str:
         """The line for a command APDU, of any bytes."""
@@ -52,6 +86,7 @@ class Decoder:
             self._command = None
             size = "masked" if raw[1:2] and raw[1] in self._secret_ins else _size(raw)
             return f"{self._name}  → {header}  malformed command, {size}"
+        self._selection.command(command)
         spec = self._spec(command)
         # GET RESPONSE carries on a response whose beginning and command are past.
         self._command = spec if command.ins != _GET_RESPONSE else None
@@ -60,7 +95,7 @@ class Decoder:
             # Even the size of a PIN is its owner's.
             parts.append("masked" if command.ins in self._secret_ins else _size(command.data))
         if spec is not None and not command.chained and command.ins not in self._secret_ins:
-            parts += _shown(command.data, spec, COMMAND_OBJECTS)
+            parts += _shown(command.data, spec, self._objects(COMMAND_OBJECTS, spec))
         if command.ne:
             parts.append(f"Le {command.ne}")
         if command.chained:
@@ -74,24 +109,31 @@ class Decoder:
         `cause` is what the card itself says of a refusal, empty where that is not known.
         """
         took = f"in {seconds * 1000:.1f} ms"
+        name = self._name
         try:
             response = Response.parse(raw)
         except ApduFormatError:
-            return f"{self._name}  ← malformed response, {_size(raw)} {took}"
+            return f"{name}  ← malformed response, {_size(raw)} {took}"
+        self._selection.response(response)
         meaning = "9000 " if response.sw == SW.NO_ERROR else f"{describe(response.sw)},"
         parts = [
             f"{meaning} {_size(response.data)} {took}" if response.data else f"{meaning} {took}"
         ]
         spec = self._command
         if spec is not None and response.sw == SW.NO_ERROR and not spec.secret_response:
-            parts += _shown(response.data, spec, RESPONSE_OBJECTS)
+            parts += _shown(response.data, spec, self._objects(RESPONSE_OBJECTS, spec))
         if cause:
             parts.append(cause)
-        return f"{self._name}  ← {' · '.join(parts)}"
+        return f"{name}  ← {' · '.join(parts)}"
 
     def failure(self, error: TransportError, seconds: float) -> str:
         """The line for an exchange that failed after so long."""
         return f"{self._name}  ✗ {error} in {seconds * 1000:.1f} ms"
+
+    def _objects(
+        self, table: Mapping[tuple[str, str], tuple[TagSpec, ...]], spec: CommandSpec
+    ) -> tuple[TagSpec, ...]:
+        return table.get((self._application.name, spec.name), ())
 
     def _spec(self, command: Command) -> CommandSpec | None:
         return find_spec(self._application, command)
@@ -141,9 +183,9 @@ def _size(data: bytes) -> str:
     return "1 byte" if len(data) == 1 else f"{len(data)} bytes"
 
 
-def _shown(data: bytes, spec: CommandSpec, objects: Mapping[str, tuple[TagSpec, ...]]) -> list[str]:
+def _shown(data: bytes, spec: CommandSpec, objects: tuple[TagSpec, ...]) -> list[str]:
     """What is shown of a data field: its objects by name, or short data of harmless commands."""
-    known = {member.tag: member for member in objects.get(spec.name, ())}
+    known = {member.tag: member for member in objects}
     if known:
         try:
             items = tlv.parse(data)

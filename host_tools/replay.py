@@ -12,7 +12,7 @@ from apdu.codec import ApduFormatError, Response
 from apdu.model import APPLICATIONS, SW, describe
 from apdu.recording import Entry
 from apdu.spec import ApplicationSpec, TagSpec
-from apdu.trace import find_spec
+from apdu.trace import Selection, find_spec
 from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
 
@@ -43,6 +43,27 @@ class Replayed:
     reason: str = ""
 
 
+class Selections:
+    """Which application is selected on each way to the card, as a recording goes on."""
+
+    def __init__(self, application: str) -> None:
+        self._first = APPLICATIONS[application]
+        self._doors: dict[int, Selection] = {}
+
+    def at(self, entry: Entry) -> ApplicationSpec:
+        """The application that the next entry of the recording was with."""
+        if entry.is_reset:
+            self._doors.pop(entry.door, None)
+        selection = self._doors.setdefault(entry.door, Selection(self._first))
+        try:
+            selection.command(entry.parsed())
+        except ApduFormatError:
+            return selection.application
+        application = selection.application
+        selection.response(Response.parse(entry.response))
+        return application
+
+
 class Player:
     """Plays the entries of a recording; `open_door` gives a way to the card for each of its doors.
 
@@ -53,9 +74,9 @@ class Player:
     def __init__(
         self, application: str, open_door: Callable[[], Card], pins: Mapping[str, str]
     ) -> None:
-        self._application = APPLICATIONS[application]
         self._open_door = open_door
         self._doors: dict[int, Card] = {}
+        self._selected = Selections(application)
         kind = KINDS[application]
         self._pins = {
             kind.references[name]: kind.padded(value.encode()) for name, value in pins.items()
@@ -65,6 +86,7 @@ class Player:
         """Each exchange as it comes. Raises TransportError where the card does not answer."""
         for number, entry in enumerate(entries, 1):
             card = self._door(entry.door)
+            application = self._selected.at(entry)
             if entry.is_reset:
                 card.reset()
                 continue
@@ -76,7 +98,7 @@ class Player:
             answer = card.transceive(command)
             if entry.masked and Response.parse(answer).sw != SW.NO_ERROR:
                 self._pins.clear()
-            same = alike(self._application, entry, answer)
+            same = alike(application, entry, answer)
             outcome = Outcome.SAME if same else Outcome.DIFFERENT
             reason = "" if same else _where(entry, answer)
             yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
@@ -104,9 +126,10 @@ class Player:
 
 def changing(application: str, entries: list[Entry]) -> list[str]:
     """The names of the commands in a recording that change the card, each once, in order."""
-    spec_of = APPLICATIONS[application]
+    selected = Selections(application)
     names: dict[str, None] = {}
     for entry in entries:
+        spec_of = selected.at(entry)
         if not entry.is_reset and not entry.masked and not _harmless(spec_of, entry):
             names[entry.name] = None
     return list(names)
@@ -143,7 +166,7 @@ def alike(application: ApplicationSpec, entry: Entry, answer: bytes) -> bool:
         return same_length or (
             _is_der_signature(recorded.data) and _is_der_signature(answered.data)
         )
-    objects = RESPONSE_OBJECTS.get(spec.name, ())
+    objects = RESPONSE_OBJECTS.get((application.name, spec.name), ())
     return _blanked(recorded.data, objects) == _blanked(answered.data, objects)
 
 

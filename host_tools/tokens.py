@@ -142,6 +142,10 @@ class TokenReader:
         return f"Klyuch slot {self.record.slot}"
 
     @property
+    def application(self) -> str:
+        return "pki"
+
+    @property
     def present(self) -> bool:
         """Whether there is a token to talk to: inserted, unlocked and not known to be damaged.
 

@@ -50,10 +50,12 @@ class Bench:
 class Client:
     """The client's side of one interface, with chaining and GET RESPONSE."""
 
+    application = pki.PKI
+
     def __init__(self, transport: Transport, *, extended: bool = True) -> None:
         self.transport = transport
         self._client = CardClient(transport, extended=extended)
-        self.ok(pki.select_application())
+        self.ok(pki.select_application(self.application))
 
     def send(self, command: Command) -> Response:
         return self._client.send(command)

@@ -69,7 +69,7 @@ def _object(spec: TagSpec) -> SearchStrategy[bytes]:
 
 
 @st.composite
-def commands_of(draw: DrawFn, spec: CommandSpec) -> Command:
+def commands_of(draw: DrawFn, application: ApplicationSpec, spec: CommandSpec) -> Command:
     """Commands that keep every rule of their table; the meaning of their data is anything."""
     cla = draw(st.sampled_from(sorted(spec.cla)))
     p1 = draw(_parameters(spec.p1))
@@ -78,8 +78,8 @@ def commands_of(draw: DrawFn, spec: CommandSpec) -> Command:
     if spec.data is not DataField.NONE:
         least = 1 if spec.data is DataField.REQUIRED else 0
         kinds = [st.binary(min_size=least, max_size=80), nested_fields()]
-        if spec.name in COMMAND_OBJECTS:
-            kinds.append(fields(COMMAND_OBJECTS[spec.name]))
+        if (application.name, spec.name) in COMMAND_OBJECTS:
+            kinds.append(fields(COMMAND_OBJECTS[application.name, spec.name]))
         data = draw(st.one_of(kinds).filter(lambda field: len(field) >= least))
     return Command(cla, spec.ins, p1, p2, data, draw(NE))
 
@@ -90,7 +90,7 @@ def _parameters(allowed: frozenset[int] | None) -> SearchStrategy[int]:
 
 def catalogue_commands(application: ApplicationSpec) -> SearchStrategy[Command]:
     """Commands of an application that keep every rule of their table."""
-    return st.one_of([commands_of(spec) for spec in application.commands])
+    return st.one_of([commands_of(application, spec) for spec in application.commands])
 
 
 def any_commands() -> SearchStrategy[Command]:

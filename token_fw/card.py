@@ -27,8 +27,16 @@ from apdu.tlv import TlvError
 from apdu.transport import CardRemoved
 from token_fw import crypto, errors
 from token_fw._pins import POLICIES
-from token_fw.apps import Application, Handler, Session, check_data, class_error
-from token_fw.apps.pki import Core, application
+from token_fw.apps import (
+    Application,
+    Handler,
+    Session,
+    check_data,
+    class_error,
+    management,
+    piv,
+    pki,
+)
 from token_fw.apps.pki.files import FileSystem
 from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
@@ -93,7 +101,7 @@ def _status(error: Exception) -> int:
                 # It names a file and a reason, nothing that is kept in it.
                 _log.error("the storage failed: %s", error)
             if isinstance(error, errors.WrongPin | errors.PinNotVerified):
-                return sw | error.tries_left
+                return sw | min(error.tries_left, MAX_TRIES)
             return sw
     # Neither the message nor a traceback: either may hold what the command carried.
     _log.error("unexpected %s while a command ran", type(error).__name__)
@@ -164,18 +172,22 @@ class Card:
         self._lock = threading.Lock()
         self._transaction = Transaction(env.store, self._lock)
         token = Token(self._transaction)
-        core = Core(
+        pins = Pins(self._transaction, token.policy, env.rng)
+        core = pki.Core(
             transaction=self._transaction,
             token=token,
-            pins=Pins(self._transaction, token.policy, env.rng),
+            pins=pins,
             files=FileSystem(self._transaction),
             keys=Keys(self._transaction),
             rng=env.rng,
             path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
-        applications: tuple[Application[Any], ...] = (application(core),)
-        self._applications = {item.spec.aid: item for item in applications}
+        self._applications: tuple[Application[Any], ...] = (
+            pki.application(core),
+            piv.application(piv.core(self._transaction, token, pins, env)),
+            management.application(token),
+        )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._path = env.path
@@ -262,7 +274,7 @@ class Interface:
     `transceive` raises CardRemoved.
     """
 
-    def __init__(self, card: Card, applications: dict[bytes, Application[Any]]) -> None:
+    def __init__(self, card: Card, applications: tuple[Application[Any], ...]) -> None:
         self._card = card
         self._applications = applications
         self._lock = threading.Lock()
@@ -337,16 +349,16 @@ class Interface:
             return self._get_response(command)
         self._queue.clear()
         if command.ins == _SELECT and command.p1 == _BY_NAME and command.cla == 0x00:
-            application = self._applications.get(command.data)
-            if application is not None:
-                return self._select(application, command)
+            for application in self._applications:
+                if application.spec.is_named(command.data):
+                    return self._select(application, command)
         if self._selected is None:
             raise self._without_application(command)
         application, session = self._selected
         spec, handler = application.find(command)
         session.begin(spec)
         response, self.cause = self._card.run(lambda: _execute(session, spec, handler, command))
-        return self._queue.answer(response, min(command.ne, MAX_RESPONSE))
+        return self._queue.answer(response, self._ne(command))
 
     def _continue_chain(self, command: Command) -> Command | None:
         """Take a part of a chain; returns the whole command with the last one."""
@@ -362,21 +374,30 @@ class Interface:
     def _get_response(self, command: Command) -> Response:
         if command.p1p2:
             raise errors.IncorrectParameters("GET RESPONSE has P1 P2 0000")
-        if command.data or not command.ne:
+        ne = self._ne(command)
+        if command.data or not ne:
             raise errors.WrongLength("GET RESPONSE has Le and no data field")
         if self._selected is not None:
             self._selected[1].begin(None)
-        return self._queue.get_response(min(command.ne, MAX_RESPONSE))
+        return self._queue.get_response(ne)
 
     def _select(self, application: Application[Any], command: Command) -> Response:
         """Begin a session; whatever the interface had verified or chosen is forgotten."""
         application.find(command)
-        self._selected = application, application.open_session()
-        return Response(SW.NO_ERROR)
+        session = application.open_session()
+        response, self.cause = self._card.run(lambda: application.select(session))
+        if response.sw == SW.NO_ERROR:
+            self._selected = application, session
+        return self._queue.answer(response, self._ne(command))
+
+    def _ne(self, command: Command) -> int:
+        """How many bytes are answered at once."""
+        default = self._selected[0].spec.default_ne if self._selected is not None else 0
+        return min(command.ne or default, MAX_RESPONSE)
 
     def _without_application(self, command: Command) -> Exception:
         """Only SELECT works before an application is selected (ISO/IEC 7816-4:2013, 12.2.2)."""
-        if not any(item.spec.knows_class(command.cla) for item in self._applications.values()):
+        if not any(item.spec.knows_class(command.cla) for item in self._applications):
             return class_error(command.cla)
         if command.ins == _SELECT and command.cla == 0x00:
             return errors.FileNotFound("no application has that name")
@@ -388,5 +409,5 @@ def _execute(
 ) -> bytes:
     check_data(spec, command)
     if not session.permits(spec.access):
-        raise errors.SecurityStatusNotSatisfied("a PIN has to be verified first")
+        raise errors.SecurityStatusNotSatisfied("a PIN or a key has to be proven first")
     return handler.execute(session, handler.parse(command))

@@ -34,15 +34,24 @@ class ProtectedPath(Protocol):
         """The token is pulled: every question, also a later one, is cancelled."""
 
 
+class Presence(Protocol):
+    """A button or a sensor that only somebody at the token can touch. Thread-safe."""
+
+    def touched(self) -> bool:
+        """Ask for a touch and wait; False where none came in time."""
+
+
 @dataclass(slots=True)
 class Env:
     """What one card lives in.
 
     `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes. `path` is how
-    the token asks its user itself, None where it has no such way.
+    the token asks its user itself, None where it has no such way; `presence` how it is touched,
+    None where nobody is there to touch it.
     """
 
     store: Store
     clock: Callable[[], float] = time.monotonic
     rng: Callable[[int], bytes] = os.urandom
     path: ProtectedPath | None = None
+    presence: Presence | None = None

@@ -14,12 +14,12 @@ from enum import IntEnum
 
 from apdu import tlv
 from token_fw.errors import PinBlocked, PinNotInitialised, WrongPin
-from token_fw.policy import PinPolicy, PinRule
+from token_fw.policy import PIV_RULE, PinPolicy, PinRule
 from token_fw.storage.base import StorageCorrupt
 from token_fw.transaction import Transaction
 
 MAX_TRIES = 15
-"""The status word 63Cx has four bits for the tries left."""
+"""The status word 63Cx has four bits for the tries left; where there are more, it says so many."""
 
 HASH_COST = 1024
 """scrypt's N: about 3 ms. It slows whoever has the store and its key; tries protect the PIN."""
@@ -30,10 +30,19 @@ _NO_RECORD = "the record of a PIN cannot be read"
 
 
 class PinRef(IntEnum):
-    """Reference of a PIN, P2 of the PIN commands. The SO PIN is also the PUK."""
+    """Reference of a PIN, P2 of the PIN commands.
+
+    The PKI application has the user PIN and the SO PIN, which is also its PUK. The PIV application
+    has a PIN and a PUK of its own.
+    """
 
     USER = 0x01
     SO = 0x02
+    PIV = 0x80
+    PUK = 0x81
+
+
+PKI_PINS = (PinRef.USER, PinRef.SO)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,6 +107,8 @@ class Pins:
 
     def rule(self, ref: PinRef) -> PinRule:
         """What a value of that PIN must be."""
+        if ref not in PKI_PINS:
+            return PIV_RULE
         return self.policy.user if ref is PinRef.USER else self.policy.so
 
     def check(self, ref: PinRef, value: bytes) -> None:
@@ -118,6 +129,11 @@ class Pins:
         if not hmac.compare_digest(_hash(value, record.salt), record.hash):
             raise WrongPin(left)
         self._put(ref, replace(record, tries_left=record.tries_max))
+
+    def holds(self, ref: PinRef, value: bytes) -> bool:
+        """Whether the PIN has that value, for a question about a value that is no secret."""
+        record = self.record(ref)
+        return hmac.compare_digest(_hash(value, record.salt), record.hash)
 
     def set(self, ref: PinRef, value: bytes) -> None:
         """Give the PIN a value that its rule has let pass, and all its tries."""

@@ -13,7 +13,8 @@ class PinRule:
     """The rule for one PIN: lengths in bytes, then optional bounds on what it is made of.
 
     `digits` admits ASCII digits alone; `max_repeat` is the most equal bytes in a row; `max_run` the
-    most bytes in a row that each go up by one, or each go down by one (0: no bound).
+    most bytes in a row that each go up by one, or each go down by one (0: no bound). `padding` is
+    what fills up a shorter value on the wire.
     """
 
     min_length: int
@@ -21,13 +22,14 @@ class PinRule:
     digits: bool = False
     max_repeat: int = 0
     max_run: int = 0
+    padding: int = 0x00
 
     def check(self, value: bytes) -> None:
         """Raises IncorrectData, which never holds the value, when it breaks the rule."""
         if not self.min_length <= len(value) <= self.max_length:
             raise IncorrectData("the PIN is too short or too long")
-        if value.endswith(b"\0"):
-            # Padding is 00: such a PIN could not be told from a shorter one.
+        if value.endswith(bytes((self.padding,))):
+            # Such a PIN could not be told from a shorter one.
             raise IncorrectData("the PIN ends in a padding byte")
         if self.digits and not value.isdigit():
             raise IncorrectData("the PIN has other characters than digits")
@@ -45,6 +47,10 @@ class PinPolicy:
     title: str
     user: PinRule
     so: PinRule
+
+
+PIV_RULE = PinRule(6, 8, padding=0xFF)
+"""The PIV PIN and PUK (SP 800-73-4 part 2, 2.4.3), but for the characters, which are any."""
 
 
 def _longest_run(value: bytes, step: int) -> int:

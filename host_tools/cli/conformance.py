@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from host_tools.conformance.report import Report
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-_APPLICATIONS = ("pki",)
+_APPLICATIONS = ("pki", "piv")
 
 
 @click.group()

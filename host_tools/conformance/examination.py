@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from apdu.model import APPLICATIONS, SW, describe
-from host_tools.conformance import behaviour, pki_commands, rules, vectors
+from host_tools.conformance import behaviour, piv_commands, pki_commands, rules, vectors
 from host_tools.conformance.behaviour import Pin
 from host_tools.conformance.checks import Check
+from host_tools.conformance.piv import PivDialect
 from host_tools.conformance.pki import PkiDialect
 from host_tools.conformance.subject import Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
@@ -34,11 +35,21 @@ def _pki(subject: Subject, table: Vectors, given: Pins, blank: Blank | None) -> 
     return PkiDialect(subject, {**table.pins, **given}, blank)
 
 
+def _piv(subject: Subject, table: Vectors, given: Pins, _: Blank | None) -> Dialect:
+    return PivDialect(subject, table.pins, table.table["management_keys"], given)
+
+
 KINDS: Mapping[str, Kind] = {
     "pki": Kind(
         _pki,
         {"user": pki_commands.USER, "so": pki_commands.SO},
         {"user": "user-wrong", "so": "so-wrong"},
+    ),
+    "piv": Kind(
+        _piv,
+        {"user": piv_commands.REF_PIN},
+        {"user": "pin-wrong"},
+        piv_commands.padded,
     ),
 }
 """The applications whose cards can be examined."""

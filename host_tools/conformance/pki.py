@@ -183,14 +183,14 @@ class PkiDialect:
         self._choose(pki.DECIPHER, step)
         response = self.client.send(pki.encipher(DIGEST))
         if response.sw == SW.NO_ERROR:
-            _compare(response, self._enciphered(step))
+            compare(response, self._enciphered(step))
         return response
 
     def checksum(self, step: Step) -> Response:
         self._choose(pki.CHECKSUM, step)
         response = self.client.send(pki.checksum(DIGEST))
         if response.sw == SW.NO_ERROR:
-            _compare(response, self._authenticated(step))
+            compare(response, self._authenticated(step))
         return response
 
     def _choose(self, template: int, step: Step) -> None:
@@ -220,7 +220,7 @@ class PkiDialect:
             return self._decapsulate(step)
         if step["algorithm"] in {"CBC", "GCM"}:
             response = self.client.send(pki.decipher(self._enciphered(step)))
-            _compare(response, DIGEST)
+            compare(response, DIGEST)
             return response
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if step["algorithm"] == "OAEP":
@@ -228,7 +228,7 @@ class PkiDialect:
             scheme = padding.OAEP(padding.MGF1(sha1), sha1, None)
         cryptogram = self._rsa(step).encrypt(SECRET, scheme)
         response = self.client.send(pki.decipher(cryptogram))
-        _compare(response, SECRET)
+        compare(response, SECRET)
         return response
 
     def create(self, step: Step) -> Response:
@@ -246,7 +246,7 @@ class PkiDialect:
     def read(self, step: Step) -> Response:
         response = self.client.send(pki.read(0, bytes.fromhex(step["file"])))
         if "text" in step:
-            _compare(response, tlv.encode(0x53, step["text"].encode()))
+            compare(response, tlv.encode(0x53, step["text"].encode()))
         return response
 
     def delete(self, step: Step) -> Response:
@@ -274,7 +274,7 @@ class PkiDialect:
         raw = self.public[step["key"]][0x86]
         shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
         response = self.client.send(pki.decipher(cryptogram))
-        _compare(response, shared)
+        compare(response, shared)
         return response
 
     def _agree(self, step: Step) -> Response:
@@ -296,11 +296,11 @@ class PkiDialect:
             numbers = key.public_key().public_numbers()
             mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
         response = self.client.send(pki.derive(mine))
-        _compare(response, shared)
+        compare(response, shared)
         return response
 
 
-def _compare(response: Response, expected: bytes) -> None:
+def compare(response: Response, expected: bytes) -> None:
     """Raises DifferenceError where a command succeeds with other data."""
     if response.sw == SW.NO_ERROR and response.data != expected:
         raise DifferenceError(f"the right {len(expected)} bytes", f"{len(response.data)} others")

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from apdu import tlv
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
+from apdu.spec import ApplicationSpec
 
 PKI = APPLICATIONS["pki"]
 USER, SO = 1, 2
@@ -28,9 +29,9 @@ ALWAYS_AUTHENTICATE, EXPORT = 0x01, 0x02
 FREE, BY_USER, BY_SO, BY_EITHER, NEVER = 0x00, 0x90, 0x91, 0x92, 0xFF
 
 
-def select_application() -> Command:
+def select_application(application: ApplicationSpec = PKI) -> Command:
     """SELECT by the application's name (ISO/IEC 7816-4:2013, 11.1.1)."""
-    return Command(0x00, 0xA4, 0x04, 0x00, PKI.aid)
+    return Command(0x00, 0xA4, 0x04, 0x00, application.aid)
 
 
 def select(path: bytes, *, answer: bool = False) -> Command:

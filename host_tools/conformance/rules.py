@@ -25,7 +25,7 @@ _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 # Classes that applications hardly use, and instructions that ISO/IEC 7816 has not given.
 _CLASSES = (0xE0, 0xC0, 0xA0, 0x80)
 _INSTRUCTIONS = (0x1A, 0x3A, 0x5A, 0x7A)
-_OPEN = frozenset((Access.ALWAYS, Access.FILE, Access.KEY))
+_OPEN = frozenset((Access.ALWAYS, Access.FILE, Access.OBJECT, Access.KEY))
 
 Probes = Callable[[ApplicationSpec, CommandSpec], Iterator[bytes]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from apdu import tlv
 from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE, Command
@@ -120,6 +120,8 @@ class KeyMaterial:
 class TokenCard:
     """The PKI application on one transport, selected when the object is made."""
 
+    AID: ClassVar = AID
+
     def __init__(self, transport: Transport, *, selected: bool = False) -> None:
         """Raises StatusWordError (6A82) where the card has no such application.
 
@@ -134,7 +136,7 @@ class TokenCard:
         self.changes = 0
         """Commands through this transport so far that have changed files or keys."""
         if not selected:
-            self._call(0xA4, 0x04, 0x00, AID)
+            self._call(0xA4, 0x04, 0x00, self.AID, MAX_SHORT_NE)
 
     def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:
         return self._client.call(Command(0x00, ins, p1, p2, data, ne))

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from apdu.model import SW, StatusWordError
 from apdu.transport import CardRemoved, Transport, TransportError
 from pkcs11_module import _constants as ck
+from pkcs11_module.cards import APPLICATIONS
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.facade.events import SlotWatch
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
@@ -87,7 +88,7 @@ class Connection:
         except TransportError:
             raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
         try:
-            return cls(TokenCard(transport), transport)
+            return cls(APPLICATIONS[reader.application](transport), transport)
         except (TransportError, StatusWordError) as error:
             _close(transport)
             if isinstance(error, TransportError):
@@ -100,7 +101,7 @@ class Connection:
         if branch is None:
             return None
         transport = branch()
-        return Connection(TokenCard(transport, selected=True), transport)
+        return Connection(type(self.card)(transport, selected=True), transport)
 
     def close(self) -> None:
         """End it, and what is verified on it."""

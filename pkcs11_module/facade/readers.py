@@ -21,6 +21,10 @@ class Reader(Protocol):
         """The reader's name, up to 64 bytes of UTF-8."""
 
     @property
+    def application(self) -> str:
+        """Which of the token's applications is shown: a name of `cards.APPLICATIONS`."""
+
+    @property
     def generation(self) -> int:
         """Differs at every insertion."""
 

@@ -26,7 +26,19 @@ from generators._schema import (
 )
 
 CHAINING = 0x10
-ACCESS = ("always", "user", "so", "user-or-so", "file", "key")
+Place = tuple[str, str]
+"""The names of an application and of one of its commands."""
+ACCESS = (
+    "always",
+    "user",
+    "so",
+    "user-or-so",
+    "management",
+    "user-and-management",
+    "file",
+    "object",
+    "key",
+)
 DATA = ("none", "optional", "required")
 
 
@@ -60,8 +72,12 @@ STATUS: Schema = {
 APPLICATION: Schema = {
     "name": (_is_label, True),
     "aid": (_is_aid, True),
+    "label": (text, True),
     "title": (text, True),
     "clause": (text, True),
+    "guide": (text, True),
+    "shortest_aid": (number(5, 16), False),
+    "default_ne": (number(1, 256), False),
 }
 COMMAND: Schema = {
     "name": (text, True),
@@ -90,6 +106,7 @@ OBJECT: Schema = {
     "members": (tables, False),
 }
 FIELD: Schema = {
+    "application": (text, True),
     "name": (text, True),
     "members": (tables, False),
     "objects": (distinct(number(1, 0xFFFFFF)), False),
@@ -105,7 +122,11 @@ def outputs(spec_dir: Path) -> dict[Path, str]:
         for path in sorted((spec_dir / "commands").glob("*.toml"))
     ]
     unique("commands", "application", [table["application"]["name"] for table in applications])
-    commands = {command["name"] for table in applications for command in table["command"]}
+    commands = {
+        (table["application"]["name"], command["name"])
+        for table in applications
+        for command in table["command"]
+    }
     fields = _fields(load(spec_dir / "tlv.toml"), commands)
     text = "\n".join(_module(statuses, applications, fields)) + "\n"
     return {Path("apdu/_catalogue.py"): text}
@@ -154,8 +175,8 @@ def _overlap(first: list[int] | None, second: list[int] | None) -> bool:
     return first is None or second is None or not set(first).isdisjoint(second)
 
 
-def _fields(document: Table, commands: set[str]) -> dict[str, dict[str, list[Table]]]:
-    """For commands and for responses: the data objects in the data field, by the command's name."""
+def _fields(document: Table, commands: set[Place]) -> dict[str, dict[Place, list[Table]]]:
+    """For commands and for responses: the data objects in the data field of each."""
     file = "tlv.toml"
     only(file, document, {"object", "command", "response"})
     shared = entries(file, document, "object")
@@ -171,19 +192,20 @@ def _fields(document: Table, commands: set[str]) -> dict[str, dict[str, list[Tab
 
 
 def _field(
-    file: str, field: Table, shared: dict[int, Table], commands: set[str]
-) -> tuple[str, list[Table]]:
+    file: str, field: Table, shared: dict[int, Table], commands: set[Place]
+) -> tuple[Place, list[Table]]:
     where = f"{file} {field.get('name', '?')}"
     validate(where, field, FIELD)
-    if field["name"] not in commands:
-        raise SpecError(f"{where}: no application has this command")
+    place = field["application"], field["name"]
+    if place not in commands:
+        raise SpecError(f"{where}: the application has no such command")
     members = list(field.get("members", []))
     for tag in field.get("objects", []):
         if tag not in shared:
             raise SpecError(f"{where}: there is no [[object]] with the tag {tag:02X}")
         members.append(shared[tag])
     _members(where, members)
-    return field["name"], members
+    return place, members
 
 
 def _members(where: str, members: list[Table]) -> None:
@@ -195,7 +217,7 @@ def _members(where: str, members: list[Table]) -> None:
 
 
 def _module(
-    statuses: list[Table], applications: list[Table], fields: dict[str, dict[str, list[Table]]]
+    statuses: list[Table], applications: list[Table], fields: dict[str, dict[Place, list[Table]]]
 ) -> list[str]:
     sources = "spec/status_words.toml, tlv.toml and commands"
     words = sequence(_status(status) for status in statuses)
@@ -206,11 +228,12 @@ def _module(
     }
     objects = {
         kind: mapping(
-            (string(command), sequence(_tag(member) for member in members))
-            for command, members in field.items()
+            (f"({string(application)}, {string(command)})", sequence(map(_tag, members)))
+            for (application, command), members in field.items()
         )
         for kind, field in fields.items()
     }
+    by_place = "dict[tuple[str, str], tuple[TagSpec, ...]]"
     imports = ("Access", "ApplicationSpec", "CommandSpec", "DataField", "StatusWord", "TagSpec")
     return [
         f'"""{HEADER.format(sources=sources)}"""',
@@ -233,9 +256,9 @@ def _module(
         ),
         *specs.lines("APPLICATIONS: dict[str, ApplicationSpec] = "),
         "",
-        *objects["command"].lines("COMMAND_OBJECTS: dict[str, tuple[TagSpec, ...]] = "),
+        *objects["command"].lines(f"COMMAND_OBJECTS: {by_place} = "),
         "",
-        *objects["response"].lines("RESPONSE_OBJECTS: dict[str, tuple[TagSpec, ...]] = "),
+        *objects["response"].lines(f"RESPONSE_OBJECTS: {by_place} = "),
     ]
 
 
@@ -258,14 +281,17 @@ def _constant(table: Table) -> str:
 
 def _application_spec(table: Table) -> tuple[str, Group]:
     application = table["application"]
-    return string(application["name"]), call(
-        "ApplicationSpec",
-        name=string(application["name"]),
-        aid=f'bytes.fromhex("{bytes.fromhex(application["aid"]).hex().upper()}")',
-        title=string(application["title"]),
-        clause=string(application["clause"]),
-        commands=_constant(table),
-    )
+    arguments: dict[str, Group | str] = {
+        "name": string(application["name"]),
+        "aid": f'bytes.fromhex("{bytes.fromhex(application["aid"]).hex().upper()}")',
+        "title": string(application["title"]),
+        "clause": string(application["clause"]),
+        "commands": _constant(table),
+    }
+    for key in ("shortest_aid", "default_ne"):
+        if key in application:
+            arguments[key] = str(application[key])
+    return string(application["name"]), call("ApplicationSpec", **arguments)
 
 
 def _command(command: Table) -> Group:

@@ -1,4 +1,4 @@
-"""Writes the reference of the PKI application's commands: `docs/pki-commands.md`."""
+"""Writes the reference of each application's commands, such as `docs/pki-commands.md`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from generators import HEADER, load
 
-PAGE = Path("docs", "pki-commands.md")
 ACCESS = {
     "always": "anyone",
     "user": "user PIN",
     "so": "SO PIN",
     "user-or-so": "user or SO PIN",
+    "management": "management key",
+    "user-and-management": "user PIN and management key",
     "file": "the file's own rule",
+    "object": "the data object's own rule",
     "key": "the key's own rule",
 }
 """Of each access rule: what it says to a reader."""
@@ -22,19 +24,23 @@ ACCESS = {
 
 def outputs(spec_dir: Path) -> dict[Path, str]:
     """Generated files by their path from the root of the project."""
-    document = load(spec_dir / "commands" / "pki.toml")
     words = {word["name"]: word for word in load(spec_dir / "status_words.toml")["status"]}
-    return {PAGE: "\n".join(_page(document, words)) + "\n"}
+    return {
+        Path("docs", f"{table.stem}-commands.md"): "\n".join(_page(table, words)) + "\n"
+        for table in sorted((spec_dir / "commands").glob("*.toml"))
+    }
 
 
-def _page(document: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _page(table: Path, words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    document = load(table)
     application = document["application"]
-    yield "# Commands of the PKI application"
+    guide = application["guide"]
+    yield f"# Commands of the {application['label']} application"
     yield ""
-    yield HEADER.format(sources="spec/commands/pki.toml")
+    yield HEADER.format(sources=f"spec/commands/{table.name}")
     yield ""
     yield f"Application identifier `{application['aid']}`. What goes into the data fields is in"
-    yield "[pki-application.md](pki-application.md). Classes are without the chaining bit (10)."
+    yield f"[{guide}]({guide}). Classes are without the chaining bit (10)."
     yield "Every command may also end with one of the general status words, listed last."
     for command in document["command"]:
         yield from _command(command, words)

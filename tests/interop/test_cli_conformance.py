@@ -35,6 +35,17 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
 
 
+def test_the_piv_application_is_examined_and_left_with_the_pin(
+    command: Command, token: ScratchToken
+) -> None:
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
+    arguments = ("conformance", "run", "--app", "piv", "--destructive", "--yes", "--json")
+    for _ in range(2):
+        report = json.loads(command(*arguments, KLYUCH_PIN="123456").stdout)
+        assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
 def test_nothing_is_destroyed_without_a_yes(command: Command, token: ScratchToken) -> None:
     command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
     result = command("conformance", "run", "--destructive", code=1, stdin="n\n", **secrets(token))

@@ -38,7 +38,7 @@ def test_atr_names_the_card_and_has_a_right_check_byte() -> None:
 
 def test_unknown_application_is_not_found() -> None:
     interface = cards.Bench().connect()
-    assert raw_status(interface, "00A4040006A00000030800") == SW.FILE_NOT_FOUND
+    assert raw_status(interface, "00A4040006D2760001240100") == SW.FILE_NOT_FOUND
     assert raw_status(interface, "00A4000C023F00") == SW.FILE_NOT_FOUND
 
 

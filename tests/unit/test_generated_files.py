@@ -17,8 +17,10 @@ TABLE = """
 [application]
 name = "demo"
 aid = "F000000001"
+label = "demo"
 title = "an application for tests"
 clause = "none"
+guide = "demo.md"
 
 [[command]]
 name = "VERIFY"
@@ -183,9 +185,12 @@ def test_no_two_commands_are_the_same(
 @pytest.mark.parametrize(
     ("objects", "message"),
     [
-        ('[[command]]\nname = "SIGN"', "[[command]] SIGN: no application has this command"),
         (
-            '[[command]]\nname = "VERIFY"\nobjects = [0x62]',
+            '[[command]]\napplication = "demo"\nname = "SIGN"',
+            "[[command]] SIGN: the application has no such command",
+        ),
+        (
+            '[[command]]\napplication = "demo"\nname = "VERIFY"\nobjects = [0x62]',
             "[[command]] VERIFY: there is no [[object]] with the tag 62",
         ),
         (

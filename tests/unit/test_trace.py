@@ -12,9 +12,12 @@ from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
 from apdu.trace import Decoder, Trace
 from apdu.transport import Answer, CardRemoved, Faulty, Remove, Transport
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance import pki_commands as pki
 
 PKI = APPLICATIONS["pki"]
 PIN = b"\xc3\xd4\xe5\xf6\xa7\xb8"
+SECRET = b"qwerty"
 
 
 class Card:
@@ -50,6 +53,55 @@ def test_a_signature_is_two_lines() -> None:
         "PKI  → 00 2A 9E 9A  PSO COMPUTE DIGITAL SIGNATURE  51 bytes · Le 256",
         "PKI  ← 9000  256 bytes in 0.8 ms",
     ]
+
+
+def test_a_trace_follows_the_selection_of_another_application() -> None:
+    template = bytes.fromhex("61114F0600001000010079074F05A000000308")
+    select = Command(0x00, 0xA4, 0x04, 0x00, bytes.fromhex("A000000308"), 256)
+    told = (
+        "application property template {application identifier 00 00 10 00 01 00, "
+        "allocation authority {application identifier A0 00 00 03 08}}"
+    )
+    assert traced(Card(Response(0x9000, template)), select, piv.get_version()) == [
+        "PIV  → 00 A4 04 00  SELECT  5 bytes · A0 00 00 03 08 · Le 256",
+        f"PIV  ← 9000  19 bytes in 0.8 ms · {told}",
+        "PIV  → 00 FD 00 00  GET VERSION  Le 256",
+        "PIV  ← 9000  19 bytes in 0.8 ms",
+    ]
+
+
+def test_a_trace_stays_with_the_application_where_another_is_refused() -> None:
+    select = Command(0x00, 0xA4, 0x04, 0x00, bytes.fromhex("A000000308"))
+    challenge = Command(0x00, 0x84, 0x00, 0x00, b"", 8)
+    lines = traced(Card(Response(0x6A82)), select, challenge)
+    assert [line[:4] for line in lines] == ["PIV ", "PIV ", "PKI ", "PKI "]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        piv.verify(SECRET),
+        piv.change(piv.REF_PUK, SECRET, SECRET[::-1]),
+        piv.unblock(SECRET, SECRET[::-1]),
+        piv.set_management_key(piv.AES_192, SECRET * 4),
+        piv.import_key(piv.AUTHENTICATION, piv.ED25519, {0x07: SECRET + bytes(26)}),
+        piv.authenticate(piv.AES_192, piv.MANAGEMENT, {0x82: SECRET + b"0123456789"}),
+        piv.put_data(piv.PRINTED, SECRET),
+    ],
+    ids=lambda command: command.header.hex(),
+)
+@pytest.mark.parametrize("selected", [True, False], ids=["PIV", "PKI"])
+def test_no_secret_of_the_piv_application_is_in_a_trace(command: Command, selected: bool) -> None:
+    """Not even where the trace does not know that it is selected."""
+    select = [pki.select_application(piv.SPEC)] if selected else []
+    (line, _) = traced(Card(Response(0x9000)), *select, command)[-2:]
+    assert "masked" in line
+    assert not shows(line, SECRET)
+
+
+def test_what_a_key_in_a_slot_gives_is_not_in_a_trace() -> None:
+    select, use = pki.select_application(piv.SPEC), piv.use(piv.KEY_MANAGEMENT, piv.P256, b"\x04")
+    assert not shows(traced(Card(Response(0x9000, SECRET)), select, use)[-1], SECRET)
 
 
 def test_a_refusal_is_told_in_words() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from apdu.codec import CHAINING, ApduFormatError, Command, Response
 from apdu.model import SW
 from apdu.transport import TransportError
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Check, Verdict
 from host_tools.conformance.examination import Examination
@@ -51,8 +52,11 @@ class EmulatedCard:
         return Response.parse(self.interface.transceive(command.encode()))
 
 
-def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
-    examination = Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
+def examine(
+    card: EmulatedCard, application: str = "pki", *, destructive: bool = True
+) -> list[Check]:
+    pins = PINS if application == "pki" else {"user": piv.PIN.decode()}
+    examination = Examination(card, application, pins, destructive=destructive, blank=card.blank)
     return list(examination.run())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from host_tools.conformance.checks import Verdict
+from host_tools.conformance.examination import KINDS
 from host_tools.conformance.rules import RULES
 from tests.vectors import examined
 from tests.vectors.examined import EmulatedCard, examine, failures
@@ -55,8 +56,9 @@ VISIBLE_WITHOUT_HARM = [
 ]
 
 
-def test_the_sound_card_passes_every_check() -> None:
-    checks = examine(EmulatedCard())
+@pytest.mark.parametrize("application", KINDS)
+def test_the_sound_card_passes_every_check(application: str) -> None:
+    checks = examine(EmulatedCard(), application)
     assert [check for check in checks if check.verdict is not Verdict.PASSED] == []
     assert {rule.name for rule in RULES} <= {check.group for check in checks}
 
@@ -73,6 +75,23 @@ def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard])
 @pytest.mark.parametrize("flaw", VISIBLE_WITHOUT_HARM, ids=lambda flaw: flaw.__name__)
 def test_many_flaws_show_without_changing_the_card(flaw: type[EmulatedCard]) -> None:
     assert failures(examine(flaw(), destructive=False))
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        examined.AnswersAnotherStatus,
+        examined.AddsDataToErrors,
+        examined.TakesAnyClass,
+        examined.TakesAnyInstruction,
+        examined.TakesAnyLc,
+        examined.IgnoresLe,
+        examined.ForgetsChains,
+    ],
+    ids=lambda flaw: flaw.__name__,
+)
+def test_flaws_of_the_card_show_in_the_piv_application_too(flaw: type[EmulatedCard]) -> None:
+    assert failures(examine(flaw(), "piv", destructive=False))
 
 
 def test_without_leave_to_destroy_the_card_stays_as_it_is() -> None:

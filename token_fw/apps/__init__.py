@@ -10,6 +10,7 @@ from apdu.codec import CHAINING, Command
 from apdu.spec import Access, ApplicationSpec, CommandSpec, DataField
 from token_fw.errors import (
     ClassNotSupported,
+    FileNotFound,
     IncorrectParameters,
     InstructionNotSupported,
     LogicalChannelNotSupported,
@@ -52,6 +53,14 @@ class Handler(Generic[S, C]):
     execute: Callable[[S, C], bytes]
 
 
+def _no_such_name(_: Command) -> None:
+    raise FileNotFound("no application has that name")
+
+
+SELECT_NAME: Handler[Any, None] = Handler(_no_such_name, lambda _session, _command: b"")
+"""SELECT of an application without files: the card has found no application of that name."""
+
+
 class Application(Generic[S]):
     """An application of a card: its catalogue, its handlers, and how a session begins."""
 
@@ -60,8 +69,12 @@ class Application(Generic[S]):
         spec: ApplicationSpec,
         handlers: Mapping[str, Handler[S, Any]],
         open_session: Callable[[], S],
+        select: Callable[[S], bytes] = lambda _: b"",
     ) -> None:
-        """Raises ValueError when handlers and catalogue do not name the same commands."""
+        """`select` runs when the application is selected and gives what SELECT answers.
+
+        Raises ValueError when handlers and catalogue do not name the same commands.
+        """
         names = {command.name for command in spec.commands} - CARD_COMMANDS
         if differing := names ^ handlers.keys():
             raise ValueError(
@@ -69,6 +82,7 @@ class Application(Generic[S]):
             )
         self.spec = spec
         self.open_session = open_session
+        self.select = select
         self._table: dict[tuple[int, int], tuple[tuple[CommandSpec, Handler[S, Any]], ...]] = {}
         for command in spec.commands:
             if command.name in CARD_COMMANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from apdu import tlv
 from token_fw.apps.pki.commands import GetData
 from token_fw.apps.pki.session import PkiSession
-from token_fw.pin import PinRef
+from token_fw.pin import PKI_PINS, PinRef
 
 VERSION = b"\x01\x00"
 FEATURES = 0x2F
@@ -38,7 +38,7 @@ def _card(session: PkiSession) -> bytes:
     core = session.core
     inner = tlv.encode(0x80, core.token.serial)
     inner += tlv.encode(0x81, bytes((core.token.lifecycle,)))
-    inner += b"".join(_pin(session, ref) for ref in PinRef)
+    inner += b"".join(_pin(session, ref) for ref in PKI_PINS)
     inner += tlv.encode(0x87, core.keys.free.to_bytes(2, "big"))
     if core.path is not None:
         inner += tlv.encode(0x88, b"")
@@ -48,7 +48,7 @@ def _card(session: PkiSession) -> bytes:
 def _pin(session: PkiSession, ref: PinRef) -> bytes:
     pins = session.core.pins
     record, rule = pins.record(ref), pins.rule(ref)
-    flags = record.initialised | session.is_verified(ref) << 1
+    flags = record.initialised | session.pins.holds(ref) << 1
     values = (ref, record.tries_left, record.tries_max, flags, rule.min_length, rule.max_length)
     inner = b"".join(
         tlv.encode(tag, bytes((value,))) for tag, value in enumerate(values, start=0x80)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from token_fw.apps.pki.commands import ChangePin, Initialize, ResetPin, Verify
 from token_fw.apps.pki.files import MF
 from token_fw.apps.pki.session import PkiSession
-from token_fw.errors import (
-    ConditionsNotSatisfied,
-    PinBlocked,
-    PinNotInitialised,
-    PinNotVerified,
-    WrongPin,
-)
+from token_fw.errors import ConditionsNotSatisfied, PinNotInitialised
 from token_fw.pin import PinRef
 from token_fw.state import Lifecycle
 
@@ -20,20 +14,20 @@ def verify(session: PkiSession, command: Verify) -> bytes:
     """Check a PIN, log out, or ask: then the answer is the state of the PIN."""
     ref = command.ref
     if command.log_out:
-        session.log_out(ref)
+        session.pins.discard(ref)
     elif command.value is None:
-        _ask(session, ref)
+        session.pins.ask(ref)
     else:
-        _check(session, ref, command.value)
+        session.pins.check(ref, command.value)
         session.core.transaction.after(lambda: session.verified(ref))
     return b""
 
 
 def verify_on_token(session: PkiSession, ref: PinRef) -> bytes:
     """Check a PIN that the user enters on the token; where it cannot be right nobody is asked."""
-    _usable(session, ref)
+    session.pins.usable(ref)
     value = session.ask(ref)
-    _check(session, ref, value)
+    session.pins.check(ref, value)
     session.core.transaction.after(lambda: session.verified(ref))
     return b""
 
@@ -42,13 +36,8 @@ def change_reference_data(session: PkiSession, command: ChangePin) -> bytes:
     """The interface stays as verified as it was; all others are no more."""
     if command.old is None:
         return _set_on_blank_card(session, command.ref, command.new)
-    pins = session.core.pins
-    pins.rule(command.ref).check(command.new)
-    was_verified = session.is_verified(command.ref)
-    _check(session, command.ref, command.old)
-    pins.set(command.ref, command.new)
-    if was_verified:
-        session.core.transaction.after(lambda: session.keep_verified(command.ref))
+    if session.pins.change(command.ref, command.old, command.new):
+        session.core.transaction.after(lambda: session.pins.add(command.ref))
     return b""
 
 
@@ -62,7 +51,7 @@ def reset_retry_counter(session: PkiSession, command: ResetPin) -> bytes:
     if command.puk is not None:
         if not pins.record(PinRef.USER).initialised:
             raise PinNotInitialised("the user PIN was never set")
-        _check(session, PinRef.SO, command.puk)
+        session.pins.check(PinRef.SO, command.puk)
     pins.set(PinRef.USER, command.new)
     return b""
 
@@ -73,7 +62,7 @@ def initialize(session: PkiSession, command: Initialize) -> bytes:
     if core.token.lifecycle is Lifecycle.CREATION:
         core.pins.rule(PinRef.SO).check(command.so_pin)
     else:
-        _check(session, PinRef.SO, command.so_pin)
+        session.pins.check(PinRef.SO, command.so_pin)
     core.files.clear()
     core.keys.clear()
     core.pins.clear(PinRef.USER)
@@ -90,31 +79,6 @@ def _initialized(session: PkiSession) -> None:
     session.select(session.core.files.find(MF))
     session.environments.clear()
     session.verified(PinRef.SO)
-
-
-def _ask(session: PkiSession, ref: PinRef) -> None:
-    """Raises what the state of the PIN is; verified is no error."""
-    if not session.is_verified(ref):
-        raise PinNotVerified(_usable(session, ref))
-
-
-def _usable(session: PkiSession, ref: PinRef) -> int:
-    """The tries left; raises PinNotInitialised or PinBlocked."""
-    record = session.core.pins.record(ref)
-    if not record.initialised:
-        raise PinNotInitialised("the PIN has no value yet")
-    if not record.tries_left:
-        raise PinBlocked("no try is left")
-    return record.tries_left
-
-
-def _check(session: PkiSession, ref: PinRef, value: bytes) -> None:
-    """Compare; whoever enters a wrong value is logged out."""
-    try:
-        session.core.pins.check(ref, value)
-    except (WrongPin, PinBlocked):
-        session.log_out(ref)
-        raise
 
 
 def _set_on_blank_card(session: PkiSession, ref: PinRef, value: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from apdu.spec import Access, CommandSpec
+from token_fw.apps.pins import VerifiedPins
 from token_fw.apps.pki.algorithms import Environment
 from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
 from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey
@@ -34,7 +35,6 @@ _CONSENT_OUTLIVES = frozenset(
 )
 """Commands after which, or in which, a fresh verification of the user PIN still counts."""
 
-_NOBODY = -1
 _NEEDS_CONSENT = "the key needs the user PIN verified right before"
 
 
@@ -56,17 +56,15 @@ class Core:
 
 
 class PkiSession:
-    """The security status and the choices of one interface; all of it ends with a reset.
+    """The security status and the choices of one interface.
 
-    A verification holds until the PIN is given a new value by whomever, the interface logs out or
-    enters a wrong value, or the application is selected again.
+    All of it ends with a reset, and when the application is selected again.
     """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.environments: dict[int, Environment] = {}
-        self._verified = dict.fromkeys(PinRef, _NOBODY)
-        self._epochs = core.pins.epochs
+        self.pins = VerifiedPins(core.pins)
         self._consent = False
         self._question: Question | None = None
         self._ended = False
@@ -99,7 +97,7 @@ class PkiSession:
     def branch(self) -> PkiSession:
         """One with the same security status and choices of its own; consent is not shared."""
         other = PkiSession(self.core)
-        other._verified = self._verified
+        other.pins = self.pins
         return other
 
     def end(self) -> None:
@@ -112,11 +110,11 @@ class PkiSession:
     def permits(self, access: Access) -> bool:
         """FILE and KEY are decided where the file or the key is known."""
         if access is Access.USER:
-            return self.is_verified(PinRef.USER)
+            return self.pins.holds(PinRef.USER)
         if access is Access.SO:
-            return self.is_verified(PinRef.SO)
+            return self.pins.holds(PinRef.SO)
         if access is Access.USER_OR_SO:
-            return self.is_verified(PinRef.USER) or self.is_verified(PinRef.SO)
+            return self.pins.holds(PinRef.USER) or self.pins.holds(PinRef.SO)
         return True
 
     def require(self, access: Access) -> None:
@@ -124,22 +122,10 @@ class PkiSession:
         if not self.permits(access):
             raise SecurityStatusNotSatisfied("a PIN has to be verified first")
 
-    def is_verified(self, ref: PinRef) -> bool:
-        """Whether this interface verified the PIN as it is in force."""
-        return self._verified[ref] == self._epochs[ref]
-
     def verified(self, ref: PinRef) -> None:
         """The PIN was verified on this interface; for the user PIN that is consent to one use."""
-        self._verified[ref] = self._epochs[ref]
+        self.pins.add(ref)
         self._consent = ref is PinRef.USER
-
-    def keep_verified(self, ref: PinRef) -> None:
-        """The value changed through this interface, which goes on as verified."""
-        self._verified[ref] = self._epochs[ref]
-
-    def log_out(self, ref: PinRef) -> None:
-        """The PIN is verified no more on this interface."""
-        self._verified[ref] = _NOBODY
 
     def use(self, template: int, usage: int) -> tuple[StoredKey, Environment]:
         """The key chosen by MSE SET for `template`, for one use; takes the user's consent.

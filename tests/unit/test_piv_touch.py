@@ -1,0 +1,156 @@
+"""Touch policies, with somebody at the token and with nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from apdu.codec import Command
+from apdu.model import SW
+from apdu.transport import CardRemoved
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance.piv_commands import (
+    AUTHENTICATION,
+    NEVER,
+    P256,
+    TOUCH_ALWAYS,
+    TOUCH_CACHED,
+)
+from tests import cards, piv_cards
+from token_fw.apps.piv.session import TOUCH_SECONDS
+from token_fw.card import Card, Profile, personalise
+from token_fw.env import Env
+from token_fw.storage.memory import MemoryStore
+
+DIGEST = bytes(range(32))
+USE = piv.use(AUTHENTICATION, P256, DIGEST)
+DENIED = SW.SECURITY_STATUS_NOT_SATISFIED
+
+
+@dataclass
+class Finger:
+    """Somebody who touches the token when asked, or does not, or does something else first."""
+
+    touches: bool = True
+    before: Callable[[], object] = field(default=lambda: None)
+    asked: int = 0
+
+    def touched(self) -> bool:
+        self.asked += 1
+        self.before()
+        return self.touches
+
+
+@dataclass
+class Desk:
+    """A card with a finger near it and a clock that somebody else turns."""
+
+    finger: Finger = field(default_factory=Finger)
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        store = MemoryStore()
+        personalise(store, Profile(cards.SERIAL))
+        self.card = Card(Env(store, clock=lambda: self.now, presence=self.finger))
+
+    def managed(self) -> piv_cards.Client:
+        client = piv_cards.Client(self.card.connect())
+        client.prove()
+        client.log_in()
+        return client
+
+
+def test_nobody_is_there_unless_the_environment_says_so() -> None:
+    client = piv_cards.managed()
+    for touch in (TOUCH_ALWAYS, TOUCH_CACHED):
+        client.make_key(AUTHENTICATION, touch=touch)
+        assert client.status(USE) == DENIED
+
+
+def test_a_key_that_wants_a_touch_asks_for_one_each_time() -> None:
+    desk = Desk()
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    client.ok(USE)
+    client.ok(USE)
+    assert desk.finger.asked == 2
+
+
+def test_without_the_touch_the_key_is_not_used() -> None:
+    desk = Desk(Finger(touches=False))
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_CACHED)
+    assert [client.status(USE), client.status(USE)] == [DENIED, DENIED]
+    assert desk.finger.asked == 2
+
+
+def test_a_touch_counts_for_15_seconds_where_the_policy_says_so() -> None:
+    desk = Desk()
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_CACHED)
+    client.ok(USE)
+    desk.now += TOUCH_SECONDS
+    client.ok(USE)
+    assert desk.finger.asked == 1
+    desk.now += 0.1
+    client.ok(USE)
+    assert desk.finger.asked == 2
+
+
+def test_who_may_not_use_the_key_is_not_asked_to_touch() -> None:
+    desk = Desk()
+    desk.managed().make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    assert piv_cards.Client(desk.card.connect()).status(USE) == DENIED
+    assert desk.finger.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (piv.move(0xFF, AUTHENTICATION), SW.REFERENCED_DATA_NOT_FOUND),
+        (piv.generate(AUTHENTICATION, piv.P384), SW.INCORRECT_P1P2),
+        (piv.change(piv.REF_PIN, piv.PIN, piv.NEW_PIN), DENIED),
+    ],
+    ids=["key deleted", "another key", "another PIN"],
+)
+def test_what_changed_during_the_wait_counts(change: Command, status: int) -> None:
+    desk = Desk()
+    client, other = desk.managed(), desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    desk.finger.before = lambda: other.ok(change)
+    assert client.status(USE) == status
+
+
+def test_a_token_pulled_during_the_wait_answers_nothing() -> None:
+    desk = Desk()
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, pin=NEVER, touch=TOUCH_ALWAYS)
+    desk.finger.before = desk.card.close
+    with pytest.raises(CardRemoved):
+        client.send(USE)
+
+
+def test_the_management_key_may_want_a_touch() -> None:
+    desk = Desk()
+    client = desk.managed()
+    client.ok(piv.set_management_key(piv.AES_192, piv.MANAGEMENT_KEY, touch=0xFE))
+    assert client.metadata(piv.MANAGEMENT)[0x02] == bytes((0x00, TOUCH_ALWAYS))
+    client.prove()
+    assert desk.finger.asked == 1
+    desk.finger.touches = False
+    witness = client.ask(piv.AES_192, {0x80: b""})[0x80]
+    answer = {0x80: piv.decipher(piv.MANAGEMENT_KEY, witness), 0x81: bytes(16)}
+    assert client.status(piv.authenticate(piv.AES_192, piv.MANAGEMENT, answer)) == DENIED
+    assert client.status(piv.put_data(piv.CHUID, b"x")) == DENIED
+
+
+def test_a_management_key_changed_during_the_wait_is_not_proven() -> None:
+    desk = Desk()
+    client, other = desk.managed(), desk.managed()
+    client.ok(piv.set_management_key(piv.AES_192, piv.MANAGEMENT_KEY, touch=0xFE))
+    other.prove()
+    desk.finger.before = lambda: other.ok(piv.set_management_key(piv.AES_192, bytes(24)))
+    client.prove()
+    assert client.status(piv.put_data(piv.CHUID, b"x")) == DENIED

@@ -1,0 +1,71 @@
+"""The management application of a YubiKey, read only: serial number, version, applications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apdu import tlv
+from apdu.codec import Command
+from apdu.model import APPLICATIONS
+from apdu.spec import Access, CommandSpec
+from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps.yubikey import FORM_FACTOR, VERSION, serial_number
+from token_fw.state import Token
+
+SPEC = APPLICATIONS["management"]
+_ONLY_PIV = b"\x00\x10"
+_UNLOCKED = b"\x00"
+
+
+class ManagementSession:
+    """Nothing is verified or chosen here."""
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+
+    def permits(self, _: Access) -> bool:
+        """All commands are open to everybody."""
+        return True
+
+    def begin(self, command: CommandSpec | None) -> None:
+        """Nothing ends with a command."""
+
+    def branch(self) -> ManagementSession:
+        """There is nothing to share."""
+        return self
+
+    def end(self) -> None:
+        """No command waits for its user."""
+
+
+def _nothing(_: Command) -> None:
+    """The command has no data and no choice of parameters."""
+
+
+def _read_config(session: ManagementSession, _: None) -> bytes:
+    """One length byte, then 01 and 03 applications over USB, 02 serial number, 05 version, ..."""
+    fields = {
+        0x01: _ONLY_PIV,
+        0x02: serial_number(session.token),
+        0x03: _ONLY_PIV,
+        0x04: bytes((FORM_FACTOR,)),
+        0x05: bytes(VERSION),
+        0x0A: _UNLOCKED,
+    }
+    body = b"".join(tlv.encode(tag, value) for tag, value in fields.items())
+    return bytes((len(body),)) + body
+
+
+def _name(_: ManagementSession) -> bytes:
+    return f"Klyuch - FW version {'.'.join(map(str, VERSION))}".encode()
+
+
+HANDLERS: dict[str, Handler[ManagementSession, Any]] = {
+    "SELECT": SELECT_NAME,
+    "READ CONFIG": Handler(_nothing, _read_config),
+}
+
+
+def application(token: Token) -> Application[ManagementSession]:
+    """The application of one token."""
+    return Application(SPEC, HANDLERS, lambda: ManagementSession(token), _name)

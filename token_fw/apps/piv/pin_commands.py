@@ -1,0 +1,63 @@
+"""Commands on the PIN, the PUK and the management key, and RESET."""
+
+from __future__ import annotations
+
+from token_fw.apps.piv.commands import ChangePin, ResetPin, SetRetries, Verify
+from token_fw.apps.piv.factory import DEFAULT_PINS, restore, restore_pin
+from token_fw.apps.piv.session import PivSession
+from token_fw.apps.piv.slots import ManagementRecord
+from token_fw.errors import ConditionsNotSatisfied
+from token_fw.pin import PinRef
+
+
+def verify(session: PivSession, command: Verify) -> bytes:
+    """Check the PIN, log out, or ask: then the answer is the state of the PIN."""
+    if command.log_out:
+        session.pins.discard(PinRef.PIV)
+    elif command.value is None:
+        session.pins.ask(PinRef.PIV)
+    else:
+        session.pins.check(PinRef.PIV, command.value)
+        session.core.transaction.after(session.verified)
+    return b""
+
+
+def change_reference_data(session: PivSession, command: ChangePin) -> bytes:
+    """The interface stays as verified as it was; all others are no more."""
+    if session.pins.change(command.ref, command.old, command.new):
+        session.core.transaction.after(lambda: session.pins.add(command.ref))
+    return b""
+
+
+def reset_retry_counter(session: PivSession, command: ResetPin) -> bytes:
+    """No interface has the PIN verified afterwards."""
+    core = session.core
+    session.pins.check(PinRef.PUK, command.puk)
+    # The right PUK has its tries back even where the new PIN is refused.
+    core.transaction.commit()
+    core.pins.rule(PinRef.PIV).check(command.new)
+    core.pins.set(PinRef.PIV, command.new)
+    return b""
+
+
+def set_retries(session: PivSession, command: SetRetries) -> bytes:
+    """No interface has the PIN verified afterwards."""
+    restore_pin(session.core, PinRef.PIV, command.pin)
+    restore_pin(session.core, PinRef.PUK, command.puk)
+    return b""
+
+
+def set_management_key(session: PivSession, record: ManagementRecord) -> bytes:
+    """Every other interface has to prove the new key."""
+    session.core.management.set(record)
+    session.core.transaction.after(session.keep_management)
+    return b""
+
+
+def reset(session: PivSession, _: None) -> bytes:
+    """Whoever has blocked both PINs may have the application factory-new."""
+    core = session.core
+    if any(core.pins.record(ref).tries_left for ref in DEFAULT_PINS):
+        raise ConditionsNotSatisfied("the PIN or the PUK is not blocked")
+    restore(core)
+    return b""

@@ -1,0 +1,182 @@
+"""What all interfaces share of the PIV application, and what one interface has proven."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from apdu.spec import Access, CommandSpec
+from token_fw.apps.pins import VerifiedPins
+from token_fw.apps.piv.algorithms import KEY_SLOTS, PinPolicy, TouchPolicy
+from token_fw.apps.piv.objects import DataObjects
+from token_fw.apps.piv.slots import ManagementKey, ManagementRecord, SlotKey, SlotKeys
+from token_fw.crypto import PrivateKey
+from token_fw.env import Presence
+from token_fw.errors import (
+    ConditionsNotSatisfied,
+    IncorrectParameters,
+    SecurityStatusNotSatisfied,
+)
+from token_fw.pin import PinRef, Pins
+from token_fw.state import Token
+from token_fw.transaction import Transaction
+
+TOUCH_SECONDS = 15.0
+"""How long a touch counts for keys of the policy CACHED."""
+
+_AUTHENTICATE = "GENERAL AUTHENTICATE"
+_NOBODY = -1
+
+
+@dataclass(slots=True)
+class Core:
+    """What all interfaces share: the token's durable state and the effects."""
+
+    transaction: Transaction
+    token: Token
+    pins: Pins
+    keys: SlotKeys
+    objects: DataObjects
+    management: ManagementKey
+    rng: Callable[[int], bytes]
+    clock: Callable[[], float]
+    presence: Presence | None
+    touched: float | None = field(default=None, init=False)
+    """When somebody last touched the token, by `clock`."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Challenge:
+    """What the card waits to hear: whether for `mutual` authentication, and the bytes."""
+
+    mutual: bool
+    expected: bytes
+
+
+class PivSession:
+    """The security status of one interface.
+
+    All of it ends with a reset, and when the application is selected again.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.pins = VerifiedPins(core.pins)
+        self._consent = False
+        self._proven = _NOBODY
+        self._challenge: Challenge | None = None
+
+    def begin(self, command: CommandSpec | None) -> None:
+        """Consent to one use of a key, and a challenge, end with any other command."""
+        if command is None or command.name != _AUTHENTICATE:
+            self._consent = False
+            self._challenge = None
+
+    def branch(self) -> PivSession:
+        """One with the same PIN verified; the management key and consent are not shared."""
+        other = PivSession(self.core)
+        other.pins = self.pins
+        return other
+
+    def end(self) -> None:
+        """The interface is closed: a touch that it waits for ends by itself."""
+
+    def permits(self, access: Access) -> bool:
+        """KEY and OBJECT are decided where the key or the object is known."""
+        user, management = self.pins.holds(PinRef.PIV), self._proven == self.core.management.epoch
+        return {
+            Access.USER: user,
+            Access.MANAGEMENT: management,
+            Access.USER_AND_MANAGEMENT: user and management,
+        }.get(access, True)
+
+    def require(self, access: Access) -> None:
+        """Raises SecurityStatusNotSatisfied."""
+        if not self.permits(access):
+            raise SecurityStatusNotSatisfied("the PIN or the management key has to be proven first")
+
+    def verified(self) -> None:
+        """The PIN was verified on this interface, which is consent to one use of a key."""
+        self.pins.add(PinRef.PIV)
+        self._consent = True
+
+    def challenge(self, expected: bytes, *, mutual: bool) -> None:
+        """Wait for `expected` in the next command."""
+        self._challenge = Challenge(mutual, expected)
+
+    def prove(self, record: ManagementRecord, answer: bytes, *, mutual: bool) -> None:
+        """Take the answer to the last challenge, once; the management key may want a touch.
+
+        Raises ConditionsNotSatisfied where nothing was asked, SecurityStatusNotSatisfied for a
+        wrong answer, which also ends what was proven before, or without a touch.
+        """
+        challenge, self._challenge = self._challenge, None
+        if challenge is None or challenge.mutual != mutual:
+            raise ConditionsNotSatisfied("there is no challenge to answer")
+        self._proven = _NOBODY
+        if not hmac.compare_digest(challenge.expected, answer):
+            raise SecurityStatusNotSatisfied("the answer was not made with the management key")
+        epoch = self.core.management.epoch
+        self._touch(record.touch)
+        # Whoever changed the key meanwhile moved the epoch.
+        self.core.transaction.after(lambda: self._keep_proven(epoch))
+
+    def _keep_proven(self, epoch: int) -> None:
+        self._proven = epoch
+
+    def keep_management(self) -> None:
+        """The management key changed through this interface, which goes on as proven."""
+        self._proven = self.core.management.epoch
+
+    def use(self, slot: int, algorithm: int) -> PrivateKey:
+        """The key in a slot, for one use; takes the user's consent, and a touch if it wants one.
+
+        Raises IncorrectParameters for another slot, or a key of another algorithm;
+        ReferencedDataNotFound; SecurityStatusNotSatisfied where the key's policies are not met.
+        """
+        consent, self._consent = self._consent, False
+        key = self._permitted(slot, algorithm, consent=consent)
+        if key.policies.touch is not TouchPolicy.NEVER:
+            self._touch(key.policies.touch)
+            key = self._permitted(slot, algorithm, consent=consent)
+        return key.private
+
+    def _permitted(self, slot: int, algorithm: int, *, consent: bool) -> SlotKey:
+        if slot not in KEY_SLOTS:
+            raise IncorrectParameters("there is no slot whose key could be used")
+        key = self.core.keys.get(slot)
+        if key.algorithm != algorithm:
+            raise IncorrectParameters("the key is of another algorithm")
+        policy = key.policies.pin
+        if policy is not PinPolicy.NEVER:
+            self.require(Access.USER)
+        if policy is PinPolicy.ALWAYS and not consent:
+            raise SecurityStatusNotSatisfied("the key needs the PIN verified right before")
+        return key
+
+    def _touch(self, policy: TouchPolicy) -> None:
+        """Wait for a touch where the policy wants one; other interfaces work meanwhile.
+
+        Raises SecurityStatusNotSatisfied where nobody touched the token, CardRemoved.
+        """
+        core = self.core
+        if policy is TouchPolicy.NEVER:
+            return
+        recent = core.touched is not None and core.clock() - core.touched <= TOUCH_SECONDS
+        if policy is TouchPolicy.CACHED and recent:
+            return
+        if core.presence is None:
+            raise SecurityStatusNotSatisfied("nobody is there to touch the token")
+        with core.transaction.released():
+            touched = core.presence.touched()
+        if not touched:
+            raise SecurityStatusNotSatisfied("nobody touched the token")
+        core.touched = core.clock()
+
+    def meanwhile(self, make: Callable[[], PrivateKey]) -> PrivateKey:
+        """Make a key while other interfaces work; they may change the management key."""
+        with self.core.transaction.released():
+            private = make()
+        self.require(Access.MANAGEMENT)
+        return private
