@@ -77,10 +77,7 @@ class Player:
         self._open_door = open_door
         self._doors: dict[int, Card] = {}
         self._selected = Selections(application)
-        kind = KINDS[application]
-        self._pins = {
-            kind.references[name]: kind.padded(value.encode()) for name, value in pins.items()
-        }
+        self._pins = dict(pins)
 
     def play(self, entries: list[Entry]) -> Iterator[Replayed]:
         """Each exchange as it comes. Raises TransportError where the card does not answer."""
@@ -91,7 +88,7 @@ class Player:
                 card.reset()
                 continue
             told = _told(entry.response, entry.length)
-            command, reason = self._command(entry)
+            command, reason = self._command(entry, application.name)
             if command is None:
                 yield Replayed(number, entry.name, Outcome.SKIPPED, told, reason=reason)
                 continue
@@ -109,7 +106,7 @@ class Player:
             self._doors[number].reset()
         return self._doors[number]
 
-    def _command(self, entry: Entry) -> tuple[bytes | None, str]:
+    def _command(self, entry: Entry, application: str) -> tuple[bytes | None, str]:
         """What to send, or None and why nothing."""
         if not entry.masked:
             return entry.command, ""
@@ -118,10 +115,19 @@ class Player:
             return None, "its data are masked"
         if Response.parse(entry.response).sw != SW.NO_ERROR:
             return None, "its PIN was wrong, and would spend a try"
-        pin = self._pins.get(header[3])
+        pin = self._pin(application, header[3])
         if pin is None:
             return None, "its PIN is masked, and not given or refused before"
         return replace(entry.parsed(), data=pin).encode(), ""
+
+    def _pin(self, application: str, reference: int) -> bytes | None:
+        """The PIN as VERIFY of that application takes it."""
+        kind = KINDS.get(application)
+        if kind is None:
+            return None
+        names = {kind.references[name]: name for name in kind.references}
+        value = self._pins.get(names.get(reference, ""))
+        return None if value is None else kind.padded(value.encode())
 
 
 def changing(application: str, entries: list[Entry]) -> list[str]:

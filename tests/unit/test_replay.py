@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
 from apdu.recording import Entry, Mask, Recorder
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.replay import Outcome, Player, Replayed, changing
 from tests import cards
@@ -100,6 +101,15 @@ def test_each_way_to_the_card_has_its_own_login() -> None:
     other.transceive(pki.select_application().encode())
     recorder.transceive(pki.verify(pki.USER).encode())
     assert {item.outcome for item in play(entries)} == {Outcome.SAME}
+
+
+def test_a_login_to_the_piv_application_gets_its_pin_in_its_form() -> None:
+    select = pki.select_application(piv.SPEC)
+    entries = recorded(select, piv.verify(piv.PIN), pki.select_application(), SIGNING[1])
+    played = play(entries, pins={"user": piv.PIN.decode()})
+    # The PKI application has another PIN, which is refused, as it should be.
+    assert [item.outcome for item in played] == [*[Outcome.SAME] * 3, Outcome.DIFFERENT]
+    assert changing("pki", entries) == []
 
 
 def test_what_changes_the_card_is_known_beforehand() -> None:
