@@ -194,9 +194,17 @@ class Card:
         self.used = True
         """A command ran since somebody cleared this."""
 
-    def connect(self) -> Interface:
-        """Open a door to the card, with a reset, selection and security status of its own."""
-        return Interface(self, self._applications)
+    def connect(self, *names: str) -> Interface:
+        """Open a door to the card, with a reset, selection and security status of its own.
+
+        It leads to the applications of these names alone, to all where none is named: some
+        programs take the first one that they know. Raises ValueError for an unknown name.
+        """
+        known = {item.spec.name for item in self._applications}
+        if unknown := set(names) - known:
+            raise ValueError(f"the card has no application {', '.join(sorted(unknown))}")
+        shown = [item for item in self._applications if not names or item.spec.name in names]
+        return Interface(self, tuple(shown))
 
     def close(self) -> None:
         """End every interface: their next command raises CardRemoved. The store stays open."""

@@ -211,11 +211,12 @@ def reset(
     so_pin_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Erase everything on a token.
+    """Erase all keys and objects on a token.
 
     With the SO PIN it is initialised anew: the label and the SO PIN stay, the user PIN is to be
-    set again by ``klyuch pin unblock``. A blank token takes the SO PIN that is given. With
-    --force it goes back to the factory: no label and no PINs.
+    set again by ``klyuch pin unblock``. A blank token takes the SO PIN that is given. The PIV
+    application has PINs and a reset of its own and is left alone. With --force all of the token
+    goes back to the factory: no label and no PINs.
     """
     request: Json = {"token": name}
     with control() as client:

@@ -57,8 +57,8 @@ class PivCard(TokenCard):
 
     def change_counter(self) -> bytes:
         """As much as is known without asking: the card has no command that tells."""
-        changes = self._telling.changes() if self._telling is not None else 0
-        return (changes + self._logins & 0xFFFFFFFF).to_bytes(4, "big")
+        changes = self._logins if self._telling is None else self._telling.changes()
+        return changes.to_bytes(4, "big")
 
     def info(self) -> CardInfo:
         """Serial number and the state of the PIN; an SO proves a key, not a PIN, and is locked."""

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from apdu.model import SW, StatusWordError
 from apdu.transport import CardRemoved, Transport, TransportError
 from pkcs11_module import _constants as ck
-from pkcs11_module.cards import APPLICATIONS
+from pkcs11_module.cards import open_card
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.facade.events import SlotWatch
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
@@ -88,7 +88,7 @@ class Connection:
         except TransportError:
             raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
         try:
-            return cls(APPLICATIONS[reader.application](transport), transport)
+            return cls(open_card(transport, reader.application), transport)
         except (TransportError, StatusWordError) as error:
             _close(transport)
             if isinstance(error, TransportError):

@@ -21,8 +21,8 @@ class Reader(Protocol):
         """The reader's name, up to 64 bytes of UTF-8."""
 
     @property
-    def application(self) -> str:
-        """Which of the token's applications is shown: a name of `cards.APPLICATIONS`."""
+    def application(self) -> str | None:
+        """Which of the token's applications is shown, see `cards.open_card`."""
 
     @property
     def generation(self) -> int:

@@ -169,6 +169,17 @@ def test_the_second_run_sets_nothing_up(machine: Machine) -> None:
     ]
 
 
+def test_the_environment_of_the_checks_does_for_the_demonstration_too(machine: Machine) -> None:
+    machine.has(PYTHON, COMPILER, {"openssl": GOOD})
+    synced = "uv sync --quiet --locked --reinstall-package klyuch"
+    assert synced in machine.dev("demo").calls
+    assert "what pyscard is compiled with" in machine.dev("check").output
+    machine.has({"swig": GOOD, "pkg-config": GOOD})
+    assert f"{synced} --group peers" in machine.dev("check").calls
+    third = machine.dev("demo").calls
+    assert [call for call in third if not call.startswith("python -c")] == ["klyuch demo"]
+
+
 def test_a_changed_source_of_the_library_is_compiled_again(machine: Machine) -> None:
     machine.has(ORDINARY_USER, PYTHON, COMPILER, {"openssl": GOOD})
     machine.dev("demo")

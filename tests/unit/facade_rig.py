@@ -40,7 +40,7 @@ class SlotReader:
         self.events = events or SlotEvents()
         self.slot_id = slot_id
         self.description = f"Test reader {slot_id}"
-        self.application = "pki"
+        self.application: str | None = "pki"
         self.generation = 0
         self.card: Card | None = None
 

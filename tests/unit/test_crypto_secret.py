@@ -28,6 +28,7 @@ from token_fw.crypto import (
     block_size,
     generate,
     generate_secret,
+    is_weak_des3,
     secret_key,
 )
 
@@ -230,3 +231,18 @@ def test_codes_of_several_hashes_with_one_key_do_not_mix() -> None:
     }
     assert first == again
     assert len(set(first.values())) == len(Hash)
+
+
+@pytest.mark.parametrize(
+    ("value", "weak"),
+    [
+        ("01010101010101010123456789ABCDEF23456789ABCDEF01", True),
+        ("0123456789ABCDEF000000000000000023456789ABCDEF01", True),
+        ("0123456789ABCDEF23456789ABCDEF01E0FEE0FEF1FEF1FE", True),
+        ("0123456789ABCDEF" * 3, False),
+        ("0123456789ABCDEF010101010101010223456789ABCDEF01", False),
+    ],
+    ids=["first", "without parity", "semi-weak", "parts alike", "none"],
+)
+def test_a_des3_key_with_a_weak_part_is_known(value: str, weak: bool) -> None:
+    assert is_weak_des3(bytes.fromhex(value)) == weak

@@ -359,6 +359,20 @@ def test_another_key_in_the_slot_is_another_object() -> None:
     assert private_key(client, session) != old
 
 
+@pytest.mark.parametrize(
+    ("names", "label"), [(("pki", "piv"), b"test token"), (("piv",), b"PIV")], ids=["both", "PIV"]
+)
+def test_where_no_application_is_named_the_first_that_the_card_has_is_shown(
+    names: tuple[str, ...], label: bytes
+) -> None:
+    rig = Rig()
+    rig.initialised()
+    rig.reinsert()
+    rig.reader.application = None
+    rig.reader.connect = lambda: rig.reader.card.connect(*names)  # type: ignore[method-assign,union-attr]
+    assert rig.application()("C_GetTokenInfo", 1)[0].encode() == label
+
+
 def test_a_token_without_the_application_is_not_recognised() -> None:
     rig = PivRig()
     rig.reader.connect = lambda: Without(None)  # type: ignore[method-assign]

@@ -56,6 +56,13 @@ def test_3des_goes_by_two_identifiers() -> None:
     assert prove_single(client, KEYS[piv.DES3], 0x00) == SW.NO_ERROR
 
 
+def test_the_factory_value_may_be_that_of_a_3des_key() -> None:
+    """So that programs which know no AES can be used."""
+    client = piv.managed()
+    client.ok(piv.set_management_key(piv.DES3, MANAGEMENT_KEY))
+    client.prove(MANAGEMENT_KEY, piv.DES3)
+
+
 @pytest.mark.parametrize("algorithm", [piv.DES3, piv.AES_128, piv.AES_256, 0x11, 0x7F])
 def test_another_algorithm_than_the_keys_is_refused(algorithm: int) -> None:
     client = piv_cards.client()
@@ -155,12 +162,12 @@ def test_a_new_key_has_to_be_proven_on_every_other_interface() -> None:
         "089B18" + "00" * 24,
         "079B18" + "00" * 24,
         "0A9C18" + "00" * 24,
-        "039B18" + "0001020304050607" * 3,
-        "039B18" + "0001020304050607" * 2 + "08" * 8,
+        "039B18" + "0101010101010101" + "0001020304050607" * 2,
+        "039B18" + "0001020304050607" * 2 + "00FF00FF00FF00FF",
         "0A",
         "0A9B18" + "00" * 25,
     ],
-    ids=["short", "long", "algorithm", "tag", "DES", "two keys", "nothing", "more"],
+    ids=["short", "long", "algorithm", "tag", "weak", "semi-weak", "nothing", "more"],
 )
 def test_a_key_that_is_none_is_refused_and_the_old_one_stays(data: str) -> None:
     bench = cards.Bench()

@@ -60,6 +60,29 @@ def test_selecting_again_ends_what_was_proven() -> None:
     assert client.status(piv.put_data(piv.CHUID, b"x")) == SW.SECURITY_STATUS_NOT_SATISFIED
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), [True, True, True]),
+        (("pki",), [True, False, False]),
+        (("piv", "management"), [False, True, True]),
+    ],
+)
+def test_an_interface_leads_to_the_applications_that_it_was_opened_for(
+    names: tuple[str, ...], found: list[bool]
+) -> None:
+    interface = cards.Bench().card.connect(*names)
+    aids = (cards.PKI.aid, AID, MANAGEMENT_AID)
+    statuses = [Response.parse(interface.transceive(select(aid).encode())).sw for aid in aids]
+    assert [status == SW.NO_ERROR for status in statuses] == found
+    assert set(statuses) <= {SW.NO_ERROR, SW.FILE_NOT_FOUND}
+
+
+def test_an_application_that_the_card_does_not_have_cannot_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="no application fido2"):
+        cards.Bench().card.connect("fido2")
+
+
 def test_without_le_up_to_256_bytes_are_answered_at_once() -> None:
     client = piv_cards.managed()
     client.ok(piv.put_data(piv.CHUID, bytes(600)))

@@ -75,6 +75,7 @@ from token_fw.crypto.secret import (
     SecretKey,
     block_size,
     generate_secret,
+    is_weak_des3,
     secret_key,
     with_odd_parity,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "edwards_public",
     "generate",
     "generate_secret",
+    "is_weak_des3",
     "kdf",
     "load_private",
     "load_public",

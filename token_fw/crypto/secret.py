@@ -153,6 +153,36 @@ def generate_secret(spec: KeySpec) -> SecretKey:
     return SecretKey(spec, with_odd_parity(value) if spec.kind is KeyKind.DES3 else value)
 
 
+_WEAK_DES = frozenset(
+    bytes.fromhex(key)
+    for key in (
+        "0101010101010101",
+        "FEFEFEFEFEFEFEFE",
+        "1F1F1F1F0E0E0E0E",
+        "E0E0E0E0F1F1F1F1",
+        "01FE01FE01FE01FE",
+        "FE01FE01FE01FE01",
+        "1FE01FE00EF10EF1",
+        "E01FE01FF10EF10E",
+        "01E001E001F101F1",
+        "E001E001F101F101",
+        "1FFE1FFE0EFE0EFE",
+        "FE1FFE1FFE0EFE0E",
+        "011F011F010E010E",
+        "1F011F010E010E01",
+        "E0FEE0FEF1FEF1FE",
+        "FEE0FEE0FEF1FEF1",
+    )
+)
+"""The weak and the semi-weak keys (SP 800-67 3.3.2), with odd parity."""
+
+
+def is_weak_des3(value: bytes) -> bool:
+    """Whether a part of a DES3 key is a weak or semi-weak key; parity bits are not looked at."""
+    parts = (value[start : start + 8] for start in range(0, len(value), 8))
+    return any(with_odd_parity(part) in _WEAK_DES for part in parts)
+
+
 def with_odd_parity(value: bytes) -> bytes:
     """Set the last bit of each byte so that the byte has an odd number of ones (SP 800-67 3.1)."""
     return bytes(byte & 0xFE | (byte >> 1).bit_count() & 1 ^ 1 for byte in value)

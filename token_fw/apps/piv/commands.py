@@ -33,6 +33,7 @@ from token_fw.crypto import (
     curve_of,
     ec_private,
     edwards_private,
+    is_weak_des3,
     rsa_private,
 )
 from token_fw.errors import (
@@ -238,8 +239,8 @@ def parse_management_key(command: Command) -> ManagementRecord:
     spec = MANAGEMENT_ALGORITHMS.get(algorithm)
     if spec is None or len(value) != spec.bits // 8:
         raise IncorrectData("there is no such algorithm, or its keys have another length")
-    if spec.kind is KeyKind.DES3 and len({value[:8], value[8:16], value[16:]}) < 3:
-        raise IncorrectData("the parts of a 3DES key are not different")
+    if spec.kind is KeyKind.DES3 and is_weak_des3(value):
+        raise IncorrectData("a part of the key is a weak key of DES")
     return ManagementRecord(algorithm, value, _TOUCH_OF_P2[command.p2])
 
 
