@@ -58,7 +58,7 @@ def test_3des_goes_by_two_identifiers() -> None:
 
 def test_the_factory_value_may_be_that_of_a_3des_key() -> None:
     """So that programs which know no AES can be used."""
-    client = piv.managed()
+    client = piv_cards.managed()
     client.ok(piv.set_management_key(piv.DES3, MANAGEMENT_KEY))
     client.prove(MANAGEMENT_KEY, piv.DES3)
 

@@ -72,7 +72,7 @@ def test_an_interface_leads_to_the_applications_that_it_was_opened_for(
     names: tuple[str, ...], found: list[bool]
 ) -> None:
     interface = cards.Bench().card.connect(*names)
-    aids = (cards.PKI.aid, AID, MANAGEMENT_AID)
+    aids = (pki.PKI.aid, AID, MANAGEMENT_AID)
     statuses = [Response.parse(interface.transceive(select(aid).encode())).sw for aid in aids]
     assert [status == SW.NO_ERROR for status in statuses] == found
     assert set(statuses) <= {SW.NO_ERROR, SW.FILE_NOT_FOUND}
