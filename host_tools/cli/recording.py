@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
 from host_tools.cli.session import control, token_option
+from host_tools.control import ControlClient, ControlError
 
 if TYPE_CHECKING:
     from apdu.recording import Entry
@@ -51,11 +52,14 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
     """
     import json
 
-    with control() as client, _while(program, token_name, aside=as_json) as mark:
-        for line in client.trace(token_name):
-            if mark.seen(line):
-                break
-            click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+    with control() as client:
+        # Watched before the program begins.
+        lines = client.trace(token_name)
+        with _while(client, program, token_name, aside=as_json) as mark:
+            for line in lines:
+                if mark.seen(line):
+                    break
+                click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
 
 
 @click.command(
@@ -211,37 +215,57 @@ class _Mark:
 
 
 @contextmanager
-def _while(program: Sequence[str], token: str | None, *, aside: bool) -> Iterator[_Mark]:
+def _while(
+    client: ControlClient, program: Sequence[str], token: str | None, *, aside: bool
+) -> Iterator[_Mark]:
     """Run a program beside, and let the mark pass when it has ended. Raises Failure as it fails.
 
-    With `aside` what it prints goes to stderr: stdout is for JSON.
+    Where no token is there any more that it could pass at, `client` is closed instead. With `aside`
+    what the program prints goes to stderr: stdout is for JSON.
     """
     # An instruction that no application has; no answer to it changes anything.
     mark = _Mark(b"\x00\x1a" + os.urandom(2))
     if not program:
-        try:
+        with suppress(KeyboardInterrupt):
             yield mark
-        except KeyboardInterrupt:
-            return
         return
     path = shutil.which(program[0])
     if path is None:
         raise Failure(Exit.USAGE, f"There is no program {program[0]!r}.")
     codes: list[int] = []
+    closed = threading.Event()
 
     def run() -> None:
         printed = _STDERR if aside else None
         done = subprocess.run([path, *program[1:]], stdout=printed, check=False)
         codes.append(done.returncode)
-        with control() as client:
-            client.call("apdu", token=place(None, token).serial, commands=[mark.header.hex()])
+        try:
+            _pass(mark, token)
+        except ControlError:
+            closed.set()
+            client.interrupt()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    yield mark
+    try:
+        yield mark
+    except ControlError:
+        if not closed.is_set():
+            raise
     thread.join()
     if codes[0]:
         raise Failure(Exit.GENERAL, f"{program[0]} ended with exit code {codes[0]}.")
+
+
+def _pass(mark: _Mark, token: str | None) -> None:
+    """Send the mark to the token, to any that is inserted for None. Raises ControlError."""
+    with control() as client:
+        if token is None:
+            tokens = client.call("token.list")["tokens"]
+            assert isinstance(tokens, list)
+            inserted = [item["serial"] for item in tokens if item["state"] == "inserted"]
+            token = next(iter(inserted), "")
+        client.call("apdu", token=token, commands=[mark.header.hex()])
 
 
 def _watched(where: Place, program: Sequence[str], *, aside: bool) -> Iterator[Entry]:
@@ -251,12 +275,14 @@ def _watched(where: Place, program: Sequence[str], *, aside: bool) -> Iterator[E
     from apdu.recording import read_entry
 
     doors: dict[int, int] = {}
-    with control() as client, _while(program, where.serial, aside=aside) as mark:
-        for fields in client.record(where.serial):
-            entry = read_entry(fields)
-            if entry.command == mark.header:
-                break
-            yield replace(entry, door=doors.setdefault(entry.door, len(doors)))
+    with control() as client:
+        passing = client.record(where.serial)
+        with _while(client, program, where.serial, aside=aside) as mark:
+            for fields in passing:
+                entry = read_entry(fields)
+                if entry.command == mark.header:
+                    break
+                yield replace(entry, door=doors.setdefault(entry.door, len(doors)))
 
 
 def _sent(where: Place, steps: Sequence[bytes | None]) -> Iterator[Entry]:
