@@ -101,9 +101,15 @@ def run(
 
 
 def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) -> Report:
-    from host_tools.conformance.examination import Examination, WrongPinError, destroys
+    from host_tools.conformance.examination import Examination, WrongPinError, destroys, taken
     from host_tools.conformance.report import Report
 
+    if clashing := taken(application, pins):
+        raise Failure(
+            Exit.USAGE,
+            f"The vectors use the value of the {clashing[0]} PIN for another one.",
+            "Change it on the card first.",
+        )
     if pins:
         for line in destroys(application, pins):
             click.echo(f"  {line}", err=True)
@@ -129,8 +135,13 @@ def _restore(
     examination: Examination, where: Place, application: str, pins: dict[str, str]
 ) -> None:
     """Leave the card usable, with the PINs that were given; a token of ours with its files."""
+    from host_tools.conformance.checks import DifferenceError, SkipError
+
     if where.details is None or application != "pki":
-        examination.restore()
+        try:
+            examination.restore()
+        except (DifferenceError, SkipError) as error:
+            click.echo(f"The card could not be left with its PINs: {error}.", err=True)
         return
     label = where.details["label"] or where.serial
     with control() as client:

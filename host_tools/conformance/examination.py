@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from apdu.model import APPLICATIONS, SW, describe
+from apdu.model import APPLICATIONS, SW, StatusWordError, describe
 from host_tools.conformance import behaviour, piv_commands, pki_commands, rules, vectors
 from host_tools.conformance.behaviour import Pin
-from host_tools.conformance.checks import Check
+from host_tools.conformance.checks import Check, DifferenceError
 from host_tools.conformance.piv import PivDialect
 from host_tools.conformance.pki import PkiDialect
 from host_tools.conformance.subject import Card, Subject
@@ -80,6 +80,21 @@ def destroys(application: str, pins: Iterable[str]) -> list[str]:
     ]
 
 
+def taken(application: str, pins: Pins) -> list[str]:
+    """The names of those PINs whose values the vectors use for another, as for a wrong one."""
+    values, wrong = vectors.load(application).pins, KINDS[application].wrong
+    return [
+        name
+        for name, value in pins.items()
+        if value in {values[other] for other in values if other != _own(wrong[name])}
+    ]
+
+
+def _own(wrong: str) -> str:
+    """What the vectors call the right value, where they call a wrong one so."""
+    return wrong.removesuffix("-wrong")
+
+
 class Examination:
     """The checks of one card's application.
 
@@ -118,8 +133,11 @@ class Examination:
         yield from self._run_vectors()
 
     def restore(self) -> None:
-        """Leave the card with the PINs that were given. Raises StatusWordError, SkipError."""
-        self._dialect().leave()
+        """Leave the card with the PINs that were given. Raises DifferenceError, SkipError."""
+        try:
+            self._dialect().leave()
+        except StatusWordError as error:
+            raise DifferenceError(describe(SW.NO_ERROR), str(error)) from error
 
     def _try_pins(self) -> Iterator[Check]:
         clause = behaviour.clause(self._subject)
