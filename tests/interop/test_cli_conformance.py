@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from host_tools.testing import Command, Run, ScratchToken
 from tests import cards
 from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
-from tests.vectors.examined import RefusesToInitialize, TakesAnyClass, TakesAnyP2
+from tests.vectors.examined import (
+    EmulatedCard,
+    RefusesToInitialize,
+    TakesAnyClass,
+    TakesAnyP2,
+)
 
 
 def secrets(token: ScratchToken) -> dict[str, str]:
@@ -99,16 +106,16 @@ def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
     assert reasons == {"no command makes a card blank again"}
 
 
-def test_a_broken_card_in_a_reader_is_told_with_its_clauses(klyuch: Run) -> None:
-    with PrivatePcscd() as pcscd:
-        for broken, clause in ((TakesAnyClass(), "5.4.1"), (TakesAnyP2(), "11.5.6")):
-            with VpcdCard(pcscd, broken) as card:
-                card.wait_until_seen()
-                done = klyuch(
-                    "conformance", "run", "--reader", "reader 00 00", code=1, **pcscd.environment
-                )
-            assert "What differs" in done.stdout
-            assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
+@pytest.mark.parametrize(("flaw", "clause"), [(TakesAnyClass, "5.4.1"), (TakesAnyP2, "11.5.6")])
+def test_a_broken_card_in_a_reader_is_told_with_its_clause(
+    klyuch: Run, flaw: type[EmulatedCard], clause: str
+) -> None:
+    with PrivatePcscd() as pcscd, VpcdCard(pcscd, flaw()) as card:
+        card.wait_until_seen()
+        arguments = ("conformance", "run", "--reader", "reader 00 00")
+        done = klyuch(*arguments, code=1, **pcscd.environment)
+    assert "What differs" in done.stdout
+    assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
 
 
 def test_a_card_that_cannot_be_left_as_it_was_is_said_to_be_so(klyuch: Run) -> None:
