@@ -14,14 +14,14 @@ from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, FromDriver, Hello, Inserted, Removed
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from host_tools.bridge.ifd import ReaderPeer
+from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
 from host_tools.tokens import Rack, TokenReader
-from tests import cards
 from token_fw.card import ATR, Profile
 
 PATIENCE = 30
-SELECT = Transmit(cards.select_application().encode())
-LIFECYCLE = Transmit(cards.get_data(4).encode())
+SELECT = Transmit(pki.select_application().encode())
+LIFECYCLE = Transmit(pki.get_data(4).encode())
 THERE, GONE = Inserted(ATR), Removed()
 
 
