@@ -41,9 +41,9 @@ class ReaderDaemon:
             link.hang_up()
         self._temporary.cleanup()
 
-    def device(self, slot: int = 0) -> str:
+    def device(self, slot: int = 0, shown: str = "pki") -> str:
         """The DEVICENAME of a reader."""
-        return f"/dev/null:{self.folder / _NAME}:{slot}"
+        return f"/dev/null:{self.folder / _NAME}:{slot}:{shown}"
 
     @property
     def listens(self) -> bool:

@@ -105,7 +105,7 @@ def test_a_real_pcscd_finds_no_error_of_memory(
         [*compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     )
     loaded = {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
-    with readers(home, IfdDoor(home, driver), [token.serial], 2, **loaded) as there:
+    with readers(home, IfdDoor(home, driver=driver), [token.serial], 2, **loaded) as there:
         _use(there, token)
         assert there.pcscd.stop() == 0
         said = there.pcscd.log.read_text()
