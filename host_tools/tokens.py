@@ -187,12 +187,15 @@ class TokenReader:
         self._changes = opened.card.changes
         return True
 
-    def connect(self) -> Door:
-        """A new interface to the token. Raises TransportError where there is none to talk to."""
+    def connect(self, *applications: str) -> Door:
+        """A new interface to the token, to these of its applications alone or to all.
+
+        Raises TransportError where there is no token to talk to.
+        """
         with self._lock:
             if not self.present:
                 raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
-            return Door(self._open().card.connect(), self._tracer, self.serial)
+            return Door(self._open().card.connect(*applications), self._tracer, self.serial)
 
     @property
     def pad(self) -> PinPad | None:

@@ -13,12 +13,14 @@ class CardSlot:
     """One reader at one slot, which may get its token later or never have one.
 
     Power and reset are this reader's own: what is selected and verified on it ends with them, and
-    other readers and applications notice nothing. `look` may come from another thread.
+    other readers and programs notice nothing. It shows the `applications` of these names alone, or
+    all. `look` may come from another thread.
     """
 
-    def __init__(self, rack: Rack, slot_id: int) -> None:
+    def __init__(self, rack: Rack, slot_id: int, applications: tuple[str, ...] = ()) -> None:
         self._rack = rack
         self._slot_id = slot_id
+        self._applications = applications
         self._door: Door | None = None
         self._seen: int | None = None
         """The generation of the token that was told of."""
@@ -59,7 +61,7 @@ class CardSlot:
         if reader is None:
             return
         try:
-            self._door = reader.connect()
+            self._door = reader.connect(*self._applications)
         except TransportError:
             # A token that cannot be opened is mute; the daemon's log says why.
             self._door = None

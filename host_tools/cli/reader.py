@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from host_tools.bridge import reader_file
-from host_tools.bridge.address import MOST_READERS
+from host_tools.bridge.address import MOST_READERS, SHOWN
 from host_tools.bridge.reader_file import ReaderFile, UnusablePath
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
@@ -30,6 +30,16 @@ _TOKENS = click.option(
     "--token", "-t", "names", multiple=True, help="Only this token; may be given several times."
 )
 
+_APP = click.option(
+    "--app",
+    "application",
+    type=click.Choice(["all", *filter(None, SHOWN)]),
+    default="all",
+    show_default=True,
+    callback=lambda _context, _parameter, chosen: "" if chosen == "all" else chosen,
+    help="Show this application of the cards alone; OpenSC takes a card with both for PIV.",
+)
+
 
 @click.group()
 def reader() -> None:
@@ -42,10 +52,12 @@ Examples:
   klyuch reader install
   klyuch reader install --token Work --token Home
   klyuch reader install --slots 4
+  klyuch reader install --app pki
   klyuch reader install --print | sudo tee /etc/reader.conf.d/klyuch
 """
 )
 @_TOKENS
+@_APP
 @click.option(
     "--slots",
     type=click.IntRange(1, MOST_READERS),
@@ -55,7 +67,13 @@ Examples:
 @_FOLDER
 @json_option
 def install(
-    names: tuple[str, ...], slots: int | None, only_print: bool, folder: Path, as_json: bool
+    *,
+    names: tuple[str, ...],
+    application: str,
+    slots: int | None,
+    only_print: bool,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Write the file by which pcscd finds the tokens of this home as readers.
 
@@ -65,7 +83,7 @@ def install(
     if names and slots:
         raise click.UsageError("Give either --token or --slots.")
     chosen = range(slots) if slots else [int(str(token["slot"])) for token in _tokens(names)]
-    file = _reader_file(chosen)
+    file = _reader_file(chosen, application)
     if only_print:
         click.echo(file.render(), nl=False)
         return
@@ -159,7 +177,8 @@ Examples:
 @click.option("--vpcd", "address", metavar="HOST:PORT", help="Put the tokens into vpcd's readers.")
 @click.option("--remote", is_flag=True, help="Let HOST be another machine; nothing is encrypted.")
 @_TOKENS
-def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
+@_APP
+def run(address: str | None, remote: bool, names: tuple[str, ...], application: str) -> None:
     """Serve the tokens as readers until Ctrl+C.
 
     Without --vpcd, keep the daemon that the installed readers connect to. With it, nothing has to
@@ -169,8 +188,8 @@ def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
     from host_tools.bridge import runner
 
     if address is None:
-        if names or remote:
-            raise click.UsageError("--token and --remote go with --vpcd.")
+        if names or remote or application:
+            raise click.UsageError("--token, --app and --remote go with --vpcd.")
         runner.keep_daemon(current(), lambda: click.echo("The door is open; Ctrl+C ends."))
         return
     host, port = _loopback(address) if not remote else _address(address)
@@ -182,7 +201,7 @@ def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
     for _, label, at in cards:
         click.echo(f"{label} goes to {host}:{at}.")
     click.echo("Ctrl+C ends.")
-    runner.serve_vpcd(current(), host, [(slot, at) for slot, _, at in cards])
+    runner.serve_vpcd(current(), host, [(slot, at) for slot, _, at in cards], application)
 
 
 def _address(address: str) -> tuple[str, int]:
@@ -217,9 +236,9 @@ def _tokens(names: Sequence[str]) -> list[Json]:
     return tokens
 
 
-def _reader_file(slots: Sequence[int]) -> ReaderFile:
+def _reader_file(slots: Sequence[int], application: str) -> ReaderFile:
     try:
-        return ReaderFile.of(current(), slots)
+        return ReaderFile.of(current(), slots, application)
     except ValueError as error:
         raise Failure(
             Exit.USAGE, f"That are {len(slots)} readers: {error}.", "Choose some: --token LABEL"

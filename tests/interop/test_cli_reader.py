@@ -66,8 +66,10 @@ def test_tokens_are_chosen_by_name_and_slots_by_number(
         (("--token", "Home", "--token", "Work"), (1, 0)),
         (("--slots", "3"), (0, 1, 2)),
     ):
-        command("reader", "install", "--dir", folder, *options)
-        assert reader_file.installed(folder) == ReaderFile.of(home.home, slots)
+        for application in ("", "pki", "piv"):
+            shown = ("--app", application or "all")
+            command("reader", "install", "--dir", folder, *options, *shown)
+            assert reader_file.installed(folder) == ReaderFile.of(home.home, slots, application)
 
 
 def test_the_file_may_be_printed_for_root_to_write(

@@ -206,9 +206,11 @@ def test_closing_a_reader_ends_its_command(daemon: ReaderDaemon) -> None:
 def test_readers_are_found_by_long_and_quoted_names(opened: Callable[..., IfdDriver]) -> None:
     with ReaderDaemon("a folder " * 20) as daemon:
         daemon.listen()
-        for number, device in enumerate((daemon.device(1), f'"{daemon.device(65535)}"')):
+        names = (daemon.device(1), f'"{daemon.device(65535)}"', f"{daemon.device(2)}:piv")
+        for number, device in enumerate(names):
             opened(device, number)
-        assert {daemon.accept().hear() for _ in range(2)} == {Hello(1), Hello(65535)}
+        heard = {daemon.accept().hear() for _ in names}
+        assert heard == {Hello(1), Hello(65535), Hello(2, "piv")}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +228,8 @@ def test_readers_are_found_by_long_and_quoted_names(opened: Callable[..., IfdDri
         "/dev/null:/run/reader.sock:65536",
         "/dev/null:/run/reader.sock:-1",
         "/dev/null:/run/reader.sock:1x",
+        "/dev/null:/run/reader.sock:piv",
+        "/dev/null:/run/reader.sock:1:an_application_with_a_long_name",
         "/dev/null:/run/:1",
     ],
 )

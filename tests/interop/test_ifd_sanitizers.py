@@ -13,6 +13,7 @@ import pytest
 from apdu.wire.ifd import FromDaemon, Inserted, Removed
 from apdu.wire.reader import Answer, Transmit
 from hatch_build import IFD, compile_library, compiler
+from host_tools.conformance import pki_commands as pki
 from host_tools.testing import Scratch, ScratchToken
 from tests import cards
 from tests.interop.pcscd import IfdDoor, Readers, readers
@@ -116,7 +117,7 @@ def _use(there: Readers, token: ScratchToken) -> None:
     client = there.connect()
     card = cards.Client(client)
     card.log_in(pin=token.pin.encode())
-    assert len(card.ok(cards.challenge(65533))) == 65533
+    assert len(card.ok(pki.challenge(65533))) == 65533
     client.call("reconnect", True)
     with there.home.control() as control:
         for move, present in (("remove", False), ("insert", True)):

@@ -14,7 +14,7 @@ import pytest
 from host_tools.testing import Command, Run, Scratch, ScratchToken
 from tests.conftest import program
 from tests.interop.consumers import call, shared_object
-from tests.interop.pcscd import ReaderDoor, Readers, readers
+from tests.interop.pcscd import DOORS, ReaderDoor, Readers, readers
 
 PIN, PUK = "481516", "2342310823423108"
 MESSAGE = "a letter to Bob\n"
@@ -84,6 +84,12 @@ class OpenSC:
         key = ("-newkey", "rsa:2048", "-nodes", "-keyout", self._folder / "key.pem")
         self._openssl("req", "-x509", *key, "-subj", "/CN=Ann Lee", "-out", path)
         return path
+
+
+@pytest.fixture(params=DOORS)
+def reader_door(request: pytest.FixtureRequest, home: Scratch) -> ReaderDoor:
+    """Each of the doors, which shows the PKI application alone: OpenSC prefers PIV."""
+    return DOORS[request.param](home, application="pki")
 
 
 @pytest.fixture

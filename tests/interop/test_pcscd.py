@@ -129,7 +129,7 @@ def test_what_pcscd_does_not_carry_costs_nothing(client: Connect, size: int) -> 
     card.log_in(pin=b"481516")
     with pytest.raises(PcscError, match=r"INVALID_PARAMETER|INSUFFICIENT_BUFFER"):
         connected.transceive(bytes(size))
-    assert card.status(cards.verify(cards.USER)) == SW.NO_ERROR
+    assert card.status(pki.verify(pki.USER)) == SW.NO_ERROR
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
@@ -164,8 +164,8 @@ def test_a_reader_whose_card_works_holds_up_no_other(client: Connect) -> None:
     busy, other = client(0), client(1)
     card = cards.Client(busy)
     card.log_in(pin=b"481516")
-    card.ok(cards.mse(cards.GENERATE, cards.RSA_4096, 0))
-    busy.send("transmit", cards.generate().encode().hex())
+    card.ok(pki.mse(pki.GENERATE, pki.RSA_4096, 0))
+    busy.send("transmit", pki.generate().encode().hex())
     for _ in range(20):
         assert cards.lifecycle(cards.Client(other)) == 5
     assert cards.lifecycle(cards.Client(client(1))) == 5
@@ -300,7 +300,7 @@ def test_a_stopped_daemon_holds_up_its_own_readers_alone(
             cards.Client(stuck)
             os.kill(pid, signal.SIGSTOP)
             try:
-                stuck.send("transmit", cards.get_data(1).encode().hex())
+                stuck.send("transmit", pki.get_data(1).encode().hex())
                 for one in (other, late):
                     assert cards.lifecycle(cards.Client(one)) == 5
                 assert late.call("readers") == names

@@ -14,13 +14,13 @@ from apdu.model import SW
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from apdu.wire.vpcd import MAX_FRAME, Atr, FromCard, FromReader, GetAtr, ReaderEnd
 from host_tools.bridge.vpcd import VpcdCard
+from host_tools.conformance import pki_commands as pki
 from host_tools.testing import Command, Scratch, ScratchToken
-from tests import cards
 from tests.interop.processes import PATIENCE
 from token_fw.card import ATR
 
-SELECT = Transmit(cards.select_application().encode())
-LIFECYCLE = Transmit(cards.get_data(4).encode())
+SELECT = Transmit(pki.select_application().encode())
+LIFECYCLE = Transmit(pki.get_data(4).encode())
 
 
 class Slot:
@@ -117,7 +117,7 @@ def test_commands_of_any_length_get_a_status_word(link: CardLink, size: int) -> 
 
 
 def test_the_longest_answer_fits_a_frame(link: CardLink) -> None:
-    assert len(link.ask(Transmit(cards.challenge(65536).encode())).data) == 65533
+    assert len(link.ask(Transmit(pki.challenge(65536).encode())).data) == 65533
 
 
 def test_a_removed_token_is_taken_out_and_put_in_again(
@@ -134,17 +134,17 @@ def test_a_removed_token_is_taken_out_and_put_in_again(
 def test_a_reader_that_hangs_up_in_a_command_gets_the_card_back_without_its_answer(
     slot: Slot, link: CardLink
 ) -> None:
-    card = Transmit(cards.verify(cards.USER, b"481516").encode())
+    card = Transmit(pki.verify(pki.USER, b"481516").encode())
     assert link.ask(card).sw == SW.NO_ERROR
-    assert link.ask(Transmit(cards.mse(0, cards.RSA_4096, 0).encode())).sw == SW.NO_ERROR
-    link.say(Transmit(cards.generate().encode()))
+    assert link.ask(Transmit(pki.mse(0, pki.RSA_4096, 0).encode())).sw == SW.NO_ERROR
+    link.say(Transmit(pki.generate().encode()))
     link.connection.close()
     again = slot.card()
     # The power went with the connection, and with it the PIN.
     again.say(PowerUp(), GetAtr())
     assert again.told() == Atr(ATR)
     assert again.ask(SELECT).sw == SW.NO_ERROR
-    assert again.ask(Transmit(cards.verify(cards.USER).encode())).sw == 0x63C3
+    assert again.ask(Transmit(pki.verify(pki.USER).encode())).sw == 0x63C3
 
 
 def test_a_killed_daemon_takes_the_card_out_and_the_next_one_puts_it_in(

@@ -25,7 +25,9 @@ class End(Protocol[T_co]):
 APDUS = st.binary(max_size=300) | st.integers(0, ifd.MAX_APDU).map(bytes)
 SHORT = APDUS.filter(lambda apdu: len(apdu) <= vpcd.MAX_FRAME)
 ATRS = st.binary(min_size=ifd.MIN_ATR, max_size=ifd.MAX_ATR)
-SLOTS = st.integers(0, ifd.MAX_SLOT)
+HELLOS = st.builds(
+    ifd.Hello, st.integers(0, ifd.MAX_SLOT), st.text("abcdefghijklmnopqrstuvwxyz", max_size=16)
+)
 POWER = st.sampled_from([PowerUp(), PowerDown(), Reset()])
 CUTS = st.lists(st.integers(1, 400), max_size=40)
 
@@ -41,11 +43,11 @@ def heard(end: End[T], data: bytes, cuts: Sequence[int]) -> list[T]:
     return [event for piece in pieces(data, cuts) for event in end.receive(piece)]
 
 
-@given(SLOTS, st.lists(POWER), APDUS, CUTS)
+@given(HELLOS, st.lists(POWER), APDUS, CUTS)
 def test_the_daemon_hears_what_the_driver_says(
-    slot: int, power: list[PowerUp], command: bytes, cuts: list[int]
+    hello: ifd.Hello, power: list[PowerUp], command: bytes, cuts: list[int]
 ) -> None:
-    said: list[ifd.FromDriver] = [ifd.Hello(slot), *power, Transmit(command)]
+    said: list[ifd.FromDriver] = [hello, *power, Transmit(command)]
     driver = ifd.DriverEnd()
     assert heard(ifd.DaemonEnd(), b"".join(map(driver.send, said)), cuts) == said
 

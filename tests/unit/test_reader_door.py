@@ -14,28 +14,29 @@ from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, FromDriver, Hello, Inserted, Removed
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from host_tools.bridge.ifd import ReaderPeer
+from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
 from host_tools.tokens import Rack, TokenReader
-from tests import cards
 from token_fw.card import ATR, Profile
 
 PATIENCE = 30
-SELECT = Transmit(cards.select_application().encode())
-LIFECYCLE = Transmit(cards.get_data(4).encode())
+SELECT = Transmit(pki.select_application().encode())
+SELECT_PIV = Transmit(bytes.fromhex("00A4040005A00000030800"))
+LIFECYCLE = Transmit(pki.get_data(4).encode())
 THERE, GONE = Inserted(ATR), Removed()
 
 
 class Driver:
     """The other end of one connection."""
 
-    def __init__(self, rack: Rack, slot: int | None = 0) -> None:
+    def __init__(self, rack: Rack, slot: int | None = 0, application: str = "") -> None:
         self.connected: list[int] = []
         self.peer = ReaderPeer(rack, self._take, self.connected)
         self.wire = DriverEnd()
         self._news = threading.Condition()
         self._told: list[FromDaemon] = []
         if slot is not None:
-            self.say(Hello(slot))
+            self.say(Hello(slot, application))
 
     def say(self, *events: FromDriver) -> None:
         for event in events:
@@ -149,6 +150,25 @@ def test_two_readers_of_one_slot_have_a_status_each(rack: Rack, driver: Driver) 
     other.say(Reset())
     assert Response.parse(driver.ask(LIFECYCLE)).sw == SW.NO_ERROR
     other.peer.closed()
+
+
+@pytest.mark.parametrize("shown", ["", "pki", "piv"])
+def test_a_reader_shows_the_application_it_asks_for(
+    rack: Rack, token: TokenReader, shown: str
+) -> None:
+    driver = Driver(rack, application=shown)
+    assert driver.told(1) == [THERE]
+    driver.say(PowerUp())
+    for name, select in (("pki", SELECT), ("piv", SELECT_PIV)):
+        sw = Response.parse(driver.ask(select)).sw
+        assert sw == (SW.NO_ERROR if shown in {"", name} else SW.FILE_NOT_FOUND)
+    driver.peer.closed()
+
+
+def test_a_reader_of_an_application_that_is_not_there_is_refused(rack: Rack) -> None:
+    driver = Driver(rack, slot=None)
+    with pytest.raises(WireError, match="openpgp"):
+        driver.say(Hello(0, "openpgp"))
 
 
 def test_a_token_pulled_under_power_answers_no_more(

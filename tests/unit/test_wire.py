@@ -14,6 +14,10 @@ SELECT = bytes.fromhex("00A4040006F276A288BCFB")
 def test_the_drivers_frames_are_those_of_the_c_source() -> None:
     driver = ifd.DriverEnd()
     assert driver.send(ifd.Hello(0x0102)).hex(" ") == "09 00 00 00 01 4b 4c 59 49 01 00 02 01"
+    assert (
+        driver.send(ifd.Hello(3, "piv"))
+        == driver.send(ifd.Hello(3)).replace(b"\t", b"\x0c") + b"piv"
+    )
     assert driver.send(PowerUp()).hex(" ") == "01 00 00 00 02"
     assert driver.send(PowerDown()).hex(" ") == "01 00 00 00 03"
     assert driver.send(Reset()).hex(" ") == "01 00 00 00 04"
@@ -35,6 +39,8 @@ def test_a_driver_that_breaks_the_rules_is_refused() -> None:
         (transmit, "hello comes first"),
         (hello + hello, "once"),
         (hello.replace(b"KLYI", b"KLY1"), "no driver's hello"),
+        (ifd.DriverEnd().send(ifd.Hello(0, "x" * 17)), "no driver's hello"),
+        (hello[:-1].replace(b"\t", b"\x08"), "no driver's hello"),
         (hello.replace(b"KLYI\1", b"KLYI\2"), "version 2, this is 1"),
         (hello + transmit + transmit, "before the answer"),
         (hello + b"\1\0\0\0\6", "no driver sends"),

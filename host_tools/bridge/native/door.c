@@ -34,13 +34,31 @@ static bool parse_slot(const char *digits, uint16_t *slot)
     return *end == '\0' && errno == 0 && value <= UINT16_MAX;
 }
 
+/* Cuts the last field off. */
+static char *cut(char *fields)
+{
+    char *colon = strrchr(fields, ':');
+
+    if (colon == NULL)
+        return NULL;
+    *colon = '\0';
+    return colon + 1;
+}
+
 static bool split(char *socket_name, struct address *address)
 {
-    char *colon = strrchr(socket_name, ':'), *slash;
+    char *field = cut(socket_name), *slash;
+    size_t length;
 
-    if (colon == NULL || !parse_slot(colon + 1, &address->slot))
+    if (field != NULL && *field >= 'a' && *field <= 'z') {
+        length = strlen(field);
+        if (length > APPLICATION_MAX)
+            return false;
+        memcpy(address->application, field, length + 1);
+        field = cut(socket_name);
+    }
+    if (field == NULL || !parse_slot(field, &address->slot))
         return false;
-    *colon = '\0';
     slash = strrchr(socket_name, '/');
     if (slash == NULL || slash[1] == '\0')
         return false;
@@ -92,14 +110,16 @@ static bool is_owner(int fd, int folder)
            peer.uid == status.st_uid;
 }
 
-static bool greet(int fd, uint16_t slot)
+static bool greet(int fd, const struct address *address)
 {
-    unsigned char hello[8] = MAGIC;
+    unsigned char hello[8 + APPLICATION_MAX] = MAGIC;
+    size_t length = strlen(address->application);
 
     hello[4] = VERSION;
-    hello[6] = (unsigned char)slot;
-    hello[7] = (unsigned char)(slot >> 8);
-    return door_send(fd, HELLO, hello, sizeof hello);
+    hello[6] = (unsigned char)address->slot;
+    hello[7] = (unsigned char)(address->slot >> 8);
+    memcpy(hello + 8, address->application, length);
+    return door_send(fd, HELLO, hello, 8 + length);
 }
 
 static int try_to_connect(const struct address *address)
@@ -117,7 +137,7 @@ static int try_to_connect(const struct address *address)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     good = fd >= 0 && length > 0 && (size_t)length < sizeof name.sun_path &&
            connect(fd, (struct sockaddr *)&name, sizeof name) == 0 && is_owner(fd, folder) &&
-           greet(fd, address->slot);
+           greet(fd, address);
     close(folder);
     if (good)
         return fd;

@@ -14,13 +14,18 @@
 
 enum { HELLO = 1, POWER_UP, POWER_DOWN, RESET, TRANSMIT, INSERTED = 0x81, REMOVED, ANSWER };
 
+#define APPLICATION_MAX 16
+
 struct address {
     char *folder;
     char *name;
     uint16_t slot;
+    /* Empty for all applications of the card. */
+    char application[APPLICATION_MAX + 1];
 };
 
-/* `device` is "/dev/null:SOCKET:SLOT", perhaps in quotes; false for anything else. */
+/* `device` is "/dev/null:SOCKET:SLOT" or "/dev/null:SOCKET:SLOT:APPLICATION", perhaps in quotes;
+ * false for anything else. */
 bool door_parse(const char *device, struct address *address);
 void door_forget(struct address *address);
 
