@@ -60,7 +60,7 @@ def test_opensc_tool_prints_the_atr_and_the_driver_it_chose(
     client(0)
     command = [program("opensc-tool", "opensc"), "--reader", there.name(0), "--atr", "--name"]
     said = call(command, there.pcscd.environment).stdout.splitlines()
-    assert said == [ATR.hex(":"), "Javacard with IsoApplet"]
+    assert said == [ATR.hex(":"), "Personal Identity Verification Card"]
 
 
 def test_a_program_reads_the_token_through_its_reader(
