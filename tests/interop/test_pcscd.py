@@ -204,7 +204,7 @@ def test_a_command_to_a_removed_token_fails_and_the_next_token_is_not_logged_in(
 def test_two_programs_with_transactions_never_get_each_others_answers(client: Connect) -> None:
     first, second = client(0), client(0)
     select = pki.select_application().encode().hex()
-    absent = Command(0x00, 0xA4, 0x04, 0x00, b"\xa0\0\0\3\x08", 256).encode().hex()
+    absent = Command(0x00, 0xA4, 0x04, 0x00, bytes.fromhex("D27600012401"), 256).encode().hex()
     ours = [select, pki.get_data(1).encode().hex()]
     theirs = [absent, pki.challenge(8).encode().hex()]
     first.send("in_transactions", ours, 200)
