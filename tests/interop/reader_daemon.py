@@ -38,7 +38,7 @@ class ReaderDaemon:
     ) -> None:
         self.leave()
         for link in self._links:
-            link.hang_up()
+            link.close()
         self._temporary.cleanup()
 
     def device(self, slot: int = 0, shown: str = "pki") -> str:
@@ -102,5 +102,5 @@ class Link:
     def say_raw(self, data: bytes) -> None:
         self._connection.sendall(data)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         self._connection.close()

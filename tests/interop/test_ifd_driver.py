@@ -146,7 +146,7 @@ def test_a_daemon_that_dies_in_a_command_ends_it_and_the_next_one_is_found(
         answer = pool.submit(driver.transmit, COMMAND)
         assert link.hear() == Transmit(COMMAND)
         daemon.leave()
-        link.hang_up()
+        link.close()
         assert answer.result() == (ifd.NOT_PRESENT, b"")
     driver.wait_for(ifd.NOT_PRESENT)
     daemon.listen()
