@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench.peers import Unavailable, compile_program, peers
 from bench.plot import svg
+from bench.readers import measure as measure_readers
 from bench.report import Report
 from bench.rows import measure, rows
 from bench.whole import first_load, memory
@@ -39,6 +40,9 @@ def _run(options: dict[str, float], progress: Callable[[str], None]) -> Report:
             for row, result in measure(table, everybody, rounds, seconds):
                 progress(row.name)
                 results.append(result)
+        for result in measure_readers(Path(folder), rounds, seconds):
+            progress(result.name)
+            results.append(result)
         progress("first load")
         results.append(first_load(client, rounds))
         weight = memory(client, int(options["tokens"]), progress)

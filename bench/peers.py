@@ -49,16 +49,22 @@ class Peer:
 
     def run(self, *words: object) -> tuple[int, float]:
         """How often something was done, and the seconds it took. Raises RuntimeError."""
-        told, answers = self._process.stdin, self._process.stdout
+        told = self._process.stdin
         assert told is not None
-        assert answers is not None
-        told.write(" ".join(map(str, words)) + "\n")
+        command = " ".join(map(str, words))
+        told.write(command + "\n")
         told.flush()
+        return self.answer(command[:60])
+
+    def answer(self, what: str) -> tuple[int, float]:
+        """What the program answers next: a count, and seconds. Raises RuntimeError."""
+        answers = self._process.stdout
+        assert answers is not None
         line = answers.readline()
         match line.split():
             case ["done", count, nanoseconds]:
                 return int(count), int(nanoseconds) / 1e9
-        raise RuntimeError(f"{self.name}: {' '.join(map(str, words))[:60]}: {line or 'it ended'}")
+        raise RuntimeError(f"{self.name}: {what}: {line or 'it ended'}")
 
     def rate(self, *words: object) -> float:
         """How many times a second the command's action was done."""

@@ -31,10 +31,14 @@ class VpcdReader(Pcscd):
 
 
 class VpcdCard:
-    """A card in that reader: what pcscd sends is answered by it."""
+    """A card in that reader: what pcscd sends is answered by it.
 
-    def __init__(self, reader: VpcdReader, card: Card) -> None:
+    One that is not `quick` leaves its socket as sockets are, like the one that comes with vpcd.
+    """
+
+    def __init__(self, reader: VpcdReader, card: Card, *, quick: bool = True) -> None:
         self._card = card
+        self._quick = quick
         self._powered = False
         self._seen = threading.Event()
         self._connection = _reach(reader.port)
@@ -73,8 +77,9 @@ class VpcdCard:
 
     def _receive(self) -> bytes:
         try:
-            # Without it the kernel holds its acknowledgement back for 40 ms.
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if self._quick:
+                # Without it the kernel holds its acknowledgement back for 40 ms.
+                self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             return self._connection.recv(_RECEIVE)
         except OSError:
             # pcscd has ended, as it does in the middle of anything.
