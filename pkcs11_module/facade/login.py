@@ -14,10 +14,10 @@ from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.cards.pkcs15 import SO_PIN, USER_PIN
-from pkcs11_module.facade.application import Connection, refusal
 from pkcs11_module.facade.login_rules import PIN_REFERENCES, USER_TYPES, Call, waiting_operation
 from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import Connection, refusal
 from pkcs11_module.types import Pkcs11Error
 
 

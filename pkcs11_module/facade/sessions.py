@@ -12,8 +12,9 @@ from pkcs11_module.rulebook import State
 from pkcs11_module.types import Pkcs11Error
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject, Application, Slot
+    from pkcs11_module.facade.application import Application
     from pkcs11_module.facade.operations import ActiveOperation
+    from pkcs11_module.facade.slot import AnyObject, Slot
 
 _READ_ONLY_STATES: Final = {
     None: ck.CKS_RO_PUBLIC_SESSION,

@@ -10,11 +10,12 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import CardInfo, PinInfo
 from pkcs11_module.cards.pkcs15 import PinEntry
-from pkcs11_module.facade.application import Application, Slot, refusal
+from pkcs11_module.facade.application import Application
 from pkcs11_module.facade.login import given
 from pkcs11_module.facade.login_rules import Call
 from pkcs11_module.facade.readers import Reader
 from pkcs11_module.facade.registry import function
+from pkcs11_module.facade.slot import Slot, refusal
 from pkcs11_module.mechanisms import MECHANISMS
 from pkcs11_module.types import Buffer, Length, Pkcs11Error
 
