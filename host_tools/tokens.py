@@ -149,6 +149,10 @@ class TokenReader:
         return "pki"
 
     @property
+    def shared(self) -> bool:
+        return False
+
+    @property
     def present(self) -> bool:
         """Whether there is a token to talk to: inserted, unlocked and not known to be damaged.
 

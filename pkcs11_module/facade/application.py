@@ -14,6 +14,7 @@ from pkcs11_module.facade.events import SlotWatch
 from pkcs11_module.facade.readers import Reader, Readers
 from pkcs11_module.facade.registry import HANDLERS, end_refused
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.shared import SharedSlot
 from pkcs11_module.facade.slot import Slot, refusal
 from pkcs11_module.facade.token import Token
 from pkcs11_module.types import Pkcs11Error
@@ -115,7 +116,8 @@ class Application:
                 reader = self._readers.get(slot_id)
                 if reader is None:
                     raise Pkcs11Error(ck.CKR_SLOT_ID_INVALID)
-                slot = self._slots[slot_id] = Slot(self, reader)
+                kind = SharedSlot if reader.shared else Slot
+                slot = self._slots[slot_id] = kind(self, reader)
             return slot
 
     def session(self, handle: int) -> Session:

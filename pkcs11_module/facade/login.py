@@ -65,7 +65,7 @@ def _log_in_for_one_use(session: Session, call: Call) -> None:
         operation = waiting_operation(session)
         with _connection(session) as connection:
             if call.pin is not None:
-                _verify(connection.card, USER_PIN, call.pin)
+                _verify(connection, USER_PIN, call.pin)
             else:
                 _wait_for_entry(session, connection, USER_PIN)
             if operation is None or waiting_operation(session) is not operation:
@@ -82,7 +82,7 @@ def _log_in_for_one_use(session: Session, call: Call) -> None:
 @contextmanager
 def _connection(session: Session) -> Iterator[Connection]:
     """A connection beside the slot's, whose login it cannot hurt; closed where something fails."""
-    connection = Connection.to(session.slot.reader)
+    connection = session.slot.another()
     try:
         yield connection
     except BaseException:
@@ -145,7 +145,7 @@ def given(pin: bytes | None) -> bytes:
     return pin
 
 
-def _verify(card: TokenCard, reference: int, pin: bytes) -> None:
+def _verify(card: TokenCard | Connection, reference: int, pin: bytes) -> None:
     """Have the card check a PIN; raises Pkcs11Error (CKR_PIN_INCORRECT, CKR_PIN_LOCKED, …)."""
     try:
         card.verify(reference, pin)

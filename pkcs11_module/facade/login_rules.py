@@ -67,7 +67,8 @@ def waiting_operation(session: Session | None) -> ActiveOperation | None:
 
 
 def _user(call: Call) -> str:
-    return "nobody" if call.slot.user is None else USER_TYPES[call.slot.user]
+    user = call.slot.current_user()
+    return "nobody" if user is None else USER_TYPES[user]
 
 
 def _open(call: Call) -> str:

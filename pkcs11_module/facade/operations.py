@@ -102,7 +102,8 @@ class KeyOperation(ActiveOperation):
         if consent is None:
             raise no_consent()
         try:
-            yield consent.card
+            with consent.use():
+                yield consent.card
         finally:
             consent.close()
 

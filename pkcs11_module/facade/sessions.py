@@ -49,7 +49,7 @@ class Session:
     def state(self) -> int:
         """CKS_ state."""
         states = _READ_WRITE_STATES if self.writable else _READ_ONLY_STATES
-        return states[self.slot.user]
+        return states[self.slot.current_user()]
 
     def move(self, kind: str, state: State | None) -> None:
         """Bring the active operation of that kind, if any, into a state; None changes nothing."""

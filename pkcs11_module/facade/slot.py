@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from apdu.model import SW, StatusWordError
-from apdu.transport import CardRemoved, Transport, TransportError
+from apdu.transport import CardRemoved, Shared, Transport, TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import open_card
 from pkcs11_module.cards.card import TokenCard
@@ -48,17 +49,20 @@ class Connection:
     transport: Transport
 
     @classmethod
-    def to(cls, reader: Reader) -> Connection:
-        """Connect to the token in a reader.
+    def to(
+        cls, reader: Reader, around: Callable[[Transport], Transport] = lambda bare: bare
+    ) -> Connection:
+        """Connect to the token in a reader, with something around the transport.
 
         Raises Pkcs11Error: CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED.
         """
         try:
-            transport = reader.connect()
+            transport = around(reader.connect())
         except TransportError:
             raise Pkcs11Error(ck.CKR_TOKEN_NOT_PRESENT) from None
         try:
-            return cls(open_card(transport, reader.application), transport)
+            with transport.transaction() if isinstance(transport, Shared) else nullcontext():
+                return cls(open_card(transport, reader.application), transport)
         except (TransportError, StatusWordError) as error:
             _close(transport)
             if isinstance(error, TransportError):
@@ -73,6 +77,14 @@ class Connection:
         transport = branch()
         return Connection(type(self.card)(transport, selected=True), transport)
 
+    def verify(self, reference: int, pin: bytes) -> None:
+        """Have the card check a PIN; raises StatusWordError, TransportError."""
+        self.card.verify(reference, pin)
+
+    def use(self) -> AbstractContextManager[None]:
+        """What is verified on it is consent to what is done here, one use of a key."""
+        return nullcontext()
+
     def close(self) -> None:
         """End it, and what is verified on it."""
         _close(self.transport)
@@ -82,6 +94,28 @@ def _close(transport: Transport) -> None:
     close = getattr(transport, "close", None)
     if callable(close):
         close()
+
+
+class Mutex(Protocol):
+    """A lock that its thread may take several times."""
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        ...
+
+    def release(self) -> None:
+        """Leave it as often as it was acquired."""
+        ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
 
 
 class Slot:
@@ -94,7 +128,7 @@ class Slot:
     def __init__(self, application: Application, reader: Reader) -> None:
         self.application: Final = application
         self.reader: Final = reader
-        self.lock: Final = threading.RLock()
+        self.lock: Final = self._make_lock()
         self.user: int | None = None
         self.sessions: dict[int, Session] = {}
         self.seed = b""
@@ -108,6 +142,9 @@ class Slot:
         self._handles: dict[AnyObject, int] = {}
         self._of_session: dict[Session, dict[SessionObject, None]] = {}
         self._index: Index[SessionObject] = Index((*ENTRY_ATTRIBUTES, *VALUE_ATTRIBUTES))
+
+    def _make_lock(self) -> Mutex:
+        return threading.RLock()
 
     @property
     def token(self) -> Token:
@@ -139,9 +176,12 @@ class Slot:
 
     def _connect(self) -> None:
         generation = self.reader.generation
-        self.adopt(Connection.to(self.reader))
+        self.adopt(self._reach())
         self._generation = generation
         self._token = self.application.module.token(self.reader, generation)
+
+    def _reach(self) -> Connection:
+        return Connection.to(self.reader)
 
     def notice_removal(self) -> None:
         """End what belonged to a token that is not inserted any more."""
@@ -211,6 +251,14 @@ class Slot:
         """Use that connection, with what is verified on it, in the place of the one there was."""
         self.disconnect()
         self._connection, self._card = connection, connection.card
+
+    def another(self) -> Connection:
+        """A connection beside the slot's, whose login it cannot hurt; raises as `card`."""
+        return Connection.to(self.reader)
+
+    def current_user(self) -> int | None:
+        """Who is logged in, asked of the card where others may have changed that there."""
+        return self.user
 
     @contextmanager
     def released(self, session: Session, connection: Connection | None = None) -> Iterator[None]:

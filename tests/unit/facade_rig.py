@@ -41,6 +41,7 @@ class SlotReader:
         self.slot_id = slot_id
         self.description = f"Test reader {slot_id}"
         self.application: str | None = "pki"
+        self.shared = False
         self.generation = 0
         self.card: Card | None = None
 
