@@ -234,6 +234,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.1.1",
         p1=frozenset({0x04}),
         p2=frozenset({0x00}),
+        harmless=True,
         status=("NO_ERROR", "FILE_NOT_FOUND"),
     ),
     CommandSpec(
@@ -246,6 +247,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.1.2",
         p1=frozenset({0x3F}),
         p2=frozenset({0xFF}),
+        harmless=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED", "FILE_NOT_FOUND"),
     ),
     CommandSpec(
@@ -313,6 +315,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         secret=True,
         secret_response=True,
         chaining=True,
+        volatile="signature, plain text, shared secret or random bytes",
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -343,6 +346,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.MANAGEMENT,
         clause="SP 800-73-4 part 2 3.3.2",
         p1=frozenset({0x00}),
+        volatile="public key",
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -369,6 +373,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.ALWAYS,
         clause="Yubico PIV extensions, 5.3",
         p1=frozenset({0x00}),
+        harmless=True,
         status=("NO_ERROR", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(
@@ -381,6 +386,8 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions, 5.0",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        harmless=True,
+        volatile="serial number",
         status=("NO_ERROR",),
     ),
     CommandSpec(
@@ -392,6 +399,8 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.ALWAYS,
         clause="Yubico PIV extensions, 4.3",
         p2=frozenset({0x00}),
+        harmless=True,
+        volatile="certificate",
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(
@@ -426,6 +435,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        harmless=True,
         status=("NO_ERROR",),
     ),
     CommandSpec(
@@ -464,6 +474,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
         secret_response=True,
+        harmless=True,
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
     ),
 )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import product
 
 from apdu.codec import CHAINING, Command, Response
 from apdu.model import SW, describe
 from apdu.spec import Access, CommandSpec, DataField
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, tries_left
-from host_tools.conformance.rules import header
+from host_tools.conformance.rules import guarded, header, sample
 from host_tools.conformance.subject import Subject
 
 _GET_RESPONSE = 0xC0
-_VERIFY = "VERIFY"
+_COUNTS = "a wrong PIN costs a try, the right one gives them back"
 _LENGTHS = "ISO/IEC 7816-4:2013 5.2"
 _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 _MOST_SPENT = 2
@@ -23,13 +23,30 @@ _PART = b"\x00"
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """A PIN of the card: P2 of VERIFY, the right value and a wrong one, as the card takes them."""
+class Credential:
+    """A PIN or a key by which somebody logs in.
+
+    `present` gives a value to the card by `command`, `ask` tells the state of a PIN where there is
+    such a command; `right` and `wrong` are values as `present` takes them. A `counted` one has
+    tries; `opens` is what it gives leave for.
+    """
 
     name: str
-    reference: int
-    right: bytes
+    command: str
+    present: Callable[[Subject, bytes], Response]
+    right: bytes = field(repr=False)
     wrong: bytes
+    ask: Command | None = None
+    counted: bool = True
+    opens: frozenset[Access] = frozenset()
+
+    def enter(self, subject: Subject, *, right: bool = True) -> Response:
+        """Present the right value, or the wrong one."""
+        return self.present(subject, self.right if right else self.wrong)
+
+    def clause(self, subject: Subject) -> str:
+        """Where the standard says what its command does."""
+        return subject.application.command(self.command).clause
 
 
 def harmless(subject: Subject) -> Iterator[Check]:
@@ -42,12 +59,17 @@ def harmless(subject: Subject) -> Iterator[Check]:
             yield _chain(subject, spec)
 
 
-def logins(subject: Subject, pins: Mapping[str, Pin]) -> Iterator[Check]:
-    """What can be seen by whoever knows the PINs; it spends tries, and gives them back."""
-    for pin in pins.values():
-        yield _counter(subject, pin)
-        yield _ends(subject, pin, "reset")
-        yield _ends(subject, pin, "SELECT")
+def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Check]:
+    """What can be seen by whoever may log in; it spends tries, and gives them back."""
+    for credential in credentials:
+        if credential.ask is not None:
+            yield _counter(subject, credential, credential.ask)
+            yield _ends(subject, credential, credential.ask, "reset")
+            yield _ends(subject, credential, credential.ask, "SELECT")
+        elif credential.counted:
+            yield _untold_counter(subject, credential)
+        if credential.opens:
+            yield from _opens_no_more(subject, credential)
 
 
 def _readable(spec: CommandSpec) -> bool:
@@ -101,48 +123,69 @@ def _chain(subject: Subject, spec: CommandSpec) -> Check:
     return outcome[0]
 
 
-def verify(subject: Subject, pin: Pin, value: bytes = b"") -> Response:
-    """VERIFY of a PIN; without a value it asks for its state."""
-    spec = subject.application.command(_VERIFY)
-    return subject.client.send(Command(min(spec.cla), spec.ins, 0x00, pin.reference, value))
-
-
-def clause(subject: Subject) -> str:
-    """Where the standard says what VERIFY does."""
-    return subject.application.command(_VERIFY).clause
-
-
-def _counter(subject: Subject, pin: Pin) -> Check:
+def _counter(subject: Subject, pin: Credential, ask: Command) -> Check:
     """Each wrong PIN costs one try, for good; the right one gives them back."""
-    group = "a wrong PIN costs a try, the right one gives them back"
-    with subject.check(group, f"{pin.name} PIN", _VERIFY, clause(subject)) as outcome:
+    with subject.check(_COUNTS, pin.name, pin.command, pin.clause(subject)) as outcome:
         subject.fresh()
-        before = tries_left(verify(subject, pin))
+        before = tries_left(subject.client.send(ask))
         spent = min(_MOST_SPENT, before - 1)
         if not spent:
             raise SkipError("the PIN has but one try left")
         for count in range(1, spent + 1):
-            subject.expect(verify(subject, pin, pin.wrong), (SW.WRONG_PIN | before - count,))
+            left = SW.WRONG_PIN | before - count
+            subject.expect(pin.enter(subject, right=False), (left,))
             subject.fresh()
-            subject.expect(verify(subject, pin), (SW.WRONG_PIN | before - count,))
-        subject.expect(verify(subject, pin, pin.right), (SW.NO_ERROR,))
+            subject.expect(subject.client.send(ask), (left,))
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
         subject.fresh()
-        after = tries_left(verify(subject, pin))
+        after = tries_left(subject.client.send(ask))
         subject.note(f"{before} tries again", f"{after}")
         if after < before:
             raise DifferenceError(f"{before} tries again", f"{after}")
     return outcome[0]
 
 
-def _ends(subject: Subject, pin: Pin, how: str) -> Check:
-    """A login does not outlast a reset or another SELECT of the application."""
-    name = f"{pin.name} PIN"
-    with subject.check(f"{how} ends a login", name, _VERIFY, clause(subject)) as outcome:
+def _untold_counter(subject: Subject, pin: Credential) -> Check:
+    """The same of a PIN whose tries only a wrong value tells."""
+    with subject.check(_COUNTS, pin.name, pin.command, pin.clause(subject)) as outcome:
         subject.fresh()
-        subject.expect(verify(subject, pin, pin.right), (SW.NO_ERROR,))
-        subject.expect(verify(subject, pin), (SW.NO_ERROR,))
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        left = tries_left(pin.enter(subject, right=False))
+        if not left:
+            raise SkipError("it has but one try, which is spent now")
+        if left > 1:
+            subject.fresh()
+            subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | left - 1,))
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        subject.fresh()
+        subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | left,))
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+    return outcome[0]
+
+
+def _ends(subject: Subject, pin: Credential, ask: Command, how: str) -> Check:
+    """A login does not outlast a reset or another SELECT of the application."""
+    group = f"{how} ends a login"
+    with subject.check(group, pin.name, pin.command, pin.clause(subject)) as outcome:
+        subject.fresh()
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        subject.expect(subject.client.send(ask), (SW.NO_ERROR,))
         again = subject.reset() if how == "reset" else subject.select()
         subject.expect(again, (SW.NO_ERROR,))
-        left = tries_left(verify(subject, pin))
+        left = tries_left(subject.client.send(ask))
         subject.note("the tries left (63Cx)", f"{left} left")
     return outcome[0]
+
+
+def _opens_no_more(subject: Subject, credential: Credential) -> Iterator[Check]:
+    """A login gives leave for what is its own, and for nothing that others guard."""
+    group = f"the {credential.name} opens its own alone"
+    for spec in subject.application.commands:
+        if not guarded(spec) or spec.access in credential.opens:
+            continue
+        with subject.check(group, spec.name, spec.name, spec.clause) as outcome:
+            subject.fresh()
+            subject.expect(credential.enter(subject), (SW.NO_ERROR,))
+            refused = subject.exchange(sample(spec))
+            subject.expect(refused, (SW.SECURITY_STATUS_NOT_SATISFIED,))
+        yield outcome[0]

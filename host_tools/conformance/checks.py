@@ -63,3 +63,9 @@ def tries_left(response: Response) -> int:
 def names(accepted: Iterable[int]) -> str:
     """Status words for people."""
     return " or ".join(describe(sw) for sw in accepted)
+
+
+def compare(response: Response, expected: bytes) -> None:
+    """Raises DifferenceError where a command succeeds with other data."""
+    if response.sw == SW.NO_ERROR and response.data != expected:
+        raise DifferenceError(f"the right {len(expected)} bytes", f"{len(response.data)} others")

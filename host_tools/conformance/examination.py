@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from apdu.model import APPLICATIONS, SW, describe
-from host_tools.conformance import behaviour, pki_commands, rules, vectors
-from host_tools.conformance.behaviour import Pin
+from host_tools.conformance import behaviour, piv, pki, rules, vectors
+from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check
-from host_tools.conformance.pki import PkiDialect
 from host_tools.conformance.subject import Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
-
-_NO_PIN = "it needs the {} PIN"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What is said of an application beside its catalogue.
 
-    `references` are P2 of VERIFY by the name of the PIN, `wrong` the names of wrong values in the
-    vectors' table, `padded` is a PIN as VERIFY takes it.
+    `secrets` are the names of the PINs and keys that a destructive examination needs, and
+    `credentials` what they are for; `references` are P2 of VERIFY by the name of the PIN, `padded`
+    is a PIN as VERIFY takes it; `harmless` are checks of this application alone.
     """
 
     dialect: Callable[[Subject, Vectors, Pins, Blank | None], Dialect]
+    secrets: Sequence[str]
+    credentials: Callable[[Vectors, Pins], Sequence[Credential]]
     references: Mapping[str, int]
-    wrong: Mapping[str, str]
     padded: Callable[[bytes], bytes] = bytes
-
-
-def _pki(subject: Subject, table: Vectors, given: Pins, blank: Blank | None) -> Dialect:
-    return PkiDialect(subject, {**table.pins, **given}, blank)
+    harmless: Callable[[Subject], Iterator[Check]] = lambda _: iter(())
 
 
 KINDS: Mapping[str, Kind] = {
-    "pki": Kind(
-        _pki,
-        {"user": pki_commands.USER, "so": pki_commands.SO},
-        {"user": "user-wrong", "so": "so-wrong"},
+    "pki": Kind(pki.PkiDialect, tuple(pki.REFS), pki.credentials, pki.REFS),
+    "piv": Kind(
+        piv.PivDialect,
+        piv.SECRETS,
+        piv.credentials,
+        piv.VERIFIED,
+        piv.padded,
+        piv.unread_without_pin,
     ),
 }
 """The applications whose cards can be examined."""
 
 
 class WrongPinError(Exception):
-    """The card refuses a PIN that was given, by its name; the message is what it answers."""
+    """The card refuses a PIN or key that was given; the message is what it answers."""
 
     def __init__(self, name: str, sw: int) -> None:
         super().__init__(describe(sw))
@@ -53,27 +53,26 @@ class WrongPinError(Exception):
         self.locked = sw == SW.AUTHENTICATION_METHOD_BLOCKED
 
 
-def destroys(application: str, pins: Iterable[str]) -> list[str]:
-    """What a destructive examination does to the card that has PINs of these names, in order."""
+def destroys(application: str, given: Pins) -> list[str]:
+    """What a destructive examination does to the card that has these PINs, in order."""
+    table = vectors.load(application)
     risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
+    counted = [item for item in KINDS[application].credentials(table, given) if item.counted]
     return [
         *(f"{name} is sent where it has to be refused" for name in risky),
         *(
-            f"wrong values of the {name} PIN spend tries, the right one gives them back"
-            for name in pins
+            f"wrong values of the {item.name} spend tries, the right one gives them back"
+            for item in counted
         ),
-        *(
-            f"the card is erased and made {vector.card}: {vector.name}"
-            for vector in vectors.load(application).vectors
-        ),
+        *(f"the card is erased and made {item.card}: {item.name}" for item in table.vectors),
     ]
 
 
 class Examination:
     """The checks of one card's application.
 
-    `pins` are the values of its PINs by name. Only a `destructive` one changes the card: it spends
-    tries, and erases the card for every vector; `blank` brings it back to the factory.
+    `pins` are the values of its PINs and keys by name. Only a `destructive` one changes the card:
+    it spends tries, and erases the card for every vector; `blank` brings it back to the factory.
     """
 
     def __init__(
@@ -88,9 +87,10 @@ class Examination:
         self._subject = Subject(card, APPLICATIONS[application])
         self._kind = KINDS[application]
         self._table = vectors.load(application)
-        self._given = pins
+        self._credentials = self._kind.credentials(self._table, pins)
+        self._missing = [name for name in self._kind.secrets if name not in pins]
         self._destructive = destructive
-        self._blank = blank
+        self._dialect = self._kind.dialect(self._subject, self._table, pins, blank)
 
     def run(self) -> Iterator[Check]:
         """Make the checks.
@@ -102,50 +102,33 @@ class Examination:
             yield from self._try_pins()
         yield from rules.examine(self._subject, destructive=self._destructive)
         yield from behaviour.harmless(self._subject)
+        yield from self._kind.harmless(self._subject)
         if self._destructive:
-            yield from behaviour.logins(self._subject, self._pins())
+            yield from behaviour.logins(self._subject, self._credentials)
         yield from self._run_vectors()
 
     def restore(self) -> None:
         """Leave the card with the PINs that were given. Raises StatusWordError, SkipError."""
-        self._dialect().leave()
+        self._dialect.leave()
 
     def _try_pins(self) -> Iterator[Check]:
-        clause = behaviour.clause(self._subject)
-        for pin in self._pins().values():
-            group = "the card takes the PINs that are given"
-            with self._subject.check(group, f"{pin.name} PIN", "VERIFY", clause) as outcome:
+        group = "the card takes the PINs that are given"
+        for item in self._credentials:
+            clause = item.clause(self._subject)
+            with self._subject.check(group, item.name, item.command, clause) as outcome:
                 self._subject.fresh()
-                response = behaviour.verify(self._subject, pin, pin.right)
+                response = item.enter(self._subject)
                 # Where it was never set, the first vector sets it.
                 if response.sw not in {SW.NO_ERROR, SW.REFERENCE_DATA_NOT_USABLE}:
-                    raise WrongPinError(pin.name, response.sw)
+                    raise WrongPinError(item.name, response.sw)
             yield outcome[0]
 
-    def _pins(self) -> dict[str, Pin]:
-        kind, given = self._kind, self._given
-        return {
-            name: Pin(
-                name,
-                reference,
-                kind.padded(given[name].encode()),
-                kind.padded(self._table.pins[kind.wrong[name]].encode()),
-            )
-            for name, reference in kind.references.items()
-            if name in given
-        }
-
-    def _dialect(self) -> Dialect:
-        return self._kind.dialect(self._subject, self._table, self._given, self._blank)
-
     def _run_vectors(self) -> Iterator[Check]:
-        missing = [name for name in self._kind.references if name not in self._given]
-        dialect = self._dialect()
         for vector in self._table.vectors:
             if not self._destructive:
                 yield vectors.unexamined(self._subject, vector)
-            elif missing:
-                reason = _NO_PIN.format(" and the ".join(missing))
+            elif self._missing:
+                reason = f"it needs the {' and the '.join(self._missing)}"
                 yield vectors.unexamined(self._subject, vector, reason)
             else:
-                yield from vectors.examine(self._subject, dialect, vector, self._table.tries)
+                yield from vectors.examine(self._subject, self._dialect, vector, self._table.tries)

@@ -16,16 +16,22 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from apdu import tlv
 from apdu.codec import Response
 from apdu.model import SW
+from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
-from host_tools.conformance.checks import DifferenceError, SkipError, tries_left
+from host_tools.conformance.behaviour import Credential
+from host_tools.conformance.checks import DifferenceError, SkipError, compare, tries_left
 from host_tools.conformance.subject import Subject
-from host_tools.conformance.vectors import Blank, Pins, Step
+from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
 
 MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 
 REFS = {"user": pki.USER, "so": pki.SO}
+OPENS = {
+    "user": frozenset((Access.USER, Access.USER_OR_SO)),
+    "so": frozenset((Access.SO, Access.USER_OR_SO)),
+}
 KINDS = {
     "RSA-2048": pki.RSA_2048,
     "P-256": pki.EC,
@@ -75,8 +81,25 @@ PARAMETERS = {
 PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
 USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
 CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
-DIGEST = bytes(range(32))
-SECRET = b"a session key"
+
+
+def credentials(table: Vectors, given: Pins) -> list[Credential]:
+    """The PINs that are given."""
+    return [
+        _pin(name, given[name].encode(), table.pins[f"{name}-wrong"].encode())
+        for name in REFS
+        if name in given
+    ]
+
+
+def _pin(name: str, right: bytes, wrong: bytes) -> Credential:
+    ref = REFS[name]
+
+    def present(subject: Subject, value: bytes) -> Response:
+        return subject.client.send(pki.verify(ref, value))
+
+    ask, opens = pki.verify(ref), OPENS[name]
+    return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens)
 
 
 @dataclass
@@ -84,7 +107,8 @@ class PkiDialect:
     """One card in the middle of a vector; the PINs that are given take the place of the table's."""
 
     subject: Subject
-    pins: Pins
+    table: Vectors
+    given: Pins
     blank: Blank | None = None
     public: dict[int, dict[int, bytes]] = field(default_factory=dict)
     secret: dict[int, bytes] = field(default_factory=dict, repr=False)
@@ -119,6 +143,10 @@ class PkiDialect:
     @property
     def client(self) -> CardClient:
         return self.subject.client
+
+    @property
+    def pins(self) -> Pins:
+        return {**self.table.pins, **self.given}
 
     def pin(self, step: Step, name: str) -> bytes:
         return self.pins[step[name]].encode()
@@ -183,14 +211,14 @@ class PkiDialect:
         self._choose(pki.DECIPHER, step)
         response = self.client.send(pki.encipher(DIGEST))
         if response.sw == SW.NO_ERROR:
-            _compare(response, self._enciphered(step))
+            compare(response, self._enciphered(step))
         return response
 
     def checksum(self, step: Step) -> Response:
         self._choose(pki.CHECKSUM, step)
         response = self.client.send(pki.checksum(DIGEST))
         if response.sw == SW.NO_ERROR:
-            _compare(response, self._authenticated(step))
+            compare(response, self._authenticated(step))
         return response
 
     def _choose(self, template: int, step: Step) -> None:
@@ -220,7 +248,7 @@ class PkiDialect:
             return self._decapsulate(step)
         if step["algorithm"] in {"CBC", "GCM"}:
             response = self.client.send(pki.decipher(self._enciphered(step)))
-            _compare(response, DIGEST)
+            compare(response, DIGEST)
             return response
         scheme: padding.AsymmetricPadding = padding.PKCS1v15()
         if step["algorithm"] == "OAEP":
@@ -228,7 +256,7 @@ class PkiDialect:
             scheme = padding.OAEP(padding.MGF1(sha1), sha1, None)
         cryptogram = self._rsa(step).encrypt(SECRET, scheme)
         response = self.client.send(pki.decipher(cryptogram))
-        _compare(response, SECRET)
+        compare(response, SECRET)
         return response
 
     def create(self, step: Step) -> Response:
@@ -246,7 +274,7 @@ class PkiDialect:
     def read(self, step: Step) -> Response:
         response = self.client.send(pki.read(0, bytes.fromhex(step["file"])))
         if "text" in step:
-            _compare(response, tlv.encode(0x53, step["text"].encode()))
+            compare(response, tlv.encode(0x53, step["text"].encode()))
         return response
 
     def delete(self, step: Step) -> Response:
@@ -274,7 +302,7 @@ class PkiDialect:
         raw = self.public[step["key"]][0x86]
         shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
         response = self.client.send(pki.decipher(cryptogram))
-        _compare(response, shared)
+        compare(response, shared)
         return response
 
     def _agree(self, step: Step) -> Response:
@@ -296,14 +324,8 @@ class PkiDialect:
             numbers = key.public_key().public_numbers()
             mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
         response = self.client.send(pki.derive(mine))
-        _compare(response, shared)
+        compare(response, shared)
         return response
-
-
-def _compare(response: Response, expected: bytes) -> None:
-    """Raises DifferenceError where a command succeeds with other data."""
-    if response.sw == SW.NO_ERROR and response.data != expected:
-        raise DifferenceError(f"the right {len(expected)} bytes", f"{len(response.data)} others")
 
 
 _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {

@@ -25,7 +25,7 @@ _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 # Classes that applications hardly use, and instructions that ISO/IEC 7816 has not given.
 _CLASSES = (0xE0, 0xC0, 0xA0, 0x80)
 _INSTRUCTIONS = (0x1A, 0x3A, 0x5A, 0x7A)
-_OPEN = frozenset((Access.ALWAYS, Access.FILE, Access.KEY))
+_OPEN = frozenset((Access.ALWAYS, Access.FILE, Access.OBJECT, Access.KEY))
 
 Probes = Callable[[ApplicationSpec, CommandSpec], Iterator[bytes]]
 
@@ -63,6 +63,11 @@ def risky(spec: CommandSpec) -> bool:
     """Whether a broken card might do harm by executing `sample`."""
     asks = spec.secret and spec.data is DataField.OPTIONAL
     return not (spec.harmless or spec.data is DataField.REQUIRED or asks)
+
+
+def guarded(spec: CommandSpec) -> bool:
+    """Whether the command itself asks for a login, whatever it acts on."""
+    return spec.access not in _OPEN
 
 
 def _with(spec: CommandSpec, **fields: int | bytes) -> bytes:
@@ -130,8 +135,8 @@ def _chain_not_taken(_: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
         yield _with(spec, cla=min(spec.cla) | CHAINING)
 
 
-def _before_the_pin(_: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
-    if spec.access not in _OPEN:
+def _before_a_login(_: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
+    if guarded(spec):
         yield sample(spec).encode()
 
 
@@ -178,9 +183,9 @@ RULES: tuple[Rule, ...] = (
         _CHAINING,
     ),
     Rule(
-        "nothing is done before the PIN is verified",
+        "nothing is done before the login",
         (SW.SECURITY_STATUS_NOT_SATISFIED,),
-        _before_the_pin,
+        _before_a_login,
         anew=True,
     ),
 )

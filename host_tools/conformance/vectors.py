@@ -21,6 +21,10 @@ Pins = Mapping[str, str]
 Blank = Callable[[], None]
 """What brings a card back to the factory, where anything can."""
 
+DIGEST = bytes(range(32))
+"""What is signed, and a challenge."""
+SECRET = b"a session key"
+"""What is enciphered."""
 RESET = "CARD RESET"
 FACTORY = "factory"
 _RESET_CLAUSE = "ISO/IEC 7816-3"

@@ -23,7 +23,7 @@ from token_fw.crypto import (
 from token_fw.crypto.blocks import pkcs1_message, pkcs1_signature_block, pss_signature_block
 
 _COMMAND: Final = "GENERAL AUTHENTICATE"
-_RAW, _PKCS1, _PSS, _OAEP, _ECDSA, _EDDSA = 0x10, 0x11, 0x12, 0x13, 0x21, 0x22
+_RAW, _PKCS1, _PSS, _OAEP, _ECDSA, _EDDSA = 0x10, 0x11, 0x12, 0x13, 0x20, 0x22
 _HASHES: Final = dict(enumerate(Hash, start=1))
 
 Fields = Mapping[int, bytes]

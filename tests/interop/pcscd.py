@@ -66,17 +66,12 @@ class VpcdDoor:
 
     def __init__(self, home: Scratch) -> None:
         self._home = home
-        self._base = _free_ports()
+        self._base = free_ports()
         self._proxy: Process | None = None
 
     def reader_file(self, slots: Sequence[int]) -> str:
-        driver = shared_object("libifdvpcd.so", "serial", "vsmartcard-vpcd")
         return "\n".join(
-            f'FRIENDLYNAME "{reader_name(slot)}"\n'
-            f"DEVICENAME /dev/null:0x{self._base + slot:04X}\n"
-            f"LIBPATH {driver}\n"
-            for slot in slots
-            if slot % 2 == 0
+            vpcd_entry(reader_name(slot), self._base + slot) for slot in slots if slot % 2 == 0
         )
 
     def name(self, slot: int) -> str:
@@ -204,7 +199,13 @@ def readers(
         yield Readers(home, door, pcscd, stack)
 
 
-def _free_ports(count: int = 4) -> int:
+def vpcd_entry(name: str, port: int) -> str:
+    """A reader of vsmartcard's driver, whose two slots listen at `port` and the one after it."""
+    driver = shared_object("libifdvpcd.so", "serial", "vsmartcard-vpcd")
+    return f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\n'
+
+
+def free_ports(count: int = 4) -> int:
     """The first of some ports in a row that nobody listens at."""
     for base in range(20000 + os.getpid() % 10000, 60000, count):
         try:

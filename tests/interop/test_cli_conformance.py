@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from host_tools.testing import Command, Run, ScratchToken
 from tests import cards
-from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
-from tests.vectors.examined import TakesAnyClass, TakesAnyP2
+from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
+from tests.vectors.examined import EmulatedCard, TakesAnyClass, TakesAnyP2
 
 
 def secrets(token: ScratchToken) -> dict[str, str]:
@@ -70,7 +72,7 @@ def test_the_reports_tell_what_was_sent_expected_and_got(
 
 def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
     interface = cards.operational().connect()
-    with PrivatePcscd() as pcscd, VpcdCard(pcscd, interface) as card:
+    with VpcdReader() as pcscd, VpcdCard(pcscd, interface) as card:
         card.wait_until_seen()
         pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
         arguments = ("conformance", "run", "--reader", READER, "--destructive", "--yes", "--json")
@@ -80,20 +82,20 @@ def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
     assert reasons == {"no command makes a card blank again"}
 
 
-def test_a_broken_card_in_a_reader_is_told_with_its_clauses(klyuch: Run) -> None:
-    with PrivatePcscd() as pcscd:
-        for broken, clause in ((TakesAnyClass(), "5.4.1"), (TakesAnyP2(), "11.5.6")):
-            with VpcdCard(pcscd, broken) as card:
-                card.wait_until_seen()
-                done = klyuch(
-                    "conformance", "run", "--reader", "reader 00 00", code=1, **pcscd.environment
-                )
-            assert "What differs" in done.stdout
-            assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
+@pytest.mark.parametrize(("broken", "clause"), [(TakesAnyClass, "5.4.1"), (TakesAnyP2, "11.5.6")])
+def test_a_broken_card_in_a_reader_is_told_with_its_clauses(
+    klyuch: Run, broken: type[EmulatedCard], clause: str
+) -> None:
+    with VpcdReader() as reader, VpcdCard(reader, broken()) as card:
+        card.wait_until_seen()
+        arguments = ("conformance", "run", "--reader", "reader 00 00")
+        done = klyuch(*arguments, code=1, **reader.environment)
+    assert "What differs" in done.stdout
+    assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
 
 
 def test_a_reader_that_is_not_there_is_told_with_those_that_are(klyuch: Run) -> None:
-    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+    with VpcdReader() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
         card.wait_until_seen()
         missing = klyuch("conformance", "run", "--reader", "Acme", code=5, **pcscd.environment)
         assert READER in missing.stderr

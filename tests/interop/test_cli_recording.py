@@ -13,8 +13,8 @@ import pytest
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing import Command, Run, Scratch, ScratchToken
 from tests import cards
-from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
 from tests.interop.processes import PATIENCE
+from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
 
 KLYUCH = (sys.executable, "-P", "-m", "host_tools.cli")
 GENERATE = (*KLYUCH, "key", "generate", "P-256", "--label", "mail", "--token")
@@ -116,7 +116,7 @@ def test_a_script_is_recorded_from_a_reader_and_played_to_a_token(
     klyuch: Run, token: ScratchToken, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "session.klog")
-    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+    with VpcdReader() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
         card.wait_until_seen()
         arguments = ("record", "--reader", READER, "-o", path, "--script", "-", "--json")
         done = klyuch(*arguments, stdin=SCRIPT, **pcscd.environment)
@@ -127,7 +127,7 @@ def test_a_script_is_recorded_from_a_reader_and_played_to_a_token(
 
 
 def test_what_pcsc_cannot_show_is_said(klyuch: Run, tmp_path: Path) -> None:
-    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+    with VpcdReader() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
         card.wait_until_seen()
         path = str(tmp_path / "session.klog")
         arguments = ("record", "--reader", READER, "-o", path)

@@ -11,32 +11,32 @@ import pytest
 
 from host_tools.conformance import pki_commands as pki
 from tests import cards
-from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
 from tests.interop.reader_worker import RemoteReader
+from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
 from token_fw.card import ATR
 
 SELECT = pki.select_application().encode().hex()
 VERIFY = pki.verify(pki.USER, cards.USER_PIN).encode().hex()
 ASK = pki.verify(pki.USER).encode().hex()
-THREE_LEFT, DONE = "63C3", "9000"
+SELECTED, THREE_LEFT, DONE = "0005039000", "63C3", "9000"
 
 Connect = Callable[[], RemoteReader]
 
 
 @pytest.fixture
-def pcscd() -> Iterator[PrivatePcscd]:
-    with PrivatePcscd() as daemon:
+def pcscd() -> Iterator[VpcdReader]:
+    with VpcdReader() as daemon:
         yield daemon
 
 
 @pytest.fixture
-def card(pcscd: PrivatePcscd) -> Iterator[VpcdCard]:
+def card(pcscd: VpcdReader) -> Iterator[VpcdCard]:
     with VpcdCard(pcscd, cards.operational().connect()) as inserted:
         yield inserted
 
 
 @pytest.fixture
-def connect(pcscd: PrivatePcscd, card: VpcdCard) -> Iterator[Connect]:
+def connect(pcscd: VpcdReader, card: VpcdCard) -> Iterator[Connect]:
     """Programs that use the card in the reader."""
     environment = {**os.environ, **pcscd.environment}
     with ExitStack() as programs:
@@ -54,11 +54,11 @@ def answers_until(program: RemoteReader, wanted: str) -> set[str]:
 
 def test_a_card_in_a_reader_answers_and_is_reset(connect: Connect) -> None:
     program = connect()
-    assert program.call("transceive", SELECT) == DONE
+    assert program.call("transceive", SELECT) == SELECTED
     assert program.call("transceive", VERIFY) == DONE
     assert program.call("transceive", ASK) == DONE
     assert program.call("reset") == ATR.hex().upper()
-    assert program.call("transceive", SELECT) == DONE
+    assert program.call("transceive", SELECT) == SELECTED
     assert program.call("transceive", ASK) == THREE_LEFT
 
 
@@ -71,7 +71,7 @@ def test_a_transaction_keeps_other_programs_away_from_the_card(connect: Connect)
     assert one.call("transceive", ASK) == DONE
     one.call("end")
     other.answer()
-    assert other.call("transceive", SELECT) == DONE
+    assert other.call("transceive", SELECT) == SELECTED
     other.call("end")
     # The other one selected anew: what was verified before is gone.
     assert one.call("transceive", ASK) == THREE_LEFT
@@ -84,27 +84,27 @@ def test_a_program_learns_that_another_has_reset_the_card(connect: Connect) -> N
     one.call("end")
     other.call("reset")
     assert one.call("begin") == epoch + 1
-    assert one.call("transceive", SELECT) == DONE
+    assert one.call("transceive", SELECT) == SELECTED
     one.call("end")
     other.call("reset")
     assert one.call("transceive", SELECT) == "TransportError"
-    assert one.call("transceive", SELECT) == DONE
+    assert one.call("transceive", SELECT) == SELECTED
 
 
 def test_a_card_that_is_pulled_is_removed(connect: Connect, card: VpcdCard) -> None:
     program = connect()
-    assert program.call("transceive", SELECT) == DONE
+    assert program.call("transceive", SELECT) == SELECTED
     card.pull()
     assert answers_until(program, "CardRemoved") <= {"TransportError"}
     assert program.call("begin") == "CardRemoved"
 
 
-def test_a_program_goes_on_after_pcscd_was_restarted(connect: Connect, pcscd: PrivatePcscd) -> None:
+def test_a_program_goes_on_after_pcscd_was_restarted(connect: Connect, pcscd: VpcdReader) -> None:
     program = connect()
-    assert program.call("transceive", SELECT) == DONE
+    assert program.call("transceive", SELECT) == SELECTED
     pcscd.stop()
     assert program.call("transceive", SELECT) == "TransportError"
     pcscd.start()
     with VpcdCard(pcscd, cards.operational().connect()):
-        assert answers_until(program, DONE) <= {"CardRemoved", "TransportError"}
+        assert answers_until(program, SELECTED) <= {"CardRemoved", "TransportError"}
         assert program.call("begin") > 1

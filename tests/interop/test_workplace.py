@@ -15,7 +15,7 @@ from host_tools.findings import Finding
 from host_tools.testing import Run
 from tests import cards
 from tests.conftest import program
-from tests.interop.private_pcscd import READER, PrivatePcscd, VpcdCard
+from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_reader_file_has_to_name_a_driver_that_is_there(person: Path) -> None:
 
 
 def test_the_readers_of_a_running_pcscd_are_told(klyuch: Run) -> None:
-    with PrivatePcscd() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
+    with VpcdReader() as pcscd, VpcdCard(pcscd, cards.operational().connect()) as card:
         card.wait_until_seen()
         shown = klyuch("doctor", "--json", **pcscd.environment).stdout
     (readers,) = [item for item in json.loads(shown) if item["what"] == "readers"]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from apdu import tlv
 from apdu.codec import CHAINING, ApduFormatError, Command, Response
 from apdu.model import SW, status_word
-from tests import cards, piv, strategies
+from host_tools.conformance import piv_commands as piv
+from tests import cards, piv_cards, strategies
 from token_fw import pin
 from token_fw.storage.memory import Medium, MemoryStore
 
@@ -36,7 +37,7 @@ def cheap_hash() -> Iterator[None]:
 def medium() -> Medium:
     """A token with a key of each kind that is quickly made, and objects."""
     bench = cards.Bench()
-    client = piv.managed(bench)
+    client = piv_cards.managed(bench)
     for slot, algorithm in KEYS.items():
         client.make_key(slot, algorithm)
     client.ok(piv.put_data(piv.CHUID, b"somebody"))
@@ -56,10 +57,10 @@ MEANT_WELL = st.sampled_from(
     [
         command.encode()
         for command in (
-            piv.verify(piv.PIN),
-            piv.change(piv.REF_PIN, piv.PIN, piv.NEW_PIN),
-            piv.change(piv.REF_PUK, piv.PUK, piv.NEW_PUK),
-            piv.unblock(piv.PUK, piv.NEW_PIN),
+            piv.verify(piv_cards.PIN),
+            piv.change(piv.REF_PIN, piv_cards.PIN, piv_cards.NEW_PIN),
+            piv.change(piv.REF_PUK, piv_cards.PUK, piv_cards.NEW_PUK),
+            piv.unblock(piv_cards.PUK, piv_cards.NEW_PIN),
             piv.set_retries(5, 5),
             piv.reset(),
             piv.set_management_key(piv.AES_192, bytes(24)),
@@ -88,10 +89,10 @@ INPUTS = st.one_of(
 )
 
 
-def prepared(medium: Medium, state: State) -> tuple[cards.Bench, piv.Client]:
+def prepared(medium: Medium, state: State) -> tuple[cards.Bench, piv_cards.Client]:
     """A card of its own on a copy of the medium."""
     bench = cards.Bench(store=MemoryStore(Medium(dict(medium.records))))
-    client = piv.client(bench)
+    client = piv_cards.client(bench)
     if state is State.ALL:
         client.prove()
     if state is not State.NOTHING:
@@ -130,7 +131,7 @@ def test_any_bytes_get_a_status_word_and_a_refusal_changes_nothing(
         before = Medium(bench.medium.records)
         check(before, bench, raw, client.transport.transceive(raw))
     # What is durable can be read by a card that starts anew.
-    piv.client(bench.restarted()).tries(piv.REF_PIN)
+    piv_cards.client(bench.restarted()).tries(piv.REF_PIN)
 
 
 FIELDS = st.dictionaries(

@@ -18,13 +18,14 @@ from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import SW
 from apdu.transport import Transport
+from host_tools.conformance import piv_commands as piv
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.piv import PivCard
 from pkcs11_module.types import Ecdh1DeriveParams, Mechanism, RsaPkcsOaepParams, RsaPkcsPssParams
-from tests import cards, piv
+from tests import cards, piv_cards
 from tests.unit.facade_rig import ROOM, Client, Rig, Value, template
 
-PIN = piv.PIN
+PIN = piv_cards.PIN
 MESSAGE = b"to be signed"
 LABELS = {
     piv.AUTHENTICATION: ("PIV AUTH", b"\x01"),
@@ -44,7 +45,7 @@ class PivRig(Rig):
         super().__init__()
         self.reader.application = "piv"
         assert self.reader.card is not None
-        self.owner = piv.Client(self.reader.card.connect())
+        self.owner = piv_cards.Client(self.reader.card.connect())
         self.owner.prove()
         self.owner.log_in()
 
@@ -264,7 +265,7 @@ def test_the_signature_key_asks_for_a_login_for_each_use() -> None:
 def test_wrong_pins_are_told_until_the_pin_is_locked() -> None:
     client = PivRig().application()
     session = client.open()
-    seen = [client.fails("C_Login", session, ck.CKU_USER, piv.WRONG) for _ in range(4)]
+    seen = [client.fails("C_Login", session, ck.CKU_USER, piv_cards.WRONG) for _ in range(4)]
     assert seen == ["CKR_PIN_INCORRECT"] * 2 + ["CKR_PIN_LOCKED"] * 2
     flags = client("C_GetTokenInfo", 1)[4]
     assert flags & ck.CKF_USER_PIN_LOCKED
@@ -281,9 +282,9 @@ def test_the_pin_is_changed_by_its_user() -> None:
     client = PivRig().application()
     session = client.open()
     assert client.fails("C_SetPIN", session, PIN, b"12345") == "CKR_PIN_LEN_RANGE"
-    client("C_SetPIN", session, PIN, piv.NEW_PIN)
+    client("C_SetPIN", session, PIN, piv_cards.NEW_PIN)
     assert client.fails("C_Login", session, ck.CKU_USER, PIN) == "CKR_PIN_INCORRECT"
-    client("C_Login", session, ck.CKU_USER, piv.NEW_PIN)
+    client("C_Login", session, ck.CKU_USER, piv_cards.NEW_PIN)
 
 
 def test_nobody_is_the_security_officer_of_a_piv_card() -> None:
@@ -395,7 +396,7 @@ class Without:
 
 def test_a_card_without_metadata_is_known_by_its_certificates() -> None:
     bench = cards.Bench()
-    owner = piv.managed(bench)
+    owner = piv_cards.managed(bench)
     owner.ok(piv.set_management_key(piv.DES3, bytes(range(24))))
     value = certificate(owner.make_key(piv.SIGNATURE, piv.P384))
     owner.make_key(piv.AUTHENTICATION)

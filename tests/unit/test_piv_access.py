@@ -7,7 +7,8 @@ import pytest
 from apdu.codec import Command
 from apdu.model import SW
 from apdu.spec import Access, CommandSpec, DataField
-from tests import cards, piv
+from host_tools.conformance import piv_commands as piv
+from tests import cards, piv_cards
 
 NOBODY, PIN, KEY = frozenset[str](), frozenset({"PIN"}), frozenset({"management key"})
 WHO = {Access.MANAGEMENT: KEY, Access.USER_AND_MANAGEMENT: PIN | KEY}
@@ -28,8 +29,8 @@ def sample(spec: CommandSpec) -> Command:
     return Command(min(spec.cla), spec.ins, p1, p2, data, 256)
 
 
-def proven(bench: cards.Bench, what: frozenset[str]) -> piv.Client:
-    client = piv.client(bench)
+def proven(bench: cards.Bench, what: frozenset[str]) -> piv_cards.Client:
+    client = piv_cards.client(bench)
     if what & KEY:
         client.prove()
     if what & PIN:
@@ -63,7 +64,7 @@ def test_a_command_runs_for_those_alone_whom_the_table_names(
 
 @pytest.mark.parametrize("spec", OPEN, ids=lambda spec: spec.name)
 def test_a_command_open_to_anybody_asks_for_nothing(spec: CommandSpec) -> None:
-    assert piv.client().status(sample(spec)) != SW.SECURITY_STATUS_NOT_SATISFIED
+    assert piv_cards.client().status(sample(spec)) != SW.SECURITY_STATUS_NOT_SATISFIED
 
 
 @pytest.mark.parametrize("tag", [*PRINTED_INFORMATION, "5FC102", "5FC105", "5FC107", "5FFF00"])
@@ -73,14 +74,14 @@ def test_an_object_is_read_by_those_alone_whom_its_rule_names(
 ) -> None:
     bench = cards.Bench()
     ident = bytes.fromhex(tag)
-    piv.managed(bench).ok(piv.put_data(ident, b"content"))
+    piv_cards.managed(bench).ok(piv.put_data(ident, b"content"))
     status = proven(bench, what).status(piv.get_data(ident))
     refused = tag in PRINTED_INFORMATION and not what & PIN
     assert status == (SW.SECURITY_STATUS_NOT_SATISFIED if refused else SW.NO_ERROR)
 
 
 def test_what_is_behind_the_pin_is_not_told_to_be_there_either() -> None:
-    assert piv.client().status(piv.get_data(piv.PRINTED)) == SW.SECURITY_STATUS_NOT_SATISFIED
+    assert piv_cards.client().status(piv.get_data(piv.PRINTED)) == SW.SECURITY_STATUS_NOT_SATISFIED
 
 
 @pytest.mark.parametrize(
@@ -101,9 +102,9 @@ def test_the_use_of_a_key_asks_for_what_its_policy_says(
 ) -> None:
     """Before the PIN is verified, right after, once more, and after it was verified again."""
     bench = cards.Bench()
-    managed = piv.managed(bench)
+    managed = piv_cards.managed(bench)
     managed.ok(piv.generate(slot, piv.P256, pin=policy))
-    client, use = piv.client(bench), piv.use(slot, piv.P256, bytes(32))
+    client, use = piv_cards.client(bench), piv.use(slot, piv.P256, bytes(32))
     seen = [client.status(use)]
     client.log_in()
     seen += [client.status(use), client.status(use)]
@@ -119,7 +120,7 @@ def test_the_use_of_a_key_asks_for_what_its_policy_says(
     ids=["GET VERSION", "asking for the PIN", "GET DATA", "unknown"],
 )
 def test_consent_ends_with_any_other_command(between: Command) -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     client.make_key(piv.SIGNATURE)
     client.log_in()
     client.status(between)
@@ -128,7 +129,7 @@ def test_consent_ends_with_any_other_command(between: Command) -> None:
 
 
 def test_consent_is_spent_on_a_use_that_is_refused() -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     client.make_key(piv.SIGNATURE)
     client.log_in()
     wrong_algorithm = piv.use(piv.SIGNATURE, piv.P384, bytes(32))

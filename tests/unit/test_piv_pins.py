@@ -8,19 +8,21 @@ import pytest
 
 from apdu.codec import Command
 from apdu.model import SW
-from tests import cards, piv
-from tests.piv import NEW_PIN, NEW_PUK, PIN, PUK, REF_PIN, REF_PUK, WRONG
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance.piv_commands import REF_PIN, REF_PUK
+from tests import cards, piv_cards
+from tests.piv_cards import NEW_PIN, NEW_PUK, PIN, PUK, WRONG
 
 BLOCKED = SW.AUTHENTICATION_METHOD_BLOCKED
 
 
-def block(client: piv.Client, command: Command) -> None:
+def block(client: piv_cards.Client, command: Command) -> None:
     while client.status(command) != BLOCKED:
         pass
 
 
 def test_tries_fall_and_at_zero_the_right_pin_is_refused_too() -> None:
-    client = piv.client()
+    client = piv_cards.client()
     answers = [client.status(piv.verify(WRONG)) for _ in range(4)]
     assert answers == [0x63C2, 0x63C1, 0x63C0, BLOCKED]
     assert client.status(piv.verify(PIN)) == BLOCKED
@@ -29,8 +31,8 @@ def test_tries_fall_and_at_zero_the_right_pin_is_refused_too() -> None:
 
 def test_the_lock_survives_a_restart() -> None:
     bench = cards.Bench()
-    block(piv.client(bench), piv.verify(WRONG))
-    assert piv.client(bench.restarted()).status(piv.verify(PIN)) == BLOCKED
+    block(piv_cards.client(bench), piv.verify(WRONG))
+    assert piv_cards.client(bench.restarted()).status(piv.verify(PIN)) == BLOCKED
 
 
 @pytest.mark.parametrize(
@@ -47,21 +49,21 @@ def test_a_wrong_value_costs_a_try_for_good_and_the_right_one_gives_all_back(
     ref: int, wrong: Command, right: Command
 ) -> None:
     bench = cards.Bench()
-    client = piv.client(bench)
+    client = piv_cards.client(bench)
     assert client.status(wrong) == 0x63C2
-    assert piv.client(bench.restarted()).tries(ref) == (3, 2)
+    assert piv_cards.client(bench.restarted()).tries(ref) == (3, 2)
     client.ok(right)
-    assert piv.client(bench.restarted()).tries(ref) == (3, 3)
+    assert piv_cards.client(bench.restarted()).tries(ref) == (3, 3)
 
 
 def test_wrong_pin_spends_a_try_before_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = cards.Bench()
-    client = piv.client(bench)
+    client = piv_cards.client(bench)
     seen: list[int] = []
 
     def compare(one: bytes, other: bytes) -> bool:
         # Asked without a PIN, so that nothing is compared meanwhile.
-        seen.append(piv.client(bench.restarted()).status(piv.verify()) & 0x0F)
+        seen.append(piv_cards.client(bench.restarted()).status(piv.verify()) & 0x0F)
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
@@ -71,7 +73,7 @@ def test_wrong_pin_spends_a_try_before_comparing(monkeypatch: pytest.MonkeyPatch
 
 
 def test_asking_tells_the_state() -> None:
-    client = piv.client()
+    client = piv_cards.client()
     assert client.status(piv.verify()) == 0x63C3
     client.log_in()
     assert client.status(piv.verify()) == SW.NO_ERROR
@@ -80,7 +82,7 @@ def test_asking_tells_the_state() -> None:
 
 
 def test_a_wrong_pin_ends_the_verification() -> None:
-    client = piv.client()
+    client = piv_cards.client()
     client.log_in()
     client.status(piv.verify(WRONG))
     assert client.status(piv.verify()) == 0x63C2
@@ -88,7 +90,7 @@ def test_a_wrong_pin_ends_the_verification() -> None:
 
 def test_verification_is_of_one_interface() -> None:
     bench = cards.Bench()
-    one, other = piv.client(bench), piv.client(bench)
+    one, other = piv_cards.client(bench), piv_cards.client(bench)
     one.log_in()
     assert one.status(piv.verify()) == SW.NO_ERROR
     assert other.status(piv.verify()) == 0x63C3
@@ -96,7 +98,7 @@ def test_verification_is_of_one_interface() -> None:
 
 def test_a_branch_shares_the_pin_but_not_the_management_key() -> None:
     interface = cards.Bench().connect()
-    client = piv.Client(interface)
+    client = piv_cards.Client(interface)
     client.prove()
     client.log_in()
     branch = interface.branch()
@@ -108,7 +110,7 @@ def test_a_branch_shares_the_pin_but_not_the_management_key() -> None:
 
 def test_a_changed_pin_ends_the_verification_on_other_interfaces_only() -> None:
     bench = cards.Bench()
-    one, other = piv.client(bench), piv.client(bench)
+    one, other = piv_cards.client(bench), piv_cards.client(bench)
     one.log_in()
     other.log_in()
     one.ok(piv.change(REF_PIN, PIN, NEW_PIN))
@@ -118,7 +120,7 @@ def test_a_changed_pin_ends_the_verification_on_other_interfaces_only() -> None:
 
 
 def test_the_puk_unblocks_and_verifies_nobody() -> None:
-    client = piv.client()
+    client = piv_cards.client()
     client.log_in()
     block(client, piv.verify(WRONG))
     client.ok(piv.unblock(PUK, NEW_PIN))
@@ -127,7 +129,7 @@ def test_the_puk_unblocks_and_verifies_nobody() -> None:
 
 
 def test_a_blocked_puk_unblocks_nothing_and_is_not_changed() -> None:
-    client = piv.client()
+    client = piv_cards.client()
     block(client, piv.unblock(WRONG, NEW_PIN))
     assert client.status(piv.unblock(PUK, NEW_PIN)) == BLOCKED
     assert client.status(piv.change(REF_PUK, PUK, NEW_PUK)) == BLOCKED
@@ -137,7 +139,7 @@ def test_a_blocked_puk_unblocks_nothing_and_is_not_changed() -> None:
 @pytest.mark.parametrize("new", [b"12345", b"", b"\xff" * 8], ids=["short", "none", "padding"])
 def test_a_new_pin_has_six_to_eight_bytes(new: bytes) -> None:
     bench = cards.Bench()
-    client = piv.client(bench)
+    client = piv_cards.client(bench)
     before = bench.digest()
     assert client.status(piv.change(REF_PIN, WRONG, new)) == SW.INCORRECT_DATA
     assert client.status(piv.unblock(PUK, new)) == SW.INCORRECT_DATA
@@ -147,7 +149,7 @@ def test_a_new_pin_has_six_to_eight_bytes(new: bytes) -> None:
 
 def test_the_puk_costs_a_try_even_where_the_new_pin_is_none() -> None:
     """Clients block the PUK so before RESET."""
-    client = piv.client()
+    client = piv_cards.client()
     assert client.status(piv.unblock(b"", b"")) == 0x63C2
     assert client.status(piv.unblock(PUK, b"")) == SW.INCORRECT_DATA
     assert client.tries(REF_PUK) == (3, 3)
@@ -165,7 +167,7 @@ def test_the_puk_costs_a_try_even_where_the_new_pin_is_none() -> None:
 )
 def test_a_value_that_is_not_padded_is_no_try(command: Command) -> None:
     bench = cards.Bench()
-    client = piv.client(bench)
+    client = piv_cards.client(bench)
     before = bench.digest()
     assert client.status(command) == SW.INCORRECT_DATA
     assert bench.digest() == before
@@ -183,16 +185,16 @@ def test_a_value_that_is_not_padded_is_no_try(command: Command) -> None:
     ids=["global PIN", "PUK", "fingerprint", "change global PIN", "unblock PUK"],
 )
 def test_a_reference_without_a_pin_is_not_found(command: Command) -> None:
-    assert piv.client().status(command) == SW.REFERENCED_DATA_NOT_FOUND
+    assert piv_cards.client().status(command) == SW.REFERENCED_DATA_NOT_FOUND
 
 
 def test_retries_are_set_and_both_pins_have_their_factory_values() -> None:
     bench = cards.Bench()
-    client = piv.managed(bench)
+    client = piv_cards.managed(bench)
     client.ok(piv.change(REF_PUK, PUK, NEW_PUK))
     client.ok(piv.set_retries(200, 5))
     assert client.status(piv.verify()) == 0x63CF
-    again = piv.client(bench.restarted())
+    again = piv_cards.client(bench.restarted())
     assert (again.tries(REF_PIN), again.tries(REF_PUK)) == ((200, 200), (5, 5))
     assert again.status(piv.verify(WRONG)) == 0x63CF
     assert again.tries(REF_PIN) == (200, 199)
@@ -201,12 +203,12 @@ def test_retries_are_set_and_both_pins_have_their_factory_values() -> None:
 
 @pytest.mark.parametrize(("pin", "puk"), [(0, 3), (3, 0)])
 def test_no_pin_has_no_tries(pin: int, puk: int) -> None:
-    assert piv.managed().status(piv.set_retries(pin, puk)) == SW.INCORRECT_P1P2
+    assert piv_cards.managed().status(piv.set_retries(pin, puk)) == SW.INCORRECT_P1P2
 
 
 def test_only_both_pins_blocked_allow_a_reset() -> None:
     bench = cards.Bench()
-    client = piv.managed(bench)
+    client = piv_cards.managed(bench)
     client.ok(piv.set_management_key(piv.AES_128, bytes(16)))
     client.make_key(piv.AUTHENTICATION)
     client.ok(piv.put_data(piv.CHUID, b"somebody"))
@@ -217,7 +219,7 @@ def test_only_both_pins_blocked_allow_a_reset() -> None:
     block(client, piv.unblock(WRONG, NEW_PIN))
     client.ok(piv.reset())
     assert client.status(piv.put_data(piv.CHUID, b"x")) == SW.SECURITY_STATUS_NOT_SATISFIED
-    again = piv.managed(bench.restarted())
+    again = piv_cards.managed(bench.restarted())
     assert again.status(piv.metadata(piv.AUTHENTICATION)) == SW.REFERENCED_DATA_NOT_FOUND
     assert again.status(piv.get_data(piv.CHUID)) == SW.FILE_NOT_FOUND
     assert again.ok(piv.get_data(piv.ATTESTATION_CERTIFICATE)) == certificate
@@ -225,5 +227,5 @@ def test_only_both_pins_blocked_allow_a_reset() -> None:
 
 def test_a_pin_is_kept_as_a_hash() -> None:
     bench = cards.Bench()
-    piv.client(bench).ok(piv.change(REF_PIN, PIN, b"13579135"))
+    piv_cards.client(bench).ok(piv.change(REF_PIN, PIN, b"13579135"))
     assert not any(b"13579135" in record for record in bench.medium.records.values())

@@ -8,13 +8,15 @@ import pytest
 
 from apdu.codec import Command
 from apdu.model import SW
+from host_tools.conformance import piv_commands as piv
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
-from tests import cards, piv
+from tests import cards, piv_cards
 from token_fw import pin
 from token_fw.storage.memory import Medium
 
 MOMENTS = pytest.mark.parametrize("moment", [Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT])
 NEW_KEY = bytes(range(32))
+SECRETS = (piv.REF_PIN, piv.REF_PUK, piv.MANAGEMENT)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,34 +29,34 @@ def cheap_hash() -> Iterator[None]:
 def in_use() -> Medium:
     """A token whose PIN and PUK have one try left each, with a key and an object."""
     bench = cards.Bench()
-    client = piv.managed(bench)
+    client = piv_cards.managed(bench)
     client.make_key(piv.AUTHENTICATION)
     client.ok(piv.put_data(piv.CHUID, b"somebody"))
     for _ in range(2):
-        client.status(piv.change(piv.REF_PIN, piv.WRONG, piv.NEW_PIN))
-        client.status(piv.unblock(piv.WRONG, piv.NEW_PIN))
+        client.status(piv.change(piv.REF_PIN, piv_cards.WRONG, piv_cards.NEW_PIN))
+        client.status(piv.unblock(piv_cards.WRONG, piv_cards.NEW_PIN))
     return bench.medium
 
 
 def blocked() -> Medium:
     """The same, with PIN and PUK blocked."""
     bench = cards.Bench(store=PowerCutStore(in_use()))
-    client = piv.client(bench)
-    client.status(piv.verify(piv.WRONG))
-    client.status(piv.unblock(piv.WRONG, piv.NEW_PIN))
+    client = piv_cards.client(bench)
+    client.status(piv.verify(piv_cards.WRONG))
+    client.status(piv.unblock(piv_cards.WRONG, piv_cards.NEW_PIN))
     return bench.medium
 
 
 def told(medium: Medium) -> tuple[object, ...]:
     """All that a client learns of the application: which PINs and keys work, what there is."""
     return (
-        works(medium, piv.verify(piv.PIN)),
-        works(medium, piv.verify(piv.NEW_PIN)),
-        works(medium, piv.change(piv.REF_PUK, piv.PUK, piv.NEW_PUK)),
-        works(medium, piv.change(piv.REF_PUK, piv.NEW_PUK, piv.PUK)),
-        *(piv.client(copy(medium)).metadata(ref)[0x05] for ref in (0x80, 0x81, piv.MANAGEMENT)),
-        *(piv.client(copy(medium)).status(piv.metadata(slot)) for slot in (0x9A, 0x82, 0xF9)),
-        piv.client(copy(medium)).send(piv.get_data(piv.CHUID)),
+        works(medium, piv.verify(piv_cards.PIN)),
+        works(medium, piv.verify(piv_cards.NEW_PIN)),
+        works(medium, piv.change(piv.REF_PUK, piv_cards.PUK, piv_cards.NEW_PUK)),
+        works(medium, piv.change(piv.REF_PUK, piv_cards.NEW_PUK, piv_cards.PUK)),
+        *(piv_cards.client(copy(medium)).metadata(ref)[0x05] for ref in SECRETS),
+        *(piv_cards.client(copy(medium)).status(piv.metadata(slot)) for slot in (0x9A, 0x82, 0xF9)),
+        piv_cards.client(copy(medium)).send(piv.get_data(piv.CHUID)),
     )
 
 
@@ -63,7 +65,7 @@ def copy(medium: Medium) -> cards.Bench:
 
 
 def works(medium: Medium, command: Command) -> bool:
-    return piv.client(copy(medium)).status(command) == SW.NO_ERROR
+    return piv_cards.client(copy(medium)).status(command) == SW.NO_ERROR
 
 
 def cut_everywhere(
@@ -73,7 +75,7 @@ def cut_everywhere(
     for count in range(1, 10):
         store = PowerCutStore(Medium(dict(start.records)))
         bench = cards.Bench(store=store)
-        client = piv.client(bench)
+        client = piv_cards.client(bench)
         if managed:
             client.prove()
         store.arm(Cut(moment, count))
@@ -88,10 +90,10 @@ def cut_everywhere(
 
 
 RIGHT = {
-    "VERIFY": piv.verify(piv.PIN),
-    "change PIN": piv.change(piv.REF_PIN, piv.PIN, piv.NEW_PIN),
-    "change PUK": piv.change(piv.REF_PUK, piv.PUK, piv.NEW_PUK),
-    "unblock": piv.unblock(piv.PUK, piv.NEW_PIN),
+    "VERIFY": piv.verify(piv_cards.PIN),
+    "change PIN": piv.change(piv.REF_PIN, piv_cards.PIN, piv_cards.NEW_PIN),
+    "change PUK": piv.change(piv.REF_PUK, piv_cards.PUK, piv_cards.NEW_PUK),
+    "unblock": piv.unblock(piv_cards.PUK, piv_cards.NEW_PIN),
 }
 MANAGED = {
     "SET MANAGEMENT KEY": piv.set_management_key(piv.AES_256, NEW_KEY),
@@ -108,7 +110,7 @@ def test_a_cut_leaves_keys_and_objects_as_they_were_or_as_they_are_to_be(
 ) -> None:
     start = in_use()
     done = copy(start)
-    client = piv.client(done)
+    client = piv_cards.client(done)
     client.prove()
     client.ok(MANAGED[name])
     states = told(start), told(done.medium)
@@ -125,7 +127,7 @@ def test_a_cut_while_the_last_try_is_used_leaves_it_spent_or_the_command_done(
     start = in_use()
     ref = piv.REF_PUK if "PUK" in name or name == "unblock" else piv.REF_PIN
     for left in cut_everywhere(start, moment, RIGHT[name]):
-        tries = piv.client(copy(left)).tries(ref)[1]
+        tries = piv_cards.client(copy(left)).tries(ref)[1]
         assert tries in {1, 0, 3}
         # With the try unspent nothing else may have happened.
         assert tries != 1 or left.records == start.records
@@ -135,10 +137,10 @@ def test_a_cut_while_the_last_try_is_used_leaves_it_spent_or_the_command_done(
 @pytest.mark.parametrize(
     "command",
     [
-        piv.verify(piv.WRONG),
-        piv.change(piv.REF_PIN, piv.WRONG, piv.NEW_PIN),
-        piv.change(piv.REF_PUK, piv.WRONG, piv.NEW_PUK),
-        piv.unblock(piv.WRONG, piv.NEW_PIN),
+        piv.verify(piv_cards.WRONG),
+        piv.change(piv.REF_PIN, piv_cards.WRONG, piv_cards.NEW_PIN),
+        piv.change(piv.REF_PUK, piv_cards.WRONG, piv_cards.NEW_PUK),
+        piv.unblock(piv_cards.WRONG, piv_cards.NEW_PIN),
     ],
     ids=["VERIFY", "change PIN", "change PUK", "unblock"],
 )
@@ -150,7 +152,7 @@ def test_a_wrong_value_never_learns_that_it_is_wrong_without_its_try_spent(
         if moment is Moment.BEFORE_COMMIT:
             assert left.records == start.records
         else:
-            right = piv.client(copy(left))
+            right = piv_cards.client(copy(left))
             assert 0 in (right.tries(piv.REF_PIN)[1], right.tries(piv.REF_PUK)[1])
 
 
@@ -158,7 +160,7 @@ def test_a_wrong_value_never_learns_that_it_is_wrong_without_its_try_spent(
 def test_a_cut_reset_leaves_the_application_as_it_was_or_factory_new(moment: Moment) -> None:
     start = blocked()
     done = copy(start)
-    piv.client(done).ok(piv.reset())
+    piv_cards.client(done).ok(piv.reset())
     states = told(start), told(done.medium)
     assert states[0] != states[1]
     for left in cut_everywhere(start, moment, piv.reset()):
@@ -171,10 +173,10 @@ def test_a_cut_while_the_application_is_made_leaves_none_or_a_whole_one(moment: 
     bench = cards.Bench(store=store)
     store.arm(Cut(moment))
     with pytest.raises(PowerCut):
-        piv.client(bench)
+        piv_cards.client(bench)
     kinds = {kind for kind, _ in store.medium.records}
     assert ("piv-management" in kinds) == (moment is Moment.AFTER_COMMIT)
     assert ("piv-key" in kinds) == (moment is Moment.AFTER_COMMIT)
-    again = piv.managed(copy(store.medium))
+    again = piv_cards.managed(copy(store.medium))
     again.make_key(piv.AUTHENTICATION)
     again.ok(piv.attest(piv.AUTHENTICATION))

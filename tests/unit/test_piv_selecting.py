@@ -7,9 +7,10 @@ import pytest
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS, SW
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import FailingStore
-from tests import cards, piv
+from tests import cards, piv_cards
 from token_fw.storage.memory import Medium, MemoryStore
 
 AID = piv.SPEC.aid
@@ -47,13 +48,13 @@ def test_select_answers_the_application_property_template() -> None:
 
 
 def test_an_unknown_name_leaves_the_selection_alone() -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     assert client.status(select(b"no such name")) == SW.FILE_NOT_FOUND
     assert client.status(piv.verify()) == SW.NO_ERROR
 
 
 def test_selecting_again_ends_what_was_proven() -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     client.ok(select(AID))
     assert client.status(piv.verify()) == 0x63C3
     assert client.status(piv.put_data(piv.CHUID, b"x")) == SW.SECURITY_STATUS_NOT_SATISFIED
@@ -83,7 +84,7 @@ def test_an_application_that_the_card_does_not_have_cannot_be_asked_for() -> Non
 
 
 def test_without_le_up_to_256_bytes_are_answered_at_once() -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     client.ok(piv.put_data(piv.CHUID, bytes(600)))
     ask = piv.get_data(piv.CHUID)
     without_le = Command(ask.cla, ask.ins, ask.p1, ask.p2, ask.data)
@@ -98,7 +99,7 @@ def test_without_le_up_to_256_bytes_are_answered_at_once() -> None:
 
 def test_the_management_application_names_the_same_version() -> None:
     bench = cards.Bench()
-    version = piv.client(bench).ok(piv.get_version())
+    version = piv_cards.client(bench).ok(piv.get_version())
     assert exchange(bench, MANAGEMENT_AID).data.decode().endswith(".".join(map(str, version)))
 
 
@@ -107,31 +108,31 @@ def test_the_management_application_has_no_commands_but_its_own() -> None:
     interface.transceive(select(MANAGEMENT_AID).encode())
     answers = [
         Response.parse(interface.transceive(command.encode())).sw
-        for command in (piv.verify(piv.PIN), Command(0x00, 0x1C, 0x00, 0x00, b"\x00"))
+        for command in (piv.verify(piv_cards.PIN), Command(0x00, 0x1C, 0x00, 0x00, b"\x00"))
     ]
     assert answers == [SW.INS_NOT_SUPPORTED] * 2
 
 
 def test_the_pins_of_both_applications_are_apart() -> None:
     bench = cards.operational()
-    piv_client, pki_client = piv.client(bench), bench.client()
+    piv_client, pki_client = piv_cards.client(bench), bench.client()
     for _ in range(3):
-        piv_client.status(piv.verify(piv.WRONG))
-    assert piv_client.status(piv.verify(piv.PIN)) == SW.AUTHENTICATION_METHOD_BLOCKED
+        piv_client.status(piv.verify(piv_cards.WRONG))
+    assert piv_client.status(piv.verify(piv_cards.PIN)) == SW.AUTHENTICATION_METHOD_BLOCKED
     pki_client.log_in()
     assert cards.tries_left(pki_client, pki.USER) == 3
 
 
 def test_erasing_one_application_leaves_the_other_alone() -> None:
     bench = cards.operational()
-    piv.managed(bench).make_key(piv.AUTHENTICATION)
-    pki_client, client = bench.client(), piv.client(bench)
+    piv_cards.managed(bench).make_key(piv.AUTHENTICATION)
+    pki_client, client = bench.client(), piv_cards.client(bench)
     pki_client.ok(pki.initialize(cards.SO_PIN))
     pki_client.ok(pki.reset_by_so(cards.USER_PIN))
     assert client.metadata(piv.AUTHENTICATION)[0x01] == bytes((piv.P256,))
     pki_client.log_in()
     cards.make_key(pki_client, 2)
-    for command in (piv.verify(piv.WRONG), piv.unblock(piv.WRONG, piv.NEW_PIN)):
+    for command in (piv.verify(piv_cards.WRONG), piv.unblock(piv_cards.WRONG, piv_cards.NEW_PIN)):
         while client.status(command) != SW.AUTHENTICATION_METHOD_BLOCKED:
             pass
     client.ok(piv.reset())
@@ -149,9 +150,9 @@ def made_earlier() -> Medium:
 def test_a_token_made_earlier_gets_the_application_when_it_is_selected() -> None:
     bench = cards.Bench(store=MemoryStore(made_earlier()))
     assert bench.digest() == cards.digest(bench.medium)
-    first = piv.managed(bench)
+    first = piv_cards.managed(bench)
     certificate = first.ok(piv.get_data(piv.ATTESTATION_CERTIFICATE))
-    again = piv.managed(bench.restarted())
+    again = piv_cards.managed(bench.restarted())
     assert again.ok(piv.get_data(piv.ATTESTATION_CERTIFICATE)) == certificate
     assert set(cards.key_list(bench.client())) == {1}
 
@@ -167,18 +168,18 @@ def test_a_storage_that_fails_gives_no_half_application() -> None:
     assert refused.sw == SW.INS_NOT_SUPPORTED
     assert bench.digest() == before
     store.failing = False
-    piv.managed(bench)
+    piv_cards.managed(bench)
 
 
 def test_what_changes_moves_the_change_counter_by_one() -> None:
     bench = cards.operational()
-    client = piv.managed(bench)
+    client = piv_cards.managed(bench)
     watcher = bench.client()
     for command in (
         piv.put_data(piv.CHUID, b"x"),
         piv.generate(piv.AUTHENTICATION, piv.P256),
-        piv.change(piv.REF_PIN, piv.PIN, piv.NEW_PIN),
-        piv.unblock(piv.PUK, piv.PIN),
+        piv.change(piv.REF_PIN, piv_cards.PIN, piv_cards.NEW_PIN),
+        piv.unblock(piv_cards.PUK, piv_cards.PIN),
         piv.set_management_key(piv.AES_192, bytes(24)),
         piv.move(piv.RETIRED, piv.AUTHENTICATION),
     ):

@@ -10,8 +10,15 @@ import pytest
 from apdu.codec import Command
 from apdu.model import SW
 from apdu.transport import CardRemoved
-from tests import cards, piv
-from tests.piv import AUTHENTICATION, NEVER, P256, TOUCH_ALWAYS, TOUCH_CACHED
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance.piv_commands import (
+    AUTHENTICATION,
+    NEVER,
+    P256,
+    TOUCH_ALWAYS,
+    TOUCH_CACHED,
+)
+from tests import cards, piv_cards
 from token_fw.apps.piv.session import TOUCH_SECONDS
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
@@ -48,15 +55,15 @@ class Desk:
         personalise(store, Profile(cards.SERIAL))
         self.card = Card(Env(store, clock=lambda: self.now, presence=self.finger))
 
-    def managed(self) -> piv.Client:
-        client = piv.Client(self.card.connect())
+    def managed(self) -> piv_cards.Client:
+        client = piv_cards.Client(self.card.connect())
         client.prove()
         client.log_in()
         return client
 
 
 def test_nobody_is_there_unless_the_environment_says_so() -> None:
-    client = piv.managed()
+    client = piv_cards.managed()
     for touch in (TOUCH_ALWAYS, TOUCH_CACHED):
         client.make_key(AUTHENTICATION, touch=touch)
         assert client.status(USE) == DENIED
@@ -95,7 +102,7 @@ def test_a_touch_counts_for_15_seconds_where_the_policy_says_so() -> None:
 def test_who_may_not_use_the_key_is_not_asked_to_touch() -> None:
     desk = Desk()
     desk.managed().make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
-    assert piv.Client(desk.card.connect()).status(USE) == DENIED
+    assert piv_cards.Client(desk.card.connect()).status(USE) == DENIED
     assert desk.finger.asked == 0
 
 
@@ -104,7 +111,7 @@ def test_who_may_not_use_the_key_is_not_asked_to_touch() -> None:
     [
         (piv.move(0xFF, AUTHENTICATION), SW.REFERENCED_DATA_NOT_FOUND),
         (piv.generate(AUTHENTICATION, piv.P384), SW.INCORRECT_P1P2),
-        (piv.change(piv.REF_PIN, piv.PIN, piv.NEW_PIN), DENIED),
+        (piv.change(piv.REF_PIN, piv_cards.PIN, piv_cards.NEW_PIN), DENIED),
     ],
     ids=["key deleted", "another key", "another PIN"],
 )
@@ -128,13 +135,13 @@ def test_a_token_pulled_during_the_wait_answers_nothing() -> None:
 def test_the_management_key_may_want_a_touch() -> None:
     desk = Desk()
     client = desk.managed()
-    client.ok(piv.set_management_key(piv.AES_192, piv.MANAGEMENT_KEY, touch=0xFE))
+    client.ok(piv.set_management_key(piv.AES_192, piv_cards.MANAGEMENT_KEY, touch=0xFE))
     assert client.metadata(piv.MANAGEMENT)[0x02] == bytes((0x00, TOUCH_ALWAYS))
     client.prove()
     assert desk.finger.asked == 1
     desk.finger.touches = False
     witness = client.ask(piv.AES_192, {0x80: b""})[0x80]
-    answer = {0x80: piv.decipher(piv.MANAGEMENT_KEY, witness), 0x81: bytes(16)}
+    answer = {0x80: piv.decipher(piv_cards.MANAGEMENT_KEY, witness), 0x81: bytes(16)}
     assert client.status(piv.authenticate(piv.AES_192, piv.MANAGEMENT, answer)) == DENIED
     assert client.status(piv.put_data(piv.CHUID, b"x")) == DENIED
 
@@ -142,7 +149,7 @@ def test_the_management_key_may_want_a_touch() -> None:
 def test_a_management_key_changed_during_the_wait_is_not_proven() -> None:
     desk = Desk()
     client, other = desk.managed(), desk.managed()
-    client.ok(piv.set_management_key(piv.AES_192, piv.MANAGEMENT_KEY, touch=0xFE))
+    client.ok(piv.set_management_key(piv.AES_192, piv_cards.MANAGEMENT_KEY, touch=0xFE))
     other.prove()
     desk.finger.before = lambda: other.ok(piv.set_management_key(piv.AES_192, bytes(24)))
     client.prove()

@@ -12,8 +12,8 @@ from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
 from apdu.trace import Decoder, Trace
 from apdu.transport import Answer, CardRemoved, Faulty, Remove, Transport
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
-from tests import piv
 
 PKI = APPLICATIONS["pki"]
 PIN = b"\xc3\xd4\xe5\xf6\xa7\xb8"

@@ -22,7 +22,7 @@ SIGNING = "ISO/IEC 7816-8:2004 5.4"
 FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.CountsTooMany: ("a wrong PIN costs a try", VERIFYING),
     examined.GivesTriesBack: ("a wrong PIN costs a try", VERIFYING),
-    examined.AsksForNoPin: ("nothing is done before the PIN", GENERATION),
+    examined.AsksForNoPin: ("nothing is done before the login", GENERATION),
     examined.AnswersAnotherStatus: ("a wrong P1 is refused", VERIFYING),
     examined.AnswersTooShort: ("vector: a file is made", READING),
     examined.AnswersTooLong: ("no more bytes come than Le", LENGTHS),

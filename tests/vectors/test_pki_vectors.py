@@ -19,7 +19,7 @@ TABLE = vectors.load("pki")
 def test_vector(vector: Vector) -> None:
     card = EmulatedCard()
     subject = Subject(card, PKI)
-    dialect = PkiDialect(subject, TABLE.pins, card.blank)
+    dialect = PkiDialect(subject, TABLE, {}, card.blank)
     checks = list(vectors.examine(subject, dialect, vector, TABLE.tries))
     assert len(checks) == 1 + len(vector.steps)
     assert [check for check in checks if check.verdict is not Verdict.PASSED] == []

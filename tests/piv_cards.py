@@ -1,0 +1,67 @@
+"""Clients of the PIV application for tests, and the values that it leaves the factory with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apdu import tlv
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance import pki_commands as pki
+from tests import cards
+
+PIN, PUK = b"123456", b"12345678"
+NEW_PIN, NEW_PUK = b"654321", b"87654321"
+WRONG = b"000000"
+MANAGEMENT_KEY = bytes(range(1, 9)) * 3
+
+
+class Client(cards.Client):
+    """A client with the PIV application selected."""
+
+    application = piv.SPEC
+
+    def log_in(self, _: int = piv.REF_PIN, pin: bytes | None = None) -> None:
+        self.ok(piv.verify(pin or PIN))
+
+    def prove(self, key: bytes = MANAGEMENT_KEY, algorithm: int = piv.AES_192) -> None:
+        """Prove the management key by mutual authentication, and check the card's proof."""
+        witness = self.ask(algorithm, {0x80: b""})[0x80]
+        challenge = bytes(range(len(witness)))
+        answer = self.ask(algorithm, {0x80: piv.decipher(key, witness), 0x81: challenge})
+        assert answer[0x82] == piv.encipher(key, challenge)
+
+    def ask(self, algorithm: int, fields: dict[int, bytes], slot: int = piv.MANAGEMENT) -> Any:
+        """What GENERAL AUTHENTICATE answers, by tag."""
+        answer = self.ok(piv.authenticate(algorithm, slot, fields))
+        return tlv.to_dict(tlv.parse(tlv.to_dict(tlv.parse(answer))[0x7C])) if answer else {}
+
+    def use(self, slot: int, algorithm: int, data: bytes, tag: int = 0x81) -> bytes:
+        """What the key in a slot makes of some data."""
+        result: bytes = self.ask(algorithm, {0x82: b"", tag: data}, slot)[0x82]
+        return result
+
+    def make_key(self, slot: int, algorithm: int = piv.P256, **policies: int) -> Any:
+        """Generate a key; gives the public key as one of `cryptography`."""
+        answer = self.ok(piv.generate(slot, algorithm, **policies))
+        return piv.public_key(algorithm, pki.public_objects(answer))
+
+    def metadata(self, reference: int) -> dict[int, bytes]:
+        return tlv.to_dict(tlv.parse(self.ok(piv.metadata(reference))))
+
+    def tries(self, reference: int) -> tuple[int, int]:
+        """At most, and left."""
+        most, left = self.metadata(reference)[0x06]
+        return most, left
+
+
+def client(bench: cards.Bench | None = None) -> Client:
+    """A client of a card's own, or of this one, on an interface of its own."""
+    return Client((bench or cards.Bench()).connect())
+
+
+def managed(bench: cards.Bench | None = None) -> Client:
+    """A client that has proven PIN and management key."""
+    made = client(bench)
+    made.prove()
+    made.log_in()
+    return made
