@@ -153,15 +153,19 @@ class TokenCard:
         held = None if lost else self._holds(reference)
         if held is None:
             self._select()
-        return bool(held)
+            return self._is_verified(reference)
+        return held
 
     def _holds(self, reference: int) -> bool | None:
         """Whether that PIN is verified; None where another application is selected, or none."""
         try:
-            pin = self.info().pins.get(reference)
+            return self._is_verified(reference)
         except (StatusWordError, TransportError):
             # What another application answers may be anything; a card that is gone shows next.
             return None
+
+    def _is_verified(self, reference: int) -> bool:
+        pin = self.info().pins.get(reference)
         return pin is not None and pin.verified
 
     def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:

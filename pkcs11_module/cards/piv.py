@@ -53,11 +53,13 @@ class PivCard(TokenCard):
         self._readings = 0
         self._contents: tuple[bytes, Mapping[bytes, bytes], Mapping[int, SlotKey]] | None = None
         self._shared = isinstance(transport, Shared)
+        self._names_itself = False
         super().__init__(transport, selected=selected)
 
     def _select(self) -> None:
         super()._select()
-        self._readings += 1
+        # A card that never tells whether it is selected is selected again for every call.
+        self._readings += self._names_itself
 
     def _holds(self, reference: int) -> bool | None:
         """By the discovery object (SP 800-73-4 part 1, 3.3.2), which names the application."""
@@ -68,6 +70,10 @@ class PivCard(TokenCard):
             return None
         if not name.startswith(self.AID):
             return None
+        self._names_itself = True
+        return self._is_verified(reference)
+
+    def _is_verified(self, reference: int) -> bool:
         return reference == pkcs15.USER_PIN and self._pin_status() == SW.NO_ERROR
 
     # What the card says about itself

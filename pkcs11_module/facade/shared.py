@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -118,8 +118,10 @@ class Borrowed(Connection):
     """The slot's own connection in the place of one beside it: the card has one login for all."""
 
     guard: Guard
+    # Has the card alone; says who is logged in.
+    _look: Callable[[], int | None]
     # The PIN of a login for one use, which other commands than the use come between.
-    _again: list[Command]
+    _again: list[Command] = field(default_factory=list)
 
     def verify(self, reference: int, pin: bytes) -> None:
         """Check a PIN now, and once more right before the use that it is consent to."""
@@ -129,7 +131,8 @@ class Borrowed(Connection):
     @contextmanager
     def use(self) -> Iterator[None]:
         """Let one command have the consent."""
-        self.guard.consent = self._again.pop() if self._again else None
+        logged_in = self._look() is not None
+        self.guard.consent = self._again.pop() if self._again and logged_in else None
         try:
             yield
         finally:
@@ -206,7 +209,7 @@ class SharedSlot(Slot):
     def another(self) -> Connection:
         card, guard = self.card, self._guard
         assert guard is not None
-        return Borrowed(card, guard, guard, [])
+        return Borrowed(card, guard, guard, self.current_user)
 
     def adopt(self, connection: Connection) -> None:
         if not isinstance(connection, Borrowed):

@@ -23,7 +23,7 @@ from tests.interop.pcscd import IfdDoor, Readers, readers
 from tests.interop.processes import Process
 
 SLOT: Final = FIRST_SLOT
-_SERVE: Final = [sys.executable, "-P", "-m", "host_tools.cli", "serve"]
+SERVE: Final = [sys.executable, "-P", "-m", "host_tools.cli", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def served(near: Scratch, *options: str) -> Iterator[Served]:
         with readers(far, IfdDoor(far), [token.serial]) as there:
             there.client().call("wait_for", there.name(), True)
             environment = {**os.environ, **there.pcscd.environment, **near.environment}
-            command = [*_SERVE, "--reader", there.name(), *options]
+            command = [*SERVE, "--reader", there.name(), *options]
             with Process(command, {**environment, "PYTHONUNBUFFERED": "1"}) as daemon:
                 daemon.wait_for("Ctrl")
                 yield Served(near, far, token, there, environment)

@@ -36,12 +36,13 @@ ROOM = Buffer(1 << 16)
 class SlotReader:
     """A reader that a token can be put into and pulled out of, which `events` is told of."""
 
+    shared = False
+
     def __init__(self, slot_id: int, events: SlotEvents | None = None) -> None:
         self.events = events or SlotEvents()
         self.slot_id = slot_id
         self.description = f"Test reader {slot_id}"
         self.application: str | None = "pki"
-        self.shared = False
         self.generation = 0
         self.card: Card | None = None
 
