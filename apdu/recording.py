@@ -16,8 +16,8 @@ from apdu import tlv
 from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import APPLICATIONS, command_name
+from apdu.selection import SECRET_INSTRUCTIONS, Selection
 from apdu.spec import ApplicationSpec, TagSpec
-from apdu.trace import find_spec, secret_instructions
 from apdu.transport import Transport
 
 VERSION = 1
@@ -88,15 +88,16 @@ class Entry:
 
 
 class Mask:
-    """Leaves out of exchanges what a trace of the application never shows.
+    """Leaves out of the exchanges on one way to a card what a trace never shows.
 
-    That are the data fields of secret commands and of commands nobody knows, secret responses, and
-    data fields with a secret data object in them. The contents of other files stay.
+    It begins with `application` and follows SELECT as a trace does. Left out are the data fields
+    of secret commands and of commands nobody knows, secret responses, and data fields with a
+    secret data object in them. The contents of other files stay.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
-        self._application = application
-        self._secret_ins = secret_instructions(application)
+        self._selection = Selection(application)
+        self._chained = False
 
     def entry(self, door: int, at: float, seconds: float, raw: bytes, answer: bytes) -> Entry:
         """An exchange as it may be kept; the bytes may be anything."""
@@ -106,10 +107,14 @@ class Mask:
             # Whatever else it is, its data are in no known place.
             header, response = raw[:4] or b"\x00", answer[-2:]
             return Entry(door, at, seconds, header, True, 0, response, max(0, len(answer) - 2))
-        spec = find_spec(self._application, command)
-        name = self._application.name, spec.name if spec is not None else ""
-        hidden = command.ins in self._secret_ins or spec is None
-        masked = bool(command.data) and (hidden or _secret(command.data, COMMAND_OBJECTS, name))
+        spec = self._selection.command(command)
+        name = self._selection.application.name, spec.name if spec is not None else ""
+        self._selection.response(answer[-2:][0] if len(answer) > 1 else 0)
+        hidden = command.ins in SECRET_INSTRUCTIONS or spec is None
+        part = command.chained or self._chained
+        self._chained = command.chained
+        secret = hidden or _secret(command.data, COMMAND_OBJECTS, name, part=part)
+        masked = bool(command.data) and secret
         kept = command.header if masked else raw
         ne = command.ne if masked else 0
         data = answer[:-2]
@@ -224,13 +229,15 @@ def _secret(
     data: bytes,
     objects: Mapping[tuple[str, str], tuple[TagSpec, ...]],
     name: tuple[str, str],
+    *,
+    part: bool = False,
 ) -> bool:
-    """Whether a data object in the data field is secret."""
+    """Whether a data object in the data field is secret; in a part of one nobody can tell."""
     secret = {member.tag for member in objects.get(name, ()) if member.secret}
-    if not secret:
-        return False
+    if not secret or part:
+        return bool(secret)
     try:
         return any(item.tag in secret for item in tlv.parse(data))
     except tlv.TlvError:
-        # A part of a chain, or of a long response: nobody knows what is in it.
+        # A part of a long response: nobody knows what is in it.
         return True

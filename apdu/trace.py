@@ -10,33 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 
 from apdu import tlv
-from apdu._catalogue import APPLICATIONS, COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
+from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import describe
+from apdu.selection import SECRET_INSTRUCTIONS, Selection
 from apdu.spec import Access, ApplicationSpec, CommandSpec, TagSpec
 from apdu.transport import Transport, TransportError
 
-# PINs and private keys travel in these: VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER,
-# PUT DATA. They stay masked in a command that no table knows.
-_SECRET_INS = frozenset((0x20, 0x21, 0x24, 0x25, 0x2C, 0x2D, 0xDB))
 _GET_RESPONSE = 0xC0
-_SELECT_BY_NAME = bytes((0x00, 0xA4, 0x04))
-_DONE = frozenset((SW.NO_ERROR >> 8, SW.BYTES_AVAILABLE >> 8))
 _LONGEST_VALUE = 16
 _LONGEST_DETAIL = 240
-
-
-def secret_instructions(application: ApplicationSpec) -> frozenset[int]:
-    """The instructions whose data fields are shown by nobody: not even their size is.
-
-    Those of every application: a reset, which is not seen, may have ended a selection.
-    """
-    return _SECRET_INS | {
-        command.ins
-        for known in (application, *APPLICATIONS.values())
-        for command in known.commands
-        if command.secret
-    }
 
 
 class Decoder:
@@ -49,13 +32,12 @@ class Decoder:
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
-        self._application = self._before = application
-        self._secret_ins = secret_instructions(application)
+        self._selection = Selection(application)
         self._command: CommandSpec | None = None
 
     @property
     def _name(self) -> str:
-        return self._application.name.upper()
+        return self._selection.application.name.upper()
 
     def command(self, raw: bytes) -> str:
         """The line for a command APDU, of any bytes."""
@@ -64,17 +46,16 @@ class Decoder:
             command = Command.parse(raw)
         except ApduFormatError:
             self._command = None
-            size = "masked" if raw[1:2] and raw[1] in self._secret_ins else _size(raw)
+            size = "masked" if raw[1:2] and raw[1] in SECRET_INSTRUCTIONS else _size(raw)
             return f"{self._name}  → {header}  malformed command, {size}"
-        self._follow(command)
-        spec = self._spec(command)
+        spec = self._selection.command(command)
         # GET RESPONSE carries on a response whose beginning and command are past.
         self._command = spec if command.ins != _GET_RESPONSE else None
         parts = []
         if command.data:
             # Even the size of a PIN is its owner's.
-            parts.append("masked" if command.ins in self._secret_ins else _size(command.data))
-        if spec is not None and not command.chained and command.ins not in self._secret_ins:
+            parts.append("masked" if command.ins in SECRET_INSTRUCTIONS else _size(command.data))
+        if spec is not None and not command.chained and command.ins not in SECRET_INSTRUCTIONS:
             parts += _shown(command.data, spec, self._objects(COMMAND_OBJECTS, spec))
         if command.ne:
             parts.append(f"Le {command.ne}")
@@ -94,8 +75,7 @@ class Decoder:
             response = Response.parse(raw)
         except ApduFormatError:
             return f"{name}  ← malformed response, {_size(raw)} {took}"
-        if response.sw1 not in _DONE:
-            self._application = self._before
+        self._selection.response(response.sw1)
         meaning = "9000 " if response.sw == SW.NO_ERROR else f"{describe(response.sw)},"
         parts = [
             f"{meaning} {_size(response.data)} {took}" if response.data else f"{meaning} {took}"
@@ -111,27 +91,10 @@ class Decoder:
         """The line for an exchange that failed after so long."""
         return f"{self._name}  ✗ {error} in {seconds * 1000:.1f} ms"
 
-    def _follow(self, command: Command) -> None:
-        """Go over to the application that the command selects; its refusal goes back."""
-        self._before = self._application
-        if command.header.startswith(_SELECT_BY_NAME):
-            for known in APPLICATIONS.values():
-                if known.is_named(command.data):
-                    self._application = known
-
     def _objects(
         self, table: Mapping[tuple[str, str], tuple[TagSpec, ...]], spec: CommandSpec
     ) -> tuple[TagSpec, ...]:
-        return table.get((self._application.name, spec.name), ())
-
-    def _spec(self, command: Command) -> CommandSpec | None:
-        return find_spec(self._application, command)
-
-
-def find_spec(application: ApplicationSpec, command: Command) -> CommandSpec | None:
-    """What the catalogue says of a command, or of one that differs by its parameters only."""
-    exact = application.match(command.cla, command.ins, command.p1, command.p2)
-    return exact or application.match(command.cla, command.ins)
+        return table.get((self._selection.application.name, spec.name), ())
 
 
 class Trace:

@@ -147,6 +147,10 @@ class ControlClient:
     def close(self) -> None:
         self._socket.close()
 
+    def interrupt(self) -> None:
+        """Let whatever waits on the connection, in another thread, end with a ControlError."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
     def call(self, do: str, **arguments: object) -> Json:
         """The result of one request. Raises ControlError as the daemon answered."""
         try:

@@ -7,6 +7,7 @@
     tokens/<serial>.key       the storage key, raw or under a passphrase
     run/pkcs11.sock           the PKCS#11 library's door
     run/control.sock          the command line's door
+    run/reader.sock           the door of the driver in pcscd
     run/daemon.lock           held by the one daemon of this home; its process id
     daemon.log                what the daemon met, without secrets
 

@@ -11,8 +11,8 @@ from apdu._catalogue import RESPONSE_OBJECTS
 from apdu.codec import ApduFormatError, Response
 from apdu.model import APPLICATIONS, SW, describe
 from apdu.recording import Entry
+from apdu.selection import Selection, find_spec
 from apdu.spec import ApplicationSpec, TagSpec
-from apdu.trace import find_spec
 from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
 
@@ -46,8 +46,9 @@ class Replayed:
 class Player:
     """Plays the entries of a recording; `open_door` gives a way to the card for each of its doors.
 
-    A masked VERIFY gets the PIN of its reference from `pins` where it was right in the recording;
-    everything else that is masked is skipped. After the card has refused a PIN none is sent again.
+    A masked VERIFY of the recording's `application` gets the PIN of its reference from `pins`
+    where it was right in the recording; everything else that is masked is skipped. After the card
+    has refused a PIN none is sent again.
     """
 
     def __init__(
@@ -63,20 +64,20 @@ class Player:
 
     def play(self, entries: list[Entry]) -> Iterator[Replayed]:
         """Each exchange as it comes. Raises TransportError where the card does not answer."""
-        for number, entry in enumerate(entries, 1):
+        for number, (entry, application) in enumerate(_followed(self._application, entries), 1):
             card = self._door(entry.door)
             if entry.is_reset:
                 card.reset()
                 continue
             told = _told(entry.response, entry.length)
-            command, reason = self._command(entry)
+            command, reason = self._command(entry, application)
             if command is None:
                 yield Replayed(number, entry.name, Outcome.SKIPPED, told, reason=reason)
                 continue
             answer = card.transceive(command)
             if entry.masked and Response.parse(answer).sw != SW.NO_ERROR:
                 self._pins.clear()
-            same = alike(self._application, entry, answer)
+            same = alike(application, entry, answer)
             outcome = Outcome.SAME if same else Outcome.DIFFERENT
             reason = "" if same else _where(entry, answer)
             yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
@@ -87,7 +88,7 @@ class Player:
             self._doors[number].reset()
         return self._doors[number]
 
-    def _command(self, entry: Entry) -> tuple[bytes | None, str]:
+    def _command(self, entry: Entry, application: ApplicationSpec) -> tuple[bytes | None, str]:
         """What to send, or None and why nothing."""
         if not entry.masked:
             return entry.command, ""
@@ -96,18 +97,35 @@ class Player:
             return None, "its data are masked"
         if Response.parse(entry.response).sw != SW.NO_ERROR:
             return None, "its PIN was wrong, and would spend a try"
-        pin = self._pins.get(header[3])
+        pin = self._pins.get(header[3]) if application is self._application else None
         if pin is None:
             return None, "its PIN is masked, and not given or refused before"
         return replace(entry.parsed(), data=pin).encode(), ""
 
 
+def _followed(
+    application: ApplicationSpec, entries: list[Entry]
+) -> Iterator[tuple[Entry, ApplicationSpec]]:
+    """The entries, each with the application that is selected on its way."""
+    selections: dict[int, Selection] = {}
+    for entry in entries:
+        selection = selections.setdefault(entry.door, Selection(application))
+        try:
+            if not entry.is_reset:
+                selection.command(entry.parsed())
+        except ApduFormatError:
+            # What is no command selects nothing.
+            pass
+        yield entry, selection.application
+        if entry.response:
+            selection.response(Response.parse(entry.response).sw1)
+
+
 def changing(application: str, entries: list[Entry]) -> list[str]:
     """The names of the commands in a recording that change the card, each once, in order."""
-    spec_of = APPLICATIONS[application]
     names: dict[str, None] = {}
-    for entry in entries:
-        if not entry.is_reset and not entry.masked and not _harmless(spec_of, entry):
+    for entry, selected in _followed(APPLICATIONS[application], entries):
+        if not entry.is_reset and not entry.masked and not _harmless(selected, entry):
             names[entry.name] = None
     return list(names)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from apdu.wire.ifd import DaemonEnd, FromDaemon, Hello, Removed
 from apdu.wire.reader import Answer, Transmit
@@ -29,8 +29,8 @@ class ReaderPeer:
         self._slot: CardSlot | None = None
         self._watch = rack.events.watch()
 
-    def receive(self, data: bytes) -> Iterator[bytes]:
-        """Carry out what the driver wants; everything is sent, nothing is given back.
+    def receive(self, data: bytes) -> tuple[bytes, ...]:
+        """Carry out what the driver wants; the answers are sent, none is given back.
 
         Raises WireError where the peer is no driver, OSError where it is gone.
         """
@@ -42,14 +42,15 @@ class ReaderPeer:
             response = self._slot.run(event)
             if isinstance(event, Transmit):
                 self._tell(Answer(response))
-        yield from ()
+        return ()
 
     def closed(self) -> None:
         """The connection has ended: so has the power of the card."""
         self._watch.close()
-        if self._slot is not None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
             self._connected.remove(self._slot_id)
-            self._slot.close()
+            slot.close()
 
     def _begin(self, slot_id: int) -> None:
         self._slot_id = slot_id

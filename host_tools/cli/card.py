@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.secret_input import MANAGEMENT_KEY, PUK, SO_PIN, USER_PIN, Secret
 from host_tools.cli.session import control, resolve
 
 if TYPE_CHECKING:
@@ -31,6 +32,25 @@ def card_options(command: _F) -> _F:
         envvar="KLYUCH_TOKEN",
         help="A token of this home: its label, serial or slot number.",
     )(command)
+
+
+application_option = click.option(
+    "--app",
+    "application",
+    type=click.Choice(("pki", "piv")),
+    default="pki",
+    show_default=True,
+    help="The application of the card.",
+)
+"""Which of a card's applications is meant (argument ``application``)."""
+SECRETS: Mapping[str, Secret] = {
+    "user": USER_PIN,
+    "so": SO_PIN,
+    "pin": USER_PIN,
+    "puk": PUK,
+    "management-key": MANAGEMENT_KEY,
+}
+"""How the PINs and keys of the applications are given, by their names in host_tools.conformance."""
 
 
 @dataclass(frozen=True, slots=True)

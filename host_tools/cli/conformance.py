@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli.card import Place, card_options, make_blank, place
+from host_tools.cli.card import (
+    SECRETS,
+    Place,
+    application_option,
+    card_options,
+    make_blank,
+    place,
+)
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table, working
-from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
+from host_tools.cli.secret_input import (
+    MANAGEMENT_KEY,
+    PUK,
+    SO_PIN,
+    USER_PIN,
+    secret_options,
+)
 from host_tools.cli.session import control
 
 if TYPE_CHECKING:
@@ -21,7 +35,7 @@ if TYPE_CHECKING:
     from host_tools.conformance.report import Report
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-_APPLICATIONS = ("pki",)
+_MANAGEMENT_KEYS = (16, 24, 32)
 
 
 @click.group()
@@ -35,25 +49,18 @@ Examples:
   klyuch conformance run --token Work
   klyuch conformance run --reader Gemalto --html report.html
   klyuch conformance run --token Scratch --destructive --pin-file pin.txt --so-pin-file so.txt
+  klyuch conformance run --reader Yubico --app piv
 """
 )
 @card_options
-@click.option(
-    "--app",
-    "application",
-    type=click.Choice(_APPLICATIONS),
-    default="pki",
-    show_default=True,
-    help="The application to examine.",
-)
+@application_option
 @click.option(
     "--destructive", is_flag=True, help="Also what spends tries of PINs and erases the card."
 )
 @yes_option
 @click.option("--html", type=_FILE, help="Write the report as a page for a browser.")
 @click.option("--output", type=_FILE, help="Write the report as JSON to a file.")
-@secret_options(USER_PIN)
-@secret_options(SO_PIN)
+@secret_options(USER_PIN, SO_PIN, PUK, MANAGEMENT_KEY)
 @json_option
 def run(
     *,
@@ -64,28 +71,21 @@ def run(
     yes: bool,
     html: Path | None,
     output: Path | None,
-    pin: str | None,
-    pin_file: Path | None,
-    so_pin: str | None,
-    so_pin_file: Path | None,
     as_json: bool,
+    **secrets: str | Path | None,
 ) -> None:
     """Examine a card; the exit code is 1 where it differs from what it should do.
 
     Each command of the application is tried with wrong classes, instructions, parameters, data
     and lengths, and before any PIN is verified. With --destructive its PIN counters are tried as
     well, and the vectors run: they erase the card, which is left with the PINs that were given.
+    The PKI application has a user and an SO PIN, PIV a PIN (--pin), a PUK and a management key, in
+    hexadecimal.
     """
     import json
 
-    from host_tools.conformance.examination import KINDS
-
     where = place(reader, token_name)
-    pins = {}
-    if destructive:
-        secrets = {"user": (USER_PIN, pin, pin_file), "so": (SO_PIN, so_pin, so_pin_file)}
-        needed = ((name, *secrets[name]) for name in KINDS[application].references)
-        pins = {name: secret.read(value, file) for name, secret, value, file in needed}
+    pins = _read(application, secrets) if destructive else {}
     report = _examine(where, application, pins, yes)
     if output is not None:
         document = json.dumps(report.document(), ensure_ascii=False, indent=2)
@@ -98,6 +98,30 @@ def run(
         _print(report)
     if not report.sound:
         raise click.exceptions.Exit(1)
+
+
+def _read(application: str, options: Mapping[str, str | Path | None]) -> dict[str, str]:
+    """The PINs and keys of an application. Raises Failure for what is none."""
+    from host_tools.conformance.examination import KINDS, taken
+
+    wanted = ((name, SECRETS[name]) for name in KINDS[application].secrets)
+    pins = {name: secret.read(*secret.among(options)) for name, secret in wanted}
+    if clashing := taken(application, pins):
+        raise Failure(
+            Exit.USAGE,
+            f"The vectors use the value of the {clashing[0]} PIN for another one.",
+            "Change it on the card first.",
+        )
+    if (key := pins.get("management-key")) is not None and not _is_management_key(key):
+        raise Failure(Exit.USAGE, "The management key is not 16, 24 or 32 bytes in hexadecimal.")
+    return pins
+
+
+def _is_management_key(text: str) -> bool:
+    try:
+        return len(bytes.fromhex(text)) in _MANAGEMENT_KEYS
+    except ValueError:
+        return False
 
 
 def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) -> Report:
@@ -117,7 +141,7 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
         except WrongPinError as error:
             raise Failure(
                 Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,
-                f"The card refuses the {error.name} PIN: {error}.",
+                f"The card refuses the {error.name}: {error}.",
                 "Nothing was changed; give the right one.",
             ) from error
         if pins:
@@ -129,8 +153,13 @@ def _restore(
     examination: Examination, where: Place, application: str, pins: dict[str, str]
 ) -> None:
     """Leave the card usable, with the PINs that were given; a token of ours with its files."""
+    from host_tools.conformance.checks import DifferenceError, SkipError
+
     if where.details is None or application != "pki":
-        examination.restore()
+        try:
+            examination.restore()
+        except (DifferenceError, SkipError) as error:
+            click.echo(f"The card could not be left with its PINs: {error}.", err=True)
         return
     label = where.details["label"] or where.serial
     with control() as client:

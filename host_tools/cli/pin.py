@@ -36,9 +36,7 @@ Examples:
 )
 @click.option("--so", is_flag=True, help="Change the SO PIN rather than the user PIN.")
 @token_option
-@secret_options(USER_PIN)
-@secret_options(SO_PIN)
-@secret_options(NEW_PIN)
+@secret_options(USER_PIN, SO_PIN, NEW_PIN)
 @json_option
 def change(
     *,
@@ -69,8 +67,7 @@ Examples:
 """
 )
 @token_option
-@secret_options(SO_PIN)
-@secret_options(NEW_PIN)
+@secret_options(SO_PIN, NEW_PIN)
 @json_option
 def unblock(
     *,
@@ -99,8 +96,7 @@ Examples:
 )
 @click.argument("name", metavar="TOKEN")
 @click.option("--wait", is_flag=True, help="Wait until a program asks for a PIN.")
-@secret_options(USER_PIN)
-@secret_options(SO_PIN)
+@secret_options(USER_PIN, SO_PIN)
 @json_option
 def enter(
     *,

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from host_tools.cli.card import Place, card_options, place
+from host_tools.cli.card import SECRETS, Place, application_option, card_options, place
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
 from host_tools.cli.session import control, token_option
+from host_tools.control import ControlClient, ControlError
 
 if TYPE_CHECKING:
     from apdu.recording import Entry
     from host_tools.replay import Replayed
 
-_APPLICATION = "pki"
 _STDERR = 2
 _SCRIPT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _program = click.argument("program", nargs=-1, type=click.UNPROCESSED)
@@ -51,11 +51,14 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
     """
     import json
 
-    with control() as client, _while(program, token_name, aside=as_json) as mark:
-        for line in client.trace(token_name):
-            if mark.seen(line):
-                break
-            click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+    with control() as client:
+        # Watched before the program begins.
+        lines = client.trace(token_name)
+        with _while(client, program, token_name, aside=as_json) as mark:
+            for line in lines:
+                if mark.seen(line):
+                    break
+                click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
 
 
 @click.command(
@@ -68,6 +71,7 @@ Examples:
 """,
 )
 @card_options
+@application_option
 @click.option(
     "--output",
     "-o",
@@ -84,6 +88,7 @@ def record(
     *,
     reader: str | None,
     token_name: str | None,
+    application: str,
     output: Path,
     script: Path | None,
     as_json: bool,
@@ -93,7 +98,8 @@ def record(
 
     Of a token of ours what other programs send is recorded: while PROGRAM runs, else until Ctrl+C.
     PC/SC shows nobody what others send: to a card in a reader the APDUs of a script are sent, a
-    line of hexadecimal each, or the word reset; text after # is left out.
+    line of hexadecimal each, or the word reset; text after # is left out. --app names the
+    application whose PINs a replay is given; what SELECT chooses is followed anyway.
     """
     from apdu.recording import Head, write
 
@@ -107,14 +113,20 @@ def record(
     if script is not None and program:
         raise Failure(Exit.USAGE, "Give a script or a program, not both.")
     steps = [] if script is None else _read_script(script)
-    head = Head(_APPLICATION, where.name, datetime.now(UTC).isoformat(timespec="seconds"))
+    head = Head(application, where.name, datetime.now(UTC).isoformat(timespec="seconds"))
     with _new_file(output) as file:
         file.write(write(head))
-        entries = _watched(where, program, aside=as_json) if script is None else _sent(where, steps)
+        entries = (
+            _watched(where, program, aside=as_json)
+            if script is None
+            else _sent(where, application, steps)
+        )
         written = 0
-        for entry in entries:
-            _keep(file, entry)
-            written += 1
+        # Ctrl+C ends what has no end of its own, also while an exchange is being written.
+        with suppress(*(() if program or steps else (KeyboardInterrupt,))):
+            for entry in entries:
+                _keep(file, entry)
+                written += 1
     if as_json:
         print_json({"recording": str(output), "entries": written})
     else:
@@ -132,8 +144,7 @@ Examples:
 @card_options
 @click.option("--door", type=click.IntRange(0), help="Only what passed on this way to the card.")
 @yes_option
-@secret_options(USER_PIN)
-@secret_options(SO_PIN)
+@secret_options(USER_PIN, SO_PIN)
 @json_option
 def replay(
     *,
@@ -142,18 +153,17 @@ def replay(
     token_name: str | None,
     door: int | None,
     yes: bool,
-    pin: str | None,
-    pin_file: Path | None,
-    so_pin: str | None,
-    so_pin_file: Path | None,
     as_json: bool,
+    **secrets: str | Path | None,
 ) -> None:
     """Play a recording to another card and show the differences; with any, the exit code is 1.
 
     What differs from card to card, as random bytes, signatures and new public keys do, is compared
-    by its length and form. VERIFY gets the PINs that are given; what else is masked is skipped.
+    by its length and form. VERIFY gets the PINs that are given, those of the application that was
+    named when it was recorded; what else is masked is skipped.
     """
     from apdu.recording import RecordingError, read
+    from host_tools.conformance.examination import KINDS
     from host_tools.replay import Outcome, Player, changing
 
     try:
@@ -171,7 +181,8 @@ def replay(
         )
     if commands := changing(head.application, entries):
         confirm(f"{where.name} will be changed by {', '.join(commands)}. Go on?", yes)
-    given = {"user": USER_PIN.given(pin, pin_file), "so": SO_PIN.given(so_pin, so_pin_file)}
+    wanted = ((name, SECRETS[name]) for name in KINDS[head.application].references)
+    given = {name: secret.given(*secret.among(secrets)) for name, secret in wanted}
     pins = {name: value for name, value in given.items() if value is not None}
     with ExitStack() as stack:
         player = Player(head.application, lambda: stack.enter_context(where.opened()), pins)
@@ -211,37 +222,57 @@ class _Mark:
 
 
 @contextmanager
-def _while(program: Sequence[str], token: str | None, *, aside: bool) -> Iterator[_Mark]:
+def _while(
+    client: ControlClient, program: Sequence[str], token: str | None, *, aside: bool
+) -> Iterator[_Mark]:
     """Run a program beside, and let the mark pass when it has ended. Raises Failure as it fails.
 
-    With `aside` what it prints goes to stderr: stdout is for JSON.
+    Where no token is there any more that it could pass at, `client` is closed instead. With `aside`
+    what the program prints goes to stderr: stdout is for JSON.
     """
     # An instruction that no application has; no answer to it changes anything.
     mark = _Mark(b"\x00\x1a" + os.urandom(2))
     if not program:
-        try:
+        with suppress(KeyboardInterrupt):
             yield mark
-        except KeyboardInterrupt:
-            return
         return
     path = shutil.which(program[0])
     if path is None:
         raise Failure(Exit.USAGE, f"There is no program {program[0]!r}.")
     codes: list[int] = []
+    closed = threading.Event()
 
     def run() -> None:
         printed = _STDERR if aside else None
         done = subprocess.run([path, *program[1:]], stdout=printed, check=False)
         codes.append(done.returncode)
-        with control() as client:
-            client.call("apdu", token=place(None, token).serial, commands=[mark.header.hex()])
+        try:
+            _pass(mark, token)
+        except ControlError:
+            closed.set()
+            client.interrupt()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    yield mark
+    try:
+        yield mark
+    except ControlError:
+        if not closed.is_set():
+            raise
     thread.join()
     if codes[0]:
         raise Failure(Exit.GENERAL, f"{program[0]} ended with exit code {codes[0]}.")
+
+
+def _pass(mark: _Mark, token: str | None) -> None:
+    """Send the mark to the token, to any that is inserted for None. Raises ControlError."""
+    with control() as client:
+        if token is None:
+            tokens = client.call("token.list")["tokens"]
+            assert isinstance(tokens, list)
+            inserted = [item["serial"] for item in tokens if item["state"] == "inserted"]
+            token = next(iter(inserted), "")
+        client.call("apdu", token=token, commands=[mark.header.hex()])
 
 
 def _watched(where: Place, program: Sequence[str], *, aside: bool) -> Iterator[Entry]:
@@ -251,15 +282,17 @@ def _watched(where: Place, program: Sequence[str], *, aside: bool) -> Iterator[E
     from apdu.recording import read_entry
 
     doors: dict[int, int] = {}
-    with control() as client, _while(program, where.serial, aside=aside) as mark:
-        for fields in client.record(where.serial):
-            entry = read_entry(fields)
-            if entry.command == mark.header:
-                break
-            yield replace(entry, door=doors.setdefault(entry.door, len(doors)))
+    with control() as client:
+        passing = client.record(where.serial)
+        with _while(client, program, where.serial, aside=aside) as mark:
+            for fields in passing:
+                entry = read_entry(fields)
+                if entry.command == mark.header:
+                    break
+                yield replace(entry, door=doors.setdefault(entry.door, len(doors)))
 
 
-def _sent(where: Place, steps: Sequence[bytes | None]) -> Iterator[Entry]:
+def _sent(where: Place, application: str, steps: Sequence[bytes | None]) -> Iterator[Entry]:
     """What a script sends; None is a reset."""
     import time
 
@@ -272,7 +305,7 @@ def _sent(where: Place, steps: Sequence[bytes | None]) -> Iterator[Entry]:
         recorder = Recorder(
             card,
             made.append,
-            Mask(APPLICATIONS[_APPLICATION]),
+            Mask(APPLICATIONS[application]),
             0,
             lambda: time.perf_counter() - began,
         )

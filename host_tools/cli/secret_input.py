@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,12 @@ class Secret:
             return first_line(file)
         return os.environ.get(self.variable) or None
 
+    def among(self, options: Mapping[str, str | Path | None]) -> tuple[str | None, Path | None]:
+        """The values of its two options among those of a command."""
+        parameter = self.option.replace("-", "_")
+        value, file = options[parameter], options[f"{parameter}_file"]
+        return (None if value is None else str(value)), (None if file is None else Path(file))
+
     def read(self, value: str | None, file: Path | None, *, confirm: bool = False) -> str:
         """The secret, asked for where it was not given. Raises Failure with no terminal to ask."""
         secret = self.given(value, file)
@@ -51,6 +57,8 @@ class Secret:
 
 USER_PIN = Secret("user PIN", "pin", "KLYUCH_PIN")
 SO_PIN = Secret("SO PIN", "so-pin", "KLYUCH_SO_PIN")
+PUK = Secret("PUK", "puk", "KLYUCH_PUK")
+MANAGEMENT_KEY = Secret("management key", "management-key", "KLYUCH_MANAGEMENT_KEY")
 NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
 PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
 
@@ -67,18 +75,20 @@ def first_line(file: Path) -> str:
         raise Failure(Exit.USAGE, f"{file} cannot be read: {error.strerror}.") from error
 
 
-def secret_options(secret: Secret) -> Callable[[_F], _F]:
-    """The two options of a secret: arguments ``<name>`` and ``<name>_file``."""
+def secret_options(*secrets: Secret) -> Callable[[_F], _F]:
+    """The two options of each secret: arguments ``<name>`` and ``<name>_file``."""
 
     def add(command: _F) -> _F:
-        command = click.option(
-            f"--{secret.option}",
-            help=f"The {secret.title}; for tests only, other users of this machine can see it.",
-        )(command)
-        return click.option(
-            f"--{secret.option}-file",
-            type=_FILE,
-            help=f"Read the {secret.title} from the first line of a file.",
-        )(command)
+        for secret in reversed(secrets):
+            command = click.option(
+                f"--{secret.option}",
+                help=f"The {secret.title}; for tests only, other users of this machine can see it.",
+            )(command)
+            command = click.option(
+                f"--{secret.option}-file",
+                type=_FILE,
+                help=f"Read the {secret.title} from the first line of a file.",
+            )(command)
+        return command
 
     return add

@@ -60,8 +60,7 @@ Examples:
 @click.option("--blank", is_flag=True, help="Leave it as from the factory, for C_InitToken.")
 @click.option("--passphrase", "ask_passphrase", is_flag=True, help="Ask for a passphrase.")
 @_PASSPHRASE_FILE
-@secret_options(USER_PIN)
-@secret_options(SO_PIN)
+@secret_options(USER_PIN, SO_PIN)
 @json_option
 def create(
     *,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from apdu.model import APPLICATIONS, SW, describe
+from apdu.model import APPLICATIONS, SW, StatusWordError, describe
 from host_tools.conformance import behaviour, piv, pki, rules, vectors
 from host_tools.conformance.behaviour import Credential
-from host_tools.conformance.checks import Check
+from host_tools.conformance.checks import Check, DifferenceError
 from host_tools.conformance.subject import Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
@@ -19,7 +19,8 @@ class Kind:
 
     `secrets` are the names of the PINs and keys that a destructive examination needs, and
     `credentials` what they are for; `references` are P2 of VERIFY by the name of the PIN, `padded`
-    is a PIN as VERIFY takes it; `harmless` are checks of this application alone.
+    is a PIN as VERIFY takes it; `harmless` are checks of this application alone. In the vectors
+    the secrets take the `place` of the table's, or the card has those of the table meanwhile.
     """
 
     dialect: Callable[[Subject, Vectors, Pins, Blank | None], Dialect]
@@ -28,10 +29,11 @@ class Kind:
     references: Mapping[str, int]
     padded: Callable[[bytes], bytes] = bytes
     harmless: Callable[[Subject], Iterator[Check]] = lambda _: iter(())
+    place: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
-    "pki": Kind(pki.PkiDialect, tuple(pki.REFS), pki.credentials, pki.REFS),
+    "pki": Kind(pki.PkiDialect, tuple(pki.REFS), pki.credentials, pki.REFS, place=True),
     "piv": Kind(
         piv.PivDialect,
         piv.SECRETS,
@@ -66,6 +68,14 @@ def destroys(application: str, given: Pins) -> list[str]:
         ),
         *(f"the card is erased and made {item.card}: {item.name}" for item in table.vectors),
     ]
+
+
+def taken(application: str, given: Pins) -> list[str]:
+    """The names of those PINs whose values the vectors use for another, as for a wrong one."""
+    if not KINDS[application].place:
+        return []
+    others = {value for name, value in vectors.load(application).pins.items() if name not in given}
+    return [name for name, value in given.items() if value in others]
 
 
 class Examination:
@@ -108,8 +118,11 @@ class Examination:
         yield from self._run_vectors()
 
     def restore(self) -> None:
-        """Leave the card with the PINs that were given. Raises StatusWordError, SkipError."""
-        self._dialect.leave()
+        """Leave the card with the PINs that were given. Raises DifferenceError, SkipError."""
+        try:
+            self._dialect.leave()
+        except StatusWordError as error:
+            raise DifferenceError(describe(SW.NO_ERROR), str(error)) from error
 
     def _try_pins(self) -> Iterator[Check]:
         group = "the card takes the PINs that are given"

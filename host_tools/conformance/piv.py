@@ -21,7 +21,7 @@ from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, compare, tries_left
 from host_tools.conformance.pki_commands import public_objects
 from host_tools.conformance.subject import Subject
-from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
+from host_tools.conformance.vectors import DIGEST, FACTORY, SECRET, Blank, Pins, Step, Vectors
 
 PIN, PUK, MANAGEMENT_KEY = "pin", "puk", "management-key"
 SECRETS = (PIN, PUK, MANAGEMENT_KEY)
@@ -196,7 +196,7 @@ class PivDialect:
 
     def leave(self) -> None:
         """Factory-new, but with the PINs and the management key that were given."""
-        self.begin("factory")
+        self.begin(FACTORY)
         assert self.given_algorithm is not None
         prove(self.client, *self._management_key("factory"))
         key = bytes.fromhex(self.given[MANAGEMENT_KEY])

@@ -15,10 +15,12 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70re
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem }
 tr { border-bottom: 1px solid #8884 }
-pre { margin: .3rem 0 0; overflow-x: auto }
+td:not(:first-child) { min-width: 8rem }
+pre { margin: 0; white-space: pre-wrap; font-size: .85em }
 .passed { color: #18794e } .failed { color: #c62a2f; font-weight: 600 } .skipped { color: #80808b }
 @media (prefers-color-scheme: dark) { body { background: #16161a; color: #ececf1 } }
 """
+_WORST = (Verdict.FAILED, Verdict.SKIPPED, Verdict.PASSED)
 _HEADINGS = ("", "Check", "Clause", "Expected", "Got", "Exchanged")
 
 
@@ -59,7 +61,7 @@ class Report:
         }
 
     def html(self) -> str:
-        """Everything, for a browser; groups with a failure are open."""
+        """Everything, for a browser; groups with a failure are open, the worst first in each."""
         title = f"Conformance of {self.card}: {self.application}"
         kind = (
             "with steps that change the card" if self.destructive else "without changing the card"
@@ -85,14 +87,13 @@ class Report:
             opened = any(check.verdict is Verdict.FAILED for check in checks)
             yield f"<details{' open' if opened else ''}><summary>{_verdict(checks)} {escape(group)}"
             yield f"({len(checks)})</summary>\n<table><tr>{_cells('th', _HEADINGS)}</tr>"
-            yield from map(_row, checks)
+            yield from map(_row, sorted(checks, key=lambda check: _WORST.index(check.verdict)))
             yield "</table></details>"
 
 
 def _verdict(checks: Sequence[Check]) -> str:
     """The worst of a group."""
-    order = (Verdict.FAILED, Verdict.SKIPPED, Verdict.PASSED)
-    worst = min((check.verdict for check in checks), key=order.index)
+    worst = min((check.verdict for check in checks), key=_WORST.index)
     return f'<span class="{worst}">{worst}</span>'
 
 

@@ -26,7 +26,7 @@ DIGEST = bytes(range(32))
 SECRET = b"a session key"
 """What is enciphered."""
 RESET = "CARD RESET"
-FACTORY = "factory"
+FACTORY = "factory-new"
 _RESET_CLAUSE = "ISO/IEC 7816-3"
 _RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
 _CHANGES_THE_CARD = "it erases the card: give --destructive"
@@ -36,7 +36,7 @@ class Dialect(Protocol):
     """What the catalogue cannot say of an application."""
 
     def begin(self, card: str) -> None:
-        """Bring the card to where a vector begins: `blank`, `operational` or `factory`.
+        """Bring the card to where a vector begins: `blank`, `operational` or `factory-new`.
 
         Raises SkipError where this card cannot be brought there, StatusWordError where it refuses.
         """

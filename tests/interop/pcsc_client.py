@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -157,34 +156,15 @@ class _Worker:
 
     def wait_for(self, reader: str, present: bool) -> str:
         """SCardGetStatusChange until a card is there, or is not; gives its ATR."""
-        known, deadline = scard.SCARD_STATE_UNAWARE, time.monotonic() + PATIENCE
+        known = scard.SCARD_STATE_UNAWARE
         wanted = scard.SCARD_STATE_PRESENT if present else scard.SCARD_STATE_EMPTY
-        while time.monotonic() < deadline:
-            states = _check(scard.SCardGetStatusChange(self._context, 1000, [(reader, known)]))
-            [(_name, known, atr)] = states
+        while True:
+            [(_name, known, atr)] = _check(
+                scard.SCardGetStatusChange(self._context, PATIENCE * 1000, [(reader, known)])
+            )
             if known & wanted:
                 return bytes(atr).hex()
             known &= ~scard.SCARD_STATE_CHANGED
-        raise PcscError("SCARD_E_TIMEOUT")
-
-    def events(self, reader: str) -> int:
-        """How many cards came and went in a reader so far."""
-        states = _check(scard.SCardGetStatusChange(self._context, 0, [(reader, 0)]))
-        return int(states[0][1]) >> 16
-
-    def wait_for_change(self, reader: str, events: int) -> int:
-        """Sleep in SCardGetStatusChange until the number of events is another one; gives that."""
-        while True:
-            known = self._state(reader)
-            now = known >> 16
-            if now != events:
-                return now
-            scard.SCardGetStatusChange(self._context, PATIENCE * 1000, [(reader, known)])
-
-    def _state(self, reader: str) -> int:
-        states = _check(scard.SCardGetStatusChange(self._context, 0, [(reader, 0)]))
-        state: int = states[0][1] & ~scard.SCARD_STATE_CHANGED
-        return state
 
 
 def _serve() -> None:

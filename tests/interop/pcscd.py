@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +84,11 @@ class VpcdDoor:
         self._proxy = Process([*_PROXY, f"127.0.0.1:{self._base}", *chosen], environment)
         self._proxy.wait_for("Ctrl")
 
+    def end(self, number: signal.Signals) -> int:
+        """End our process by a signal; its exit code."""
+        assert self._proxy is not None
+        return self._proxy.signal(number)
+
     def close(self) -> None:
         if self._proxy is not None:
             self._proxy.end()
@@ -95,7 +101,7 @@ DOORS: Final[dict[str, type[IfdDoor | VpcdDoor]]] = {"ifd": IfdDoor, "vpcd": Vpc
 class Pcscd:
     """A pcscd that is found only with `environment`; it can be killed and started again."""
 
-    def __init__(self, reader_file: str) -> None:
+    def __init__(self, reader_file: str, added: Mapping[str, str] | None = None) -> None:
         # A socket's path has to be short.
         self._folder = Path(tempfile.mkdtemp(prefix="klyuch-"))
         self._socket = self._folder / "socket"
@@ -103,6 +109,7 @@ class Pcscd:
         self._readers = self._folder / "readers"
         self._readers.mkdir()
         (self._readers / "file").write_text(reader_file)
+        self._added = dict(added or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.log: Final = self._folder / "log"
 
@@ -121,7 +128,7 @@ class Pcscd:
             error.add_note(f"pcscd printed:\n{self.log.read_text(errors='replace')[-4000:]}")
         shutil.rmtree(self._folder)
 
-    def start(self, **environment: str) -> None:
+    def start(self) -> None:
         """Start it as systemd does, with its socket open already."""
         with socket.socket(socket.AF_UNIX) as listener, self.log.open("ab") as log:
             listener.bind(str(self._socket))
@@ -133,7 +140,7 @@ class Pcscd:
                 stdin=listener.fileno(),
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment},
+                env={**os.environ, **self._added},
             )
 
     @property
@@ -189,11 +196,18 @@ class Readers:
 
 @contextmanager
 def readers(
-    home: Scratch, door: ReaderDoor, tokens: Sequence[str], slots: int | None = None
+    home: Scratch,
+    door: ReaderDoor,
+    tokens: Sequence[str],
+    slots: int | None = None,
+    **environment: str,
 ) -> Iterator[Readers]:
-    """A pcscd in which the tokens of those serial numbers are; readers for so many `slots`."""
+    """A pcscd in which the tokens of those serial numbers are; readers for so many `slots`.
+
+    `environment` is added to that of pcscd.
+    """
     numbers = range(len(tokens) if slots is None else slots)
-    with ExitStack() as stack, Pcscd(door.reader_file(numbers)) as pcscd:
+    with ExitStack() as stack, Pcscd(door.reader_file(numbers), environment) as pcscd:
         door.open(tokens)
         stack.callback(door.close)
         yield Readers(home, door, pcscd, stack)

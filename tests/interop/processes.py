@@ -80,6 +80,11 @@ class Process:
             assert found, f"{self._name} did not print {pattern!r}, but:\n{self._log}"
             return found
 
+    def signal(self, number: signal.Signals) -> int:
+        """Send it a signal that ends it; its exit code."""
+        self._process.send_signal(number)
+        return self._process.wait(PATIENCE)
+
     def end(self) -> None:
         """Ask it to end, then kill what is left of its session; returns when nothing is."""
         self._process.terminate()

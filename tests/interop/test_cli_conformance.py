@@ -10,7 +10,7 @@ import pytest
 from host_tools.testing import Command, Run, ScratchToken
 from tests import cards
 from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
-from tests.vectors.examined import EmulatedCard, TakesAnyClass, TakesAnyP2
+from tests.vectors.examined import EmulatedCard, RefusesToInitialize, TakesAnyClass, TakesAnyP2
 
 
 def secrets(token: ScratchToken) -> dict[str, str]:
@@ -56,6 +56,14 @@ def test_a_wrong_pin_ends_a_destructive_examination_after_one_try(
     assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
 
 
+def test_a_pin_that_the_vectors_take_for_wrong_is_refused(
+    command: Command, token: ScratchToken
+) -> None:
+    pins = {"KLYUCH_PIN": "000000", "KLYUCH_SO_PIN": token.so_pin}
+    result = command("conformance", "run", "--destructive", "--yes", code=2, **pins)
+    assert "the user PIN" in result.stderr
+
+
 def test_the_reports_tell_what_was_sent_expected_and_got(
     command: Command, token: ScratchToken, tmp_path: Path
 ) -> None:
@@ -92,6 +100,16 @@ def test_a_broken_card_in_a_reader_is_told_with_its_clauses(
         done = klyuch(*arguments, code=1, **reader.environment)
     assert "What differs" in done.stdout
     assert f"ISO/IEC 7816-4:2013 {clause}" in done.stdout
+
+
+def test_a_card_that_cannot_be_left_as_it_was_is_said_to_be_so(klyuch: Run) -> None:
+    with VpcdReader() as reader, VpcdCard(reader, RefusesToInitialize()) as card:
+        card.wait_until_seen()
+        pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
+        arguments = ("conformance", "run", "--reader", READER, "--destructive", "--yes")
+        done = klyuch(*arguments, code=1, **reader.environment, **pins)
+    assert "could not be left with its PINs" in done.stderr
+    assert "INITIALIZE" in done.stdout
 
 
 def test_a_reader_that_is_not_there_is_told_with_those_that_are(klyuch: Run) -> None:

@@ -112,6 +112,16 @@ def test_a_trace_shows_what_a_program_sends(klyuch: Run, token: ScratchToken) ->
     assert all("line" in json.loads(line) for line in shown.stdout.splitlines())
 
 
+def test_what_pulls_the_token_out_is_traced_to_its_end(
+    klyuch: Run, token: ScratchToken, spare: ScratchToken
+) -> None:
+    pull = ("token", "remove", "Work")
+    assert "removed" in klyuch("trace", *KLYUCH, *pull).stdout
+    assert "removed" in klyuch("trace", *KLYUCH, "token", "remove", "Spare").stdout
+    klyuch("token", "insert", "Work")
+    assert "removed" in klyuch("trace", "--token", "Work", *KLYUCH, *pull).stdout
+
+
 def test_a_script_is_recorded_from_a_reader_and_played_to_a_token(
     klyuch: Run, token: ScratchToken, tmp_path: Path
 ) -> None:

@@ -156,7 +156,7 @@ def test_a_daemon_works_in_a_path_too_long_for_a_socket(
 
 def test_a_connection_that_speaks_nonsense_is_closed_and_the_others_go_on(home: Scratch) -> None:
     with home.control() as control:
-        for name in (SOCKET, PKCS11_SOCKET):
+        for name in (SOCKET, PKCS11_SOCKET, READER_SOCKET):
             nonsense = connect_socket(home.home, name)
             assert nonsense is not None
             with nonsense:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -15,8 +18,9 @@ from tests import cards
 from tests.conftest import program
 from tests.interop.consumers import call
 from tests.interop.pcsc_client import PcscClient, PcscError
-from tests.interop.pcscd import ReaderDoor, Readers, readers
+from tests.interop.pcscd import IfdDoor, Pcscd, ReaderDoor, Readers, readers
 from tests.interop.processes import Process
+from tests.interop.test_slot_events import threads
 from token_fw.card import ATR
 
 Connect = Callable[..., PcscClient]
@@ -118,6 +122,16 @@ def test_a_malformed_command_gets_a_status_word_and_costs_nothing(
     assert card.status(pki.verify(pki.USER)) == SW.NO_ERROR
 
 
+@pytest.mark.parametrize("size", [0, 65549, 1 << 20])
+def test_what_pcscd_does_not_carry_costs_nothing(client: Connect, size: int) -> None:
+    connected = client(0)
+    card = cards.Client(connected)
+    card.log_in(pin=b"481516")
+    with pytest.raises(PcscError, match=r"INVALID_PARAMETER|INSUFFICIENT_BUFFER"):
+        connected.transceive(bytes(size))
+    assert card.status(pki.verify(pki.USER)) == SW.NO_ERROR
+
+
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
 def test_a_reset_loses_selection_and_pin(client: Connect, cold: bool) -> None:
     connected = client(0)
@@ -144,6 +158,18 @@ def test_operations_of_seconds_neither_time_out_nor_drop_the_card(client: Connec
         answer = card.ok(pki.generate())
         assert len(pki.public_objects(answer)[0x81]) == 512
     assert card.status(pki.verify(pki.USER)) == SW.NO_ERROR
+
+
+def test_a_reader_whose_card_works_holds_up_no_other(client: Connect) -> None:
+    busy, other = client(0), client(1)
+    card = cards.Client(busy)
+    card.log_in(pin=b"481516")
+    card.ok(pki.mse(pki.GENERATE, pki.RSA_4096, 0))
+    busy.send("transmit", pki.generate().encode().hex())
+    for _ in range(20):
+        assert cards.lifecycle(cards.Client(other)) == 5
+    assert cards.lifecycle(cards.Client(client(1))) == 5
+    assert busy.answer().endswith("9000")
 
 
 def test_insertion_and_removal_reach_a_program_that_waits(
@@ -252,3 +278,63 @@ def test_the_trace_shows_what_comes_through_a_reader(
     assert "SELECT" in seen[0]
     assert any("VERIFY" in line for line in seen)
     assert tokens[0].pin.encode().hex() not in "".join(seen).lower()
+
+
+def test_a_stopped_daemon_holds_up_its_own_readers_alone(
+    home: Scratch, token: ScratchToken
+) -> None:
+    """Two homes in one pcscd: the daemon of one is stopped by SIGSTOP."""
+    with Scratch() as second:
+        second.create_token("Home")
+        files = [IfdDoor(one).reader_file([0]) for one in (home, second)]
+        names = [f"Klyuch slot 0 {number:02X} 00" for number in range(2)]
+        pid = home.home.daemon_pid()
+        assert pid is not None
+        with Pcscd("\n".join(files)) as pcscd, ExitStack() as stack:
+            clients = [stack.enter_context(PcscClient(pcscd.environment)) for _ in range(3)]
+            for client, name in zip(clients, (*names, names[1]), strict=True):
+                client.call("establish")
+                client.call("wait_for", name, True)
+                client.call("connect", name)
+            stuck, other, late = clients
+            cards.Client(stuck)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                stuck.send("transmit", pki.get_data(1).encode().hex())
+                for one in (other, late):
+                    assert cards.lifecycle(cards.Client(one)) == 5
+                assert late.call("readers") == names
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert stuck.answer() == "01002f9000"
+
+
+def test_sixteen_readers_are_there_and_each_shows_its_own_token(home: Scratch) -> None:
+    serials = []
+    for _ in range(16):
+        with home.control() as control:
+            serials.append(str(control.call("token.create", blank=True)["serial"]))
+    door = IfdDoor(home)
+    with readers(home, door, serials) as there:
+        for slot, serial in enumerate(serials):
+            assert cards.serial(cards.Client(there.connect(slot))).hex() == serial
+
+
+def test_nothing_wakes_pcscd_or_the_daemon_while_no_card_moves(
+    home: Scratch, token: ScratchToken
+) -> None:
+    with readers(home, IfdDoor(home), [token.serial]) as there:
+        client = there.connect()
+        with home.control() as control:
+            control.call("token.remove", token=token.serial)
+        client.call("wait_for", there.name(), False)
+        pid = home.home.daemon_pid()
+        assert pid is not None
+        client.send("wait_for", there.name(), True)
+        time.sleep(0.5)
+        before = threads(there.pcscd.pid), threads(pid)
+        time.sleep(0.4)
+        assert (threads(there.pcscd.pid), threads(pid)) == before
+        with home.control() as control:
+            control.call("token.insert", token=token.serial)
+        assert client.answer() == ATR.hex()

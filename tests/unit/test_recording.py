@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from apdu import tlv
-from apdu.codec import Command, Response
+from apdu.codec import CHAINING, Command, Response
 from apdu.model import APPLICATIONS
 from apdu.recording import Entry, Head, Mask, Recorder, RecordingError, read, write, write_entry
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
-from tests import cards
+from tests import cards, piv_cards
 
 PKI = APPLICATIONS["pki"]
 HEAD = Head("pki", "Work", "2026-01-02T03:04:05+00:00")
@@ -45,6 +47,50 @@ def test_a_secret_is_not_kept(what: str) -> None:
     kept = text(entry(*SECRETS[what]))
     assert SECRET[:2].hex() not in kept
     assert SECRET[-2:].hex() not in kept
+
+
+def test_a_recording_follows_select_and_keeps_no_secret_of_piv() -> None:
+    entries: list[Entry] = []
+    bench = cards.operational()
+    client = piv_cards.Client(Recorder(bench.connect(), entries.append, Mask(PKI)))
+    client.prove()
+    client.log_in()
+    new_key, imported, content = bytes(range(0x40, 0x60)), b"\x5a" * 32, b"printed information"
+    rsa_key = piv.rsa_fields(rsa.generate_private_key(65537, 2048))
+    for command in (
+        piv.change(piv.REF_PIN, piv_cards.PIN, piv_cards.NEW_PIN),
+        piv.change(piv.REF_PUK, piv_cards.PUK, piv_cards.NEW_PUK),
+        piv.unblock(piv_cards.NEW_PUK, piv_cards.PIN),
+        piv.set_management_key(piv.AES_256, new_key),
+        piv.import_key(piv.AUTHENTICATION, piv.P256, {0x06: imported}),
+        piv.import_key(piv.RETIRED, piv.RSA_2048, rsa_key),
+        piv.put_data(piv.PRINTED, content),
+        piv.verify(piv_cards.PIN),
+        piv.get_data(piv.PRINTED),
+    ):
+        client.ok(command)
+    assert client.ok(piv.get_version())
+    kept = text(*entries)
+    secrets = (
+        *(piv_cards.PIN, piv_cards.NEW_PIN, piv_cards.PUK, piv_cards.NEW_PUK, content),
+        *(piv_cards.MANAGEMENT_KEY, new_key, imported, *rsa_key.values()),
+    )
+    assert [secret for secret in secrets if secret[:16].hex() in kept] == []
+    assert "SET MANAGEMENT KEY" in kept
+    version = entries[-1]
+    assert (version.masked, version.length) == (False, None)
+
+
+@pytest.mark.parametrize("size", [8, 3])
+def test_no_part_of_a_chain_of_contents_is_kept(size: int) -> None:
+    mask = Mask(piv.SPEC)
+    data = piv.put_data(piv.PRINTED, SECRET).data
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    for number, part in enumerate(parts, 1):
+        chaining = CHAINING if number < len(parts) else 0
+        command = Command(chaining, 0xDB, 0x3F, 0xFF, part)
+        kept = mask.entry(0, 0.0, 0.0, command.encode(), Response(0x9000).encode())
+        assert (kept.masked, len(kept.command)) == (True, 4)
 
 
 def test_a_malformed_command_is_kept_by_its_header_alone() -> None:

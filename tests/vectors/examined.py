@@ -14,7 +14,8 @@ from host_tools.conformance.examination import Examination
 from tests import cards
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
-VERIFY, SELECT, READ_BINARY_ODD, COMPUTE, CHALLENGE = 0x20, 0xA4, 0xB1, 0x2A, 0x84
+VERIFY, SELECT, READ_BINARY_ODD = 0x20, 0xA4, 0xB1
+COMPUTE, CHALLENGE, INITIALIZE = 0x2A, 0x84, 0xFA
 
 
 class EmulatedCard:
@@ -246,3 +247,10 @@ class FallsSilent(EmulatedCard):
         if command.ins == CHALLENGE and command.cla == 0x00:
             raise TransportError("no answer came in time")
         return self.soundly(command)
+
+
+class RefusesToInitialize(EmulatedCard):
+    """INITIALIZE fails, whatever is sent."""
+
+    def answer(self, command: Command) -> Response:
+        return Response(SW.UNKNOWN_ERROR) if command.ins == INITIALIZE else self.soundly(command)

@@ -38,6 +38,7 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.KeepsLoginOverReset: ("reset ends a login", VERIFYING),
     examined.KeepsLoginOverSelect: ("SELECT ends a login", VERIFYING),
     examined.SignsWrongly: ("vector: keys of every kind", SIGNING),
+    examined.RefusesToInitialize: ("a class nobody knows", CLASS),
     examined.FallsSilent: ("superfluous data are refused", CHALLENGES),
 }
 VISIBLE_WITHOUT_HARM = [

@@ -167,12 +167,16 @@ RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuff
     RESPONSECODE result;
     size_t size;
 
-    if (reader == NULL || RxBuffer == NULL || RxLength == NULL ||
-        TxLength > MAX_BUFFER_SIZE_EXTENDED)
+    if (RxLength == NULL)
         return IFD_COMMUNICATION_ERROR;
+    /* pcscd logs so many bytes of the buffer whatever is answered here. */
     size = *RxLength;
+    *RxLength = 0;
+    if (reader == NULL || RxBuffer == NULL || TxLength > MAX_BUFFER_SIZE_EXTENDED)
+        return IFD_COMMUNICATION_ERROR;
     result = reader_transmit(reader, TxBuffer, TxLength, RxBuffer, &size);
-    *RxLength = result == IFD_SUCCESS ? size : 0;
+    if (result == IFD_SUCCESS)
+        *RxLength = size;
     if (RecvPci != NULL)
         RecvPci->Protocol = SendPci.Protocol;
     return result;
@@ -191,12 +195,12 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
                          PUCHAR RxBuffer, DWORD RxLength, LPDWORD pdwBytesReturned)
 {
     (void)Lun;
-    (void)dwControlCode;
     (void)TxBuffer;
     (void)TxLength;
     (void)RxBuffer;
     (void)RxLength;
     if (pdwBytesReturned != NULL)
         *pdwBytesReturned = 0;
-    return IFD_NOT_SUPPORTED;
+    /* Everybody asks for features (PC/SC part 10, 2.2); there are none. */
+    return dwControlCode == CM_IOCTL_GET_FEATURE_REQUEST ? IFD_SUCCESS : IFD_NOT_SUPPORTED;
 }

@@ -32,6 +32,8 @@ typedef struct {
 #define IFD_POWER_DOWN 501
 #define IFD_RESET 502
 
+#define CM_IOCTL_GET_FEATURE_REQUEST (0x42000000 + 3400)
+
 #define IFD_SUCCESS 0
 #define IFD_ERROR_TAG 600
 #define IFD_ERROR_POWER_ACTION 608

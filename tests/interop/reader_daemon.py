@@ -1,0 +1,106 @@
+"""The daemon's end of the door for readers, played by a test: what it says is said by hand."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from apdu.wire.ifd import DaemonEnd, FromDaemon, FromDriver, Hello
+from host_tools.home import socket_address
+from tests.interop.processes import PATIENCE
+
+ATR: Final = bytes.fromhex("3B8080010101")
+_NAME: Final = "reader.sock"
+
+
+class ReaderDaemon:
+    """Listens in a private folder of its own, below which `folder` may be a longer path."""
+
+    def __init__(self, below: str = "run") -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="klyuch-")
+        self.folder: Final = Path(self._temporary.name) / below
+        self.folder.mkdir(parents=True)
+        self._listener: socket.socket | None = None
+        self._links: list[Link] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()
+        for link in self._links:
+            link.hang_up()
+        self._temporary.cleanup()
+
+    def device(self, slot: int = 0) -> str:
+        """The DEVICENAME of a reader."""
+        return f"/dev/null:{self.folder / _NAME}:{slot}"
+
+    @property
+    def listens(self) -> bool:
+        return self._listener is not None
+
+    def listen(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        with socket_address(self.folder, _NAME) as address:
+            self._listener.bind(address)
+        self._listener.listen()
+        self._listener.settimeout(PATIENCE)
+
+    def leave(self) -> None:
+        """Listen no more; links stay. Nothing happens where nobody listened."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            (self.folder / _NAME).unlink()
+
+    def accept(self) -> Link:
+        """The next connection, before its greeting."""
+        assert self._listener is not None
+        connection, _ = self._listener.accept()
+        link = Link(connection)
+        self._links.append(link)
+        return link
+
+    def greet(self) -> Link:
+        """The next connection, after its greeting."""
+        link = self.accept()
+        assert isinstance(link.hear(), Hello)
+        return link
+
+
+class Link:
+    """One connection of a driver."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE)
+        self._connection = connection
+        self._wire = DaemonEnd()
+        self._heard: deque[FromDriver] = deque()
+
+    def hear(self) -> FromDriver | None:
+        """The next thing the driver says; None where it has hung up."""
+        while not self._heard:
+            data = self._connection.recv(1 << 17)
+            if not data:
+                return None
+            self._heard.extend(self._wire.receive(data))
+        return self._heard.popleft()
+
+    def say(self, *events: FromDaemon) -> None:
+        self.say_raw(b"".join(map(self._wire.send, events)))
+
+    def say_raw(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def hang_up(self) -> None:
+        self._connection.close()

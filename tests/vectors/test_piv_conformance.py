@@ -1,0 +1,97 @@
+"""The checks are green on the sound PIV application, and red, with the clause, on broken ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance.checks import Verdict
+from host_tools.conformance.examination import Examination, WrongPinError
+from host_tools.conformance.rules import RULES
+from tests import piv_cards
+from tests.vectors import examined_piv
+from tests.vectors.examined import EmulatedCard, failures
+from tests.vectors.examined_piv import PINS, examine
+
+PART2 = "SP 800-73-4 part 2"
+READING, VERIFYING, CHANGING = f"{PART2} 3.1.2", f"{PART2} 3.2.1", f"{PART2} 3.2.2"
+USING, GENERATING = f"{PART2} 3.2.4", f"{PART2} 3.3.2"
+ATTESTING = "Yubico PIV extensions, 4.3"
+
+FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
+    examined_piv.CountsTooMany: ("vector: PIN and PUK are changed", CHANGING),
+    examined_piv.GivesTriesBack: ("a wrong PIN costs a try", VERIFYING),
+    examined_piv.KeepsLoginOverReset: ("reset ends a login", VERIFYING),
+    examined_piv.ShowsPrintedInformation: ("what is behind the PIN", READING),
+    examined_piv.SignsTwiceForOnePin: ("vector: slots ask for the PIN", USING),
+    examined_piv.GeneratesForThePin: ("the PIN opens its own alone", GENERATING),
+    examined_piv.AnswersAnotherStatus: ("vector: a key is attested", ATTESTING),
+    examined_piv.AnswersTooShort: ("vector: printed information", READING),
+    examined_piv.SignsWrongly: ("vector: keys of every kind", USING),
+    examined_piv.ProvesNothing: ("the card takes the PINs", USING),
+    examined_piv.TakesAnyPin: ("a wrong PIN costs a try", VERIFYING),
+}
+
+
+def test_the_sound_card_passes_every_check() -> None:
+    checks = examine(EmulatedCard())
+    assert [check for check in checks if check.verdict is not Verdict.PASSED] == []
+    assert {rule.name for rule in RULES} <= {check.group for check in checks}
+
+
+@pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
+def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
+    group, clause = FLAWS[flaw]
+    found = failures(examine(flaw()))
+    named = [check for check in found if check.group.startswith(group) and check.clause == clause]
+    assert named, {(check.group, check.clause) for check in found}
+    assert all(check.expected and check.got and check.exchanges for check in named)
+
+
+def test_printed_information_shows_without_changing_the_card() -> None:
+    assert failures(examine(examined_piv.ShowsPrintedInformation(), destructive=False))
+
+
+def test_without_leave_to_destroy_the_card_stays_as_it_is() -> None:
+    card = EmulatedCard()
+    piv_cards.client(card.bench)  # the application is there from its first SELECT on
+    before = card.bench.digest()
+    assert failures(examine(card, destructive=False)) == []
+    assert card.bench.digest() == before
+
+
+def test_what_is_sent_is_told_without_any_secret() -> None:
+    told = " ".join(line for check in examine(EmulatedCard()) for line in check.exchanges)
+    assert "SET MANAGEMENT KEY  masked" in told
+    secrets = (piv_cards.PIN, piv_cards.PUK, piv_cards.MANAGEMENT_KEY)
+    assert not any(secret.hex(" ").upper() in told for secret in secrets)
+
+
+@pytest.mark.parametrize("algorithm", [piv.AES_192, piv.DES3])
+def test_the_card_is_left_with_the_secrets_that_were_given(algorithm: int) -> None:
+    key = bytes.fromhex("0123456789abcdef23456789abcdef01456789abcdef0123")
+    given = {"pin": "000000", "puk": "11111111", "management-key": key.hex()}
+    card = EmulatedCard()
+    client = piv_cards.managed(card.bench)
+    client.ok(piv.set_management_key(algorithm, key))
+    client.ok(piv.change(piv.REF_PIN, piv_cards.PIN, b"000000"))
+    client.ok(piv.change(piv.REF_PUK, piv_cards.PUK, b"11111111"))
+    examination = Examination(card, "piv", given, destructive=True)
+    assert failures(list(examination.run())) == []
+    examination.restore()
+    after = piv_cards.client(card.bench)
+    after.log_in(pin=b"000000")
+    after.prove(key, algorithm)
+    after.ok(piv.change(piv.REF_PUK, b"11111111", piv_cards.PUK))
+
+
+@pytest.mark.parametrize("name", PINS)
+def test_a_wrong_secret_ends_the_examination_before_anything_is_changed(name: str) -> None:
+    card = EmulatedCard()
+    client = piv_cards.managed(card.bench)
+    client.ok(piv.put_data(piv.CHUID, b"somebody"))
+    wrong = {"pin": "999999", "puk": "99999999", "management-key": bytes(16).hex()}
+    given = {**PINS, name: wrong[name]}
+    with pytest.raises(WrongPinError):
+        list(Examination(card, "piv", given, destructive=True).run())
+    assert b"somebody" in piv_cards.client(card.bench).ok(piv.get_data(piv.CHUID))
