@@ -121,6 +121,8 @@ class TokenCard:
     """The PKI application on one transport, selected when the object is made."""
 
     AID: ClassVar = AID
+    EXTENDED: ClassVar = True
+    """Whether every such card, whoever made it, takes extended length fields."""
 
     def __init__(self, transport: Transport, *, selected: bool = False) -> None:
         """Raises StatusWordError (6A82) where the card has no such application.
@@ -128,7 +130,8 @@ class TokenCard:
         `selected`: it is selected on that transport already. On a shared card it may be, and is
         then not selected again, which would end what others have verified.
         """
-        self._client = CardClient(transport)
+        shared = isinstance(transport, Shared)
+        self._client = CardClient(transport, extended=self.EXTENDED or not shared)
         self._telling = transport if isinstance(transport, Telling) else None
         self._counter: tuple[int, bytes] | None = None
         self._environment: tuple[int, bytes] | None = None
@@ -136,7 +139,6 @@ class TokenCard:
         self._key_list: tuple[bytes, Mapping[int, CardKey]] = b"", {}
         self.changes = 0
         """Commands through this transport so far that have changed files or keys."""
-        shared = isinstance(transport, Shared)
         if not selected and not (shared and self._holds(pkcs15.USER_PIN) is not None):
             self._select()
 

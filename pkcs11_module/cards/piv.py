@@ -47,6 +47,8 @@ class PivCard(TokenCard):
     """The PIV application on one transport, in the place of the PKI application."""
 
     AID: ClassVar = bytes.fromhex("A000000308")
+    # SP 800-73-4 part 2, 2.4.4: chaining and GET RESPONSE are what a card has to have.
+    EXTENDED: ClassVar = False
 
     def __init__(self, transport: Transport, *, selected: bool = False) -> None:
         """Raises StatusWordError (6A82) where the card has no such application."""

@@ -93,11 +93,12 @@ def pki_reader(home: Scratch) -> Iterator[Served]:
 
 @pytest.fixture
 def piv_reader(home: Scratch) -> Iterator[Served]:
-    """The PIV application of a card, with keys that ask for the PIN once and for each use."""
+    """The PIV application of a card: P-256 keys that ask for the PIN once and each time, RSA."""
     with served(home, "--app", "piv") as shown:
         with shown.there.connect() as client:
             card = piv_cards.Client(client)
             card.prove()
             for slot in (piv.AUTHENTICATION, piv.SIGNATURE):
                 card.make_key(slot)
+            card.make_key(piv.RETIRED, piv.RSA_2048)
         yield shown

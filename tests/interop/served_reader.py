@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from host_tools.control import ControlClient
 from host_tools.readers.slots import FIRST_SLOT
 from host_tools.testing import Scratch, ScratchToken
 from tests.conftest import program
@@ -61,10 +60,13 @@ class Served:
 
 
 @contextmanager
-def served(near: Scratch, *options: str) -> Iterator[Served]:
-    """The daemon of that home, run with these options beside the name of the reader."""
+def served(near: Scratch, *options: str, protected_path: bool = False) -> Iterator[Served]:
+    """The daemon of that home, run with these options beside the name of the reader.
+
+    `protected_path`: PINs can be entered on the token.
+    """
     with Scratch() as far:
-        token = far.create_token("Work")
+        token = far.create_token("Work", protected_path=protected_path)
         with readers(far, IfdDoor(far), [token.serial]) as there:
             there.client().call("wait_for", there.name(), True)
             environment = {**os.environ, **there.pcscd.environment, **near.environment}
@@ -72,9 +74,3 @@ def served(near: Scratch, *options: str) -> Iterator[Served]:
             with Process(command, {**environment, "PYTHONUNBUFFERED": "1"}) as daemon:
                 daemon.wait_for("Ctrl")
                 yield Served(near, far, token, there, environment)
-                _stop(near)
-
-
-def _stop(home: Scratch) -> None:
-    with ControlClient(home.home, start=False) as control:
-        control.call("stop")

@@ -9,6 +9,7 @@ import pytest
 from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.objects import SPECS, find_key, generate, new_id, sign
 from host_tools.testing import Run, Scratch
+from host_tools.testing.application import RemoteApplication
 from pkcs11_module import _constants as ck
 from tests import piv_cards
 from tests.interop.served_reader import SLOT, Served, served
@@ -58,13 +59,17 @@ def test_keys_are_made_listed_and_used(
     assert Signer(pki_reader, tmp_path, openssl).is_verified(pin, "01", mechanism)
 
 
-@pytest.mark.parametrize("ident", ["01", "02"], ids=["PIN once", "PIN for each use"])
+@pytest.mark.parametrize(
+    ("ident", "mechanism"),
+    [("01", "ECDSA-SHA256"), ("02", "ECDSA-SHA256"), ("05", "SHA256-RSA-PKCS")],
+    ids=["PIN once", "PIN for each use", "RSA"],
+)
 def test_keys_of_a_piv_card_are_listed_and_used(
-    piv_reader: Served, openssl: Run, tmp_path: Path, ident: str
+    piv_reader: Served, openssl: Run, tmp_path: Path, ident: str, mechanism: str
 ) -> None:
     pin = piv_cards.PIN.decode()
     assert "token label        : PIV" in piv_reader.ours("--list-token-slots")
-    assert Signer(piv_reader, tmp_path, openssl).is_verified(pin, ident, "ECDSA-SHA256")
+    assert Signer(piv_reader, tmp_path, openssl).is_verified(pin, ident, mechanism)
 
 
 def test_a_key_that_asks_for_the_pin_each_time_gets_it_right_before_its_use(
@@ -103,6 +108,18 @@ def test_wrong_pins_are_counted_down_to_the_lock(home: Scratch, application: str
 def test_the_first_application_that_a_card_has_is_shown(home: Scratch) -> None:
     with served(home), Cryptoki() as library:
         assert library.token_info(SLOT).label == "Work"
+
+
+def test_a_pin_is_entered_on_the_token_in_the_reader(home: Scratch) -> None:
+    with served(home, protected_path=True) as shown, RemoteApplication() as program:
+        program.call("open", SLOT)
+        program.send("login_on_token")
+        with shown.far.control() as control:
+            asked = control.call("pin.await", token=shown.token.serial)
+            assert asked == {"pin": "user"}
+            control.call("pin.enter", token=shown.token.serial, pin=shown.token.pin)
+        assert program.answer() is None
+        assert program.call("state") == ck.CKS_RW_USER_FUNCTIONS
 
 
 def test_a_card_is_initialised_and_its_pins_are_set_and_changed(pki_reader: Served) -> None:

@@ -13,7 +13,7 @@ from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.testing import Run, Scratch
 from host_tools.testing.application import Refused, RemoteApplication
 from pkcs11_module import _constants as ck
-from tests import cards
+from tests import cards, piv_cards
 from tests.interop.pcscd import IfdDoor, readers
 from tests.interop.processes import Process
 from tests.interop.served_reader import SERVE, SLOT, Served
@@ -177,15 +177,33 @@ def test_a_reader_without_a_card_is_an_empty_slot(home: Scratch) -> None:
                 assert refusal(call, SLOT) == "CKR_TOKEN_NOT_PRESENT"
 
 
-def test_a_card_without_the_application_is_not_recognized(home: Scratch) -> None:
+@pytest.fixture
+def piv_alone() -> Iterator[VpcdReader]:
+    """A card that has no application but PIV, in a reader."""
     card = cards.Bench().card.connect("piv")
     with VpcdReader() as reader, VpcdCard(reader, card) as inserted:
         inserted.wait_until_seen()
-        options = ("--reader", READER, "--app", "pki")
-        with serving(home, reader.environment, *options), Cryptoki() as library:
-            assert library.slots() == [SLOT]
-            for call in (library.token_info, library.open_session):
-                assert refusal(call, SLOT) == "CKR_TOKEN_NOT_RECOGNIZED"
+        yield reader
+
+
+def test_a_card_without_the_application_is_not_recognized(
+    home: Scratch, piv_alone: VpcdReader
+) -> None:
+    options = ("--reader", READER, "--app", "pki")
+    with serving(home, piv_alone.environment, *options), Cryptoki() as library:
+        assert library.slots() == [SLOT]
+        for call in (library.token_info, library.open_session):
+            assert refusal(call, SLOT) == "CKR_TOKEN_NOT_RECOGNIZED"
+
+
+def test_the_application_that_a_card_has_is_shown(home: Scratch, piv_alone: VpcdReader) -> None:
+    with (
+        serving(home, piv_alone.environment, "--reader", READER),
+        Cryptoki() as library,
+        library.open_session(SLOT) as session,
+    ):
+        assert library.token_info(SLOT).label == "PIV"
+        session.login(ck.CKU_USER, piv_cards.PIN)
 
 
 def test_a_reader_that_is_not_there_is_named_with_those_that_are(klyuch: Run) -> None:
