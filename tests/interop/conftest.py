@@ -93,12 +93,14 @@ def pki_reader(home: Scratch) -> Iterator[Served]:
 
 @pytest.fixture
 def piv_reader(home: Scratch) -> Iterator[Served]:
-    """The PIV application of a card: P-256 keys that ask for the PIN once and each time, RSA."""
+    """The PIV application of a card: a certified RSA key, P-256 keys in the slots 9C and 82."""
     with served(home, "--app", "piv") as shown:
         with shown.there.connect() as client:
             card = piv_cards.Client(client)
             card.prove()
-            for slot in (piv.AUTHENTICATION, piv.SIGNATURE):
+            for slot in (piv.SIGNATURE, piv.RETIRED):
                 card.make_key(slot)
-            card.make_key(piv.RETIRED, piv.RSA_2048)
+            # OpenSC knows of a key by its certificate alone.
+            value = piv_cards.certificate(card.make_key(piv.AUTHENTICATION, piv.RSA_2048))
+            card.ok(piv.put_data(piv.CERTIFICATE, piv_cards.certificate_object(value)))
         yield shown

@@ -39,12 +39,12 @@ class Served:
         """pkcs11-tool with our library, which reaches the card through the reader."""
         return self._pkcs11_tool(self.near.library, *arguments, code=code)
 
-    def openscs(self, *arguments: str | Path, code: int = 0) -> str:
+    def openscs(self, *arguments: str | Path, code: int = 0, driver: str = "isoApplet") -> str:
         """pkcs11-tool with OpenSC's own module, which reaches it through the reader as well."""
         module = shared_object("opensc-pkcs11.so", "", "opensc-pkcs11")
-        # OpenSC takes a card that has both applications for a PIV card.
+        # Left to itself OpenSC takes a card that has both applications for a PIV card.
         settings = self.far.path / "opensc.conf"
-        settings.write_text("app default { card_drivers = isoApplet; }\n")
+        settings.write_text(f"app default {{ card_drivers = {driver}; }}\n")
         return self._pkcs11_tool(module, *arguments, code=code, OPENSC_CONF=str(settings))
 
     def _pkcs11_tool(

@@ -61,8 +61,8 @@ def test_keys_are_made_listed_and_used(
 
 @pytest.mark.parametrize(
     ("ident", "mechanism"),
-    [("01", "ECDSA-SHA256"), ("02", "ECDSA-SHA256"), ("05", "SHA256-RSA-PKCS")],
-    ids=["PIN once", "PIN for each use", "RSA"],
+    [("01", "SHA256-RSA-PKCS"), ("02", "ECDSA-SHA256"), ("05", "ECDSA-SHA256")],
+    ids=["RSA", "PIN for each use", "P-256"],
 )
 def test_keys_of_a_piv_card_are_listed_and_used(
     piv_reader: Served, openssl: Run, tmp_path: Path, ident: str, mechanism: str

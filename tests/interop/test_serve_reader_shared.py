@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,9 +204,12 @@ def test_one_program_makes_keys_while_another_signs(
 class Middleware:
     """pkcs11-tool with one of the modules; every signature is judged by openssl."""
 
-    def __init__(self, run: Callable[..., str], pin: str, folder: Path, openssl: Run) -> None:
+    def __init__(
+        self, run: Callable[..., str], pin: str, ident: str, folder: Path, openssl: Run
+    ) -> None:
         self._run = run
         self._pin = pin
+        self._ident = ident
         self._openssl = openssl
         folder.mkdir()
         self._message, self._signature = folder / "message", folder / "signature"
@@ -214,12 +218,12 @@ class Middleware:
         self._public.write_text("")
 
     def read_public_key(self) -> None:
-        read = ("--read-object", "--type", "pubkey", "--id", "01", "-o", self._public)
+        read = ("--read-object", "--type", "pubkey", "--id", self._ident, "-o", self._public)
         self._run("--login", "--pin", self._pin, *read)
 
     def sign(self) -> bool:
         """Whether it signed; False where the other one's selection ended the login before."""
-        how = ("--mechanism", "SHA256-RSA-PKCS", "--id", "01")
+        how = ("--mechanism", "SHA256-RSA-PKCS", "--id", self._ident)
         files = ("-i", self._message, "-o", self._signature)
         try:
             self._run("--login", "--pin", self._pin, "--sign", *how, *files)
@@ -242,14 +246,22 @@ class Middleware:
         return done
 
 
-@pytest.fixture
-def middlewares(pki_reader: Served, tmp_path: Path, openssl: Run) -> list[Middleware]:
-    """OpenSC's module and ours on one card with a key that ours has made."""
-    pin = pki_reader.token.pin
-    login = ("--login", "--pin", pin, "--id", "01", "--label", "shared")
-    pki_reader.ours(*login, "--keypairgen", "--key-type", "rsa:2048")
-    runs = {"ours": pki_reader.ours, "openscs": pki_reader.openscs}
-    made = [Middleware(run, pin, tmp_path / name, openssl) for name, run in runs.items()]
+@pytest.fixture(params=["pki", "piv"])
+def middlewares(request: pytest.FixtureRequest, tmp_path: Path, openssl: Run) -> list[Middleware]:
+    """OpenSC's module and ours on one card with an RSA key."""
+    shown: Served = request.getfixturevalue(f"{request.param}_reader")
+    ident = "01"
+    pin, driver = shown.token.pin, "isoApplet"
+    if request.param == "piv":
+        pin, driver = piv_cards.PIN.decode(), "PIV-II"
+    else:
+        login = ("--login", "--pin", pin, "--id", ident, "--label", "shared")
+        shown.ours(*login, "--keypairgen", "--key-type", "rsa:2048")
+    runs: dict[str, Callable[..., str]] = {
+        "ours": shown.ours,
+        "openscs": partial(shown.openscs, driver=driver),
+    }
+    made = [Middleware(run, pin, ident, tmp_path / name, openssl) for name, run in runs.items()]
     for one in made:
         one.read_public_key()
     return made
@@ -293,7 +305,7 @@ def test_a_piv_key_that_others_have_replaced_is_gone(piv_reader: Served) -> None
         session.sign(ck.CKM_ECDSA, key, HASHED)
         other = Beside(piv_reader.there.connect())
         other.prove()
-        other.make_key(piv.AUTHENTICATION)
+        other.make_key(piv.RETIRED)
         with pytest.raises(CryptokiError, match="CKR_KEY_HANDLE_INVALID"):
             session.sign(ck.CKM_ECDSA, key, HASHED)
         key, public = piv_pair(session)
@@ -302,7 +314,7 @@ def test_a_piv_key_that_others_have_replaced_is_gone(piv_reader: Served) -> None
 
 
 def piv_pair(session: Session) -> tuple[int, int]:
-    """The private and the public key of the slot 9A."""
+    """The private and the public key of the slot 82."""
     kinds = (ck.CKO_PRIVATE_KEY, ck.CKO_PUBLIC_KEY)
-    private, public = (session.find({ck.CKA_CLASS: kind, ck.CKA_ID: b"\x01"})[0] for kind in kinds)
+    private, public = (session.find({ck.CKA_CLASS: kind, ck.CKA_ID: b"\x05"})[0] for kind in kinds)
     return private, public
