@@ -151,6 +151,7 @@ class CardReaders:
     ) -> None:
         self._watch = ReaderWatch({name for name, _ in chosen})
         self._stopping = threading.Event()
+        self._there = True
         self.readers = tuple(
             CardReader(
                 FIRST_SLOT + place,
@@ -189,8 +190,10 @@ class CardReaders:
         try:
             seen = look()
         except TransportError as error:
-            _log.warning("the readers cannot be watched: %s", error)
+            if self._there:
+                _log.warning("the readers cannot be watched: %s", error)
             there = False
         for reader in self.readers:
             reader.show(seen.get(reader.name))
+        self._there = there
         return there

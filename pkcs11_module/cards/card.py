@@ -121,6 +121,8 @@ class TokenCard:
     """The PKI application on one transport, selected when the object is made."""
 
     AID: ClassVar = AID
+    MANUFACTURER: ClassVar = pkcs15.MANUFACTURER
+    MODEL: ClassVar = "Klyuch"
     EXTENDED: ClassVar = True
     """Whether every such card, whoever made it, takes extended length fields."""
 

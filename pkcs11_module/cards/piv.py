@@ -47,6 +47,9 @@ class PivCard(TokenCard):
     """The PIV application on one transport, in the place of the PKI application."""
 
     AID: ClassVar = bytes.fromhex("A000000308")
+    # Nothing that SP 800-73-4 has tells who made the card.
+    MANUFACTURER: ClassVar = ""
+    MODEL: ClassVar = "PIV"
     # SP 800-73-4 part 2, 2.4.4: chaining and GET RESPONSE are what a card has to have.
     EXTENDED: ClassVar = False
 

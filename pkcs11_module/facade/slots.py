@@ -20,7 +20,6 @@ from pkcs11_module.mechanisms import MECHANISMS
 from pkcs11_module.types import Buffer, Length, Pkcs11Error
 
 MANUFACTURER: Final = pkcs15.MANUFACTURER
-_MODEL: Final = "Klyuch"
 _CRYPTOKI_VERSION: Final = (2, 40)
 _HARDWARE_VERSION: Final = (1, 0)
 _LABEL_SIZE: Final = 32
@@ -70,8 +69,8 @@ def get_token_info(application: Application, slot_id: int) -> tuple[object, ...]
         sessions = slot.sessions.values()
         return (
             _fit(label, _LABEL_SIZE),
-            MANUFACTURER,
-            _MODEL,
+            slot.card.MANUFACTURER,
+            slot.card.MODEL,
             info.serial.hex(),
             _token_flags(info),
             ck.CK_EFFECTIVELY_INFINITE,

@@ -68,7 +68,9 @@ def test_keys_of_a_piv_card_are_listed_and_used(
     piv_reader: Served, openssl: Run, tmp_path: Path, ident: str, mechanism: str
 ) -> None:
     pin = piv_cards.PIN.decode()
-    assert "token label        : PIV" in piv_reader.ours("--list-token-slots")
+    shown = piv_reader.ours("--list-token-slots")
+    assert "token label        : PIV" in shown
+    assert "token model        : PIV" in shown
     assert Signer(piv_reader, tmp_path, openssl).is_verified(pin, ident, mechanism)
 
 
