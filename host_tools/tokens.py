@@ -191,12 +191,15 @@ class TokenReader:
         self._changes = opened.card.changes
         return True
 
-    def connect(self) -> Door:
-        """A new interface to the token. Raises TransportError where there is none to talk to."""
+    def connect(self, *names: str) -> Door:
+        """A new interface to the token, to the applications of these names, to all without any.
+
+        Raises TransportError where there is no token to talk to.
+        """
         with self._lock:
             if not self.present:
                 raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
-            return Door(self._open().card.connect(), self._tracer, self.serial)
+            return Door(self._open().card.connect(*names), self._tracer, self.serial)
 
     @property
     def pad(self) -> PinPad | None:

@@ -5,13 +5,15 @@ byte that says what it is, and its data.
 
     driver to daemon                            daemon to driver
     01 hello       "KLYI", u16 version,         81 inserted   the ATR, 2 to 33 bytes
-                   u16 slot, little-endian      82 removed    no data
-    02 power up    no data                      83 answer     the response APDU; no data where
-    03 power down  no data                                    there is no card that answers
+                   u16 slot, little-endian,     82 removed    no data
+                   what is shown of the card    83 answer     the response APDU; no data where
+    02 power up    no data                                    there is no card that answers
+    03 power down  no data
     04 reset       no data
     05 transmit    the command APDU
 
-The driver says hello first and once. From then on the daemon tells whether there is a card, at
+The driver says hello first and once; what is shown, one or several of the card's applications, has
+a name of 1 to 16 ASCII letters. From then on the daemon tells whether there is a card, at
 once and at every change: a card that is exchanged is removed and inserted. Each transmit is
 answered by one answer, also when the card goes meanwhile; only then may the next one follow. Power
 and reset are not answered, the ATR is known: what follows them finds them done. Whatever breaks
@@ -33,17 +35,20 @@ MAX_APDU: Final = 65548
 """Bytes of a command or response: pcscd's buffer, an extended APDU with all its lengths."""
 MAX_SLOT: Final = 0xFFFF
 MIN_ATR, MAX_ATR = 2, 33
+MAX_NAME: Final = 16
 
 _HELLO, _UP, _DOWN, _RESET, _TRANSMIT = 0x01, 0x02, 0x03, 0x04, 0x05
 _INSERTED, _REMOVED, _ANSWER = 0x81, 0x82, 0x83
+_HELLO_HEAD: Final = len(MAGIC) + 4
 _PREFIX: Final = Prefix(4, "little", 1 + MAX_APDU)
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The reader shows the token of that slot."""
+    """The reader shows the token of that slot, and of it what has the name `shown`."""
 
     slot: int
+    shown: str = "pki"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class DriverEnd:
             return _PREFIX.frame(bytes((_TRANSMIT,)) + event.command)
         if isinstance(event, Hello):
             numbers = VERSION.to_bytes(2, "little") + event.slot.to_bytes(2, "little")
-            return _PREFIX.frame(bytes((_HELLO,)) + MAGIC + numbers)
+            return _PREFIX.frame(bytes((_HELLO,)) + MAGIC + numbers + event.shown.encode("ascii"))
         return _PREFIX.frame(bytes((_POWER_CODES[type(event)],)))
 
 
@@ -137,12 +142,15 @@ def _read_driver(body: bytes) -> FromDriver:
 
 
 def _read_hello(data: bytes) -> Hello:
-    if len(data) != len(MAGIC) + 4 or not data.startswith(MAGIC):
+    if len(data) < _HELLO_HEAD or not data.startswith(MAGIC):
         raise WireError("no driver's hello")
     version = int.from_bytes(data[4:6], "little")
     if version != VERSION:
         raise WireError(f"a driver of version {version}, this is {VERSION}")
-    return Hello(int.from_bytes(data[6:8], "little"))
+    name = data[_HELLO_HEAD:]
+    if not (1 <= len(name) <= MAX_NAME and name.isalpha()):
+        raise WireError("no name of what is shown")
+    return Hello(int.from_bytes(data[6:8], "little"), name.decode("ascii"))
 
 
 def _read_daemon(body: bytes) -> FromDaemon:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apdu.transport import TransportError
 from apdu.wire.ifd import Inserted, Removed
 from apdu.wire.reader import PowerDown, PowerUp, Request, Reset, Transmit
@@ -12,12 +14,15 @@ from token_fw.card import ATR
 class CardSlot:
     """One reader at one slot, which may get its token later or never have one.
 
+    It shows the applications of these `names` alone, all of a card where none is named.
+
     Power and reset are this reader's own: what is selected and verified on it ends with them, and
     other readers and applications notice nothing. `look` may come from another thread.
     """
 
-    def __init__(self, rack: Rack, slot_id: int) -> None:
+    def __init__(self, rack: Rack, slot_id: int, names: Sequence[str] = ()) -> None:
         self._rack = rack
+        self._names = names
         self._slot_id = slot_id
         self._door: Door | None = None
         self._seen: int | None = None
@@ -59,7 +64,7 @@ class CardSlot:
         if reader is None:
             return
         try:
-            self._door = reader.connect()
+            self._door = reader.connect(*self._names)
         except TransportError:
             # A token that cannot be opened is mute; the daemon's log says why.
             self._door = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from apdu.wire.frames import WireError
 from apdu.wire.ifd import DaemonEnd, FromDaemon, Hello, Removed
 from apdu.wire.reader import Answer, Transmit
+from host_tools.bridge.address import SHOWN
 from host_tools.bridge.card_slot import CardSlot
 from host_tools.tokens import Rack
 
@@ -36,7 +38,7 @@ class ReaderPeer:
         """
         for event in self._wire.receive(data):
             if isinstance(event, Hello):
-                self._begin(event.slot)
+                self._begin(event)
                 continue
             assert self._slot is not None
             response = self._slot.run(event)
@@ -52,10 +54,13 @@ class ReaderPeer:
             self._connected.remove(self._slot_id)
             slot.close()
 
-    def _begin(self, slot_id: int) -> None:
-        self._slot_id = slot_id
-        self._connected.append(slot_id)
-        self._slot = slot = CardSlot(self._rack, slot_id)
+    def _begin(self, hello: Hello) -> None:
+        names = SHOWN.get(hello.shown)
+        if names is None:
+            raise WireError(f"nothing is shown by the name {hello.shown}")
+        self._slot_id = hello.slot
+        self._connected.append(hello.slot)
+        self._slot = slot = CardSlot(self._rack, hello.slot, names)
         self._report(slot, first=True)
         threading.Thread(
             target=self._follow, args=(slot,), name="reader events", daemon=True

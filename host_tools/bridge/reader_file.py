@@ -20,7 +20,9 @@ _MODE: Final = 0o644
 _DEVICE: Final = "/dev/null:"
 # What pcscd takes without quotes, which it does not take off a driver's path.
 _BARE: Final = re.compile(r"[A-Za-z0-9=\\/._@:-]+")
-_DEVICE_LINE: Final = re.compile(r'^DEVICENAME\s+"?/dev/null:(.+):(\d+)"?\s*$', re.MULTILINE)
+_DEVICE_LINE: Final = re.compile(
+    r'^DEVICENAME\s+"?/dev/null:(.+):(\d+):([a-z]+)"?\s*$', re.MULTILINE
+)
 
 
 class UnusablePath(Exception):
@@ -29,26 +31,31 @@ class UnusablePath(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReaderFile:
-    """Which slots of the home behind `socket` are readers; at most MOST_READERS."""
+    """Which slots of the home behind `socket` are readers; at most MOST_READERS.
+
+    `shown` is a name of SHOWN: what they show of the cards.
+    """
 
     socket: Path
     slots: tuple[int, ...]
+    shown: str = "pki"
 
     @classmethod
-    def of(cls, home: Home, slots: Sequence[int]) -> Self:
+    def of(cls, home: Home, slots: Sequence[int], shown: str = "pki") -> Self:
         """The readers of a home. Raises ValueError for more than pcscd has room for."""
         if len(slots) > MOST_READERS:
             raise ValueError(f"pcscd has room for {MOST_READERS} readers")
-        return cls(home.run / SOCKET, tuple(slots))
+        return cls(home.run / SOCKET, tuple(slots), shown)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """What :meth:`render` wrote; None for anything else."""
         found = _DEVICE_LINE.findall(text)
-        sockets = {socket for socket, _ in found}
-        if len(sockets) != 1:
+        common = {(socket, shown) for socket, _, shown in found}
+        if len(common) != 1:
             return None
-        return cls(Path(sockets.pop()), tuple(int(slot) for _, slot in found))
+        socket, shown = common.pop()
+        return cls(Path(socket), tuple(int(slot) for _, slot, _ in found), shown)
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +74,7 @@ class ReaderFile:
         entries = (
             f'FRIENDLYNAME "{reader_name(slot)}"\n'
             f"CHANNELID 0x{slot:04X}\n"
-            f'DEVICENAME "{_DEVICE}{self.socket}:{slot}"\n'
+            f'DEVICENAME "{_DEVICE}{self.socket}:{slot}:{self.shown}"\n'
             f"LIBPATH {driver}\n"
             for slot in self.slots
         )

@@ -20,11 +20,12 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
 
 
-def serve_vpcd(home: Home, host: str, cards: Sequence[tuple[int, int]]) -> None:
+def serve_vpcd(home: Home, host: str, cards: Sequence[tuple[int, int]], shown: str) -> None:
     """Keep tokens in vpcd's readers until a signal ends it: pairs of a slot and its port."""
     _block_signals()
     with ExitStack() as stack:
-        bridges = [stack.enter_context(VpcdCard(home, slot, (host, port))) for slot, port in cards]
+        made = (VpcdCard(home, slot, (host, port), shown) for slot, port in cards)
+        bridges = [stack.enter_context(bridge) for bridge in made]
         threads = [threading.Thread(target=bridge.serve) for bridge in bridges]
         for thread in threads:
             thread.start()

@@ -25,14 +25,14 @@ _RETRY: Final = 0.2
 
 
 class VpcdCard:
-    """The token of one slot in the reader that listens at `address`.
+    """The token of one slot in the reader that listens at `address`, and of it what is `shown`.
 
     While there is a token and a reader, they are connected; both may go and come back.
     """
 
-    def __init__(self, home: Home, slot: int, address: tuple[str, int]) -> None:
+    def __init__(self, home: Home, slot: int, address: tuple[str, int], shown: str = "pki") -> None:
         self._home = home
-        self._slot = slot
+        self._hello = Hello(slot, shown)
         self._address = address
         self._alarm, self._wake = socket.socketpair()
         self._closing = False
@@ -55,7 +55,7 @@ class VpcdCard:
             daemon = connect_socket(self._home, SOCKET)
             if daemon is not None:
                 with daemon, _Session(daemon, self._alarm, self._address) as session:
-                    session.serve(self._slot)
+                    session.serve(self._hello)
             self._pause()
 
     def close(self) -> None:
@@ -100,10 +100,10 @@ class _Session:
         self._pull()
         self._selector.close()
 
-    def serve(self, slot: int) -> None:
+    def serve(self, hello: Hello) -> None:
         """Until the daemon goes, or the alarm rings."""
         try:
-            self._daemon.sendall(self._wire.send(Hello(slot)))
+            self._daemon.sendall(self._wire.send(hello))
             while self._step():
                 continue
         except (OSError, WireError):

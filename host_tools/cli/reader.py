@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from host_tools.bridge import reader_file
-from host_tools.bridge.address import MOST_READERS
+from host_tools.bridge.address import MOST_READERS, SHOWN
 from host_tools.bridge.reader_file import ReaderFile, UnusablePath
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
@@ -17,6 +17,7 @@ from host_tools.cli.session import control
 from host_tools.control import ControlClient, ControlError, ErrorCode, Json
 from host_tools.home import current
 
+_DEFAULT = "pki"
 _RESTART = "systemctl restart pcscd"
 _FOLDER = click.option(
     "--dir",
@@ -25,6 +26,12 @@ _FOLDER = click.option(
     default=reader_file.FOLDER,
     show_default=True,
     help="Where pcscd looks for reader files.",
+)
+_APP = click.option(
+    "--app",
+    "shown",
+    type=click.Choice(tuple(SHOWN)),
+    help="What the readers show of a token: its PKI application (the default), PIV, or all it has.",
 )
 _TOKENS = click.option(
     "--token", "-t", "names", multiple=True, help="Only this token; may be given several times."
@@ -42,10 +49,12 @@ Examples:
   klyuch reader install
   klyuch reader install --token Work --token Home
   klyuch reader install --slots 4
+  klyuch reader install --app piv
   klyuch reader install --print | sudo tee /etc/reader.conf.d/klyuch
 """
 )
 @_TOKENS
+@_APP
 @click.option(
     "--slots",
     type=click.IntRange(1, MOST_READERS),
@@ -55,17 +64,26 @@ Examples:
 @_FOLDER
 @json_option
 def install(
-    names: tuple[str, ...], slots: int | None, only_print: bool, folder: Path, as_json: bool
+    *,
+    names: tuple[str, ...],
+    shown: str | None,
+    slots: int | None,
+    only_print: bool,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """Write the file by which pcscd finds the tokens of this home as readers.
 
     Each token gets a reader, which is there also while the token is removed and while no daemon
     runs. pcscd has room for 16 readers in all.
+
+    Programs take the first application that they know: with --app all, OpenSC takes the token for a
+    PIV card, and its PKI application is not seen.
     """
     if names and slots:
         raise click.UsageError("Give either --token or --slots.")
     chosen = range(slots) if slots else [int(str(token["slot"])) for token in _tokens(names)]
-    file = _reader_file(chosen)
+    file = _reader_file(chosen, shown or _DEFAULT)
     if only_print:
         click.echo(file.render(), nl=False)
         return
@@ -105,7 +123,8 @@ def status(folder: Path, as_json: bool) -> None:
     rows = _rows(file, ours=ours)
     if as_json:
         path = str(folder / reader_file.NAME) if file else None
-        print_json({"file": path, "this_home": ours, "readers": rows})
+        app = file.shown if file else None
+        print_json({"file": path, "this_home": ours, "app": app, "readers": rows})
     elif file is None:
         click.echo("No readers are installed. Install some: klyuch reader install")
     else:
@@ -113,7 +132,9 @@ def status(folder: Path, as_json: bool) -> None:
             click.echo(f"The readers belong to another home: {file.socket.parent.parent}")
         shown = [(row["reader"], row["token"], row["state"], row["pcscd"]) for row in rows]
         print_table(
-            ("Reader", "Token", "State", "pcscd"), [[str(cell) for cell in row] for row in shown]
+            ("Reader", "Token", "State", "pcscd"),
+            [[str(cell) for cell in row] for row in shown],
+            f"Application: {file.shown}",
         )
 
 
@@ -154,12 +175,14 @@ Examples:
   klyuch reader run
   klyuch reader run --vpcd localhost:35963
   klyuch reader run --vpcd localhost:35963 --token Work --token Home
+  klyuch reader run --vpcd localhost:35963 --app piv
 """
 )
 @click.option("--vpcd", "address", metavar="HOST:PORT", help="Put the tokens into vpcd's readers.")
 @click.option("--remote", is_flag=True, help="Let HOST be another machine; nothing is encrypted.")
 @_TOKENS
-def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
+@_APP
+def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | None) -> None:
     """Serve the tokens as readers until Ctrl+C.
 
     Without --vpcd, keep the daemon that the installed readers connect to. With it, nothing has to
@@ -169,8 +192,8 @@ def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
     from host_tools.bridge import runner
 
     if address is None:
-        if names or remote:
-            raise click.UsageError("--token and --remote go with --vpcd.")
+        if names or remote or shown:
+            raise click.UsageError("--token, --app and --remote go with --vpcd.")
         runner.keep_daemon(current(), lambda: click.echo("The door is open; Ctrl+C ends."))
         return
     host, port = _loopback(address) if not remote else _address(address)
@@ -182,7 +205,8 @@ def run(address: str | None, remote: bool, names: tuple[str, ...]) -> None:
     for _, label, at in cards:
         click.echo(f"{label} goes to {host}:{at}.")
     click.echo("Ctrl+C ends.")
-    runner.serve_vpcd(current(), host, [(slot, at) for slot, _, at in cards])
+    slots = [(slot, at) for slot, _, at in cards]
+    runner.serve_vpcd(current(), host, slots, shown or _DEFAULT)
 
 
 def _address(address: str) -> tuple[str, int]:
@@ -217,9 +241,9 @@ def _tokens(names: Sequence[str]) -> list[Json]:
     return tokens
 
 
-def _reader_file(slots: Sequence[int]) -> ReaderFile:
+def _reader_file(slots: Sequence[int], shown: str) -> ReaderFile:
     try:
-        return ReaderFile.of(current(), slots)
+        return ReaderFile.of(current(), slots, shown)
     except ValueError as error:
         raise Failure(
             Exit.USAGE, f"That are {len(slots)} readers: {error}.", "Choose some: --token LABEL"

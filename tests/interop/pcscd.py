@@ -44,12 +44,13 @@ class ReaderDoor(Protocol):
 class IfdDoor:
     """Our own driver: it finds the daemon by itself."""
 
-    def __init__(self, home: Scratch, driver: Path | None = None) -> None:
+    def __init__(self, home: Scratch, shown: str = "pki", driver: Path | None = None) -> None:
         self._home = home
+        self._shown = shown
         self._driver = driver
 
     def reader_file(self, slots: Sequence[int]) -> str:
-        file = ReaderFile.of(self._home.home, slots)
+        file = ReaderFile.of(self._home.home, slots, self._shown)
         return file.render() if self._driver is None else file.render(self._driver)
 
     def name(self, slot: int) -> str:
@@ -65,8 +66,9 @@ class IfdDoor:
 class VpcdDoor:
     """vsmartcard's driver, two slots to an entry, and our process that brings the tokens to it."""
 
-    def __init__(self, home: Scratch) -> None:
+    def __init__(self, home: Scratch, shown: str = "pki") -> None:
         self._home = home
+        self._shown = shown
         self._base = free_ports()
         self._proxy: Process | None = None
 
@@ -81,7 +83,9 @@ class VpcdDoor:
     def open(self, tokens: Sequence[str]) -> None:
         chosen = [word for token in tokens for word in ("--token", token)]
         environment = {**os.environ, **self._home.environment, "PYTHONUNBUFFERED": "1"}
-        self._proxy = Process([*_PROXY, f"127.0.0.1:{self._base}", *chosen], environment)
+        self._proxy = Process(
+            [*_PROXY, f"127.0.0.1:{self._base}", "--app", self._shown, *chosen], environment
+        )
         self._proxy.wait_for("Ctrl")
 
     def end(self, number: signal.Signals) -> int:

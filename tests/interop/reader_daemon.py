@@ -38,12 +38,12 @@ class ReaderDaemon:
     ) -> None:
         self.leave()
         for link in self._links:
-            link.hang_up()
+            link.close()
         self._temporary.cleanup()
 
-    def device(self, slot: int = 0) -> str:
+    def device(self, slot: int = 0, shown: str = "pki") -> str:
         """The DEVICENAME of a reader."""
-        return f"/dev/null:{self.folder / _NAME}:{slot}"
+        return f"/dev/null:{self.folder / _NAME}:{slot}:{shown}"
 
     @property
     def listens(self) -> bool:
@@ -102,5 +102,5 @@ class Link:
     def say_raw(self, data: bytes) -> None:
         self._connection.sendall(data)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         self._connection.close()

@@ -70,6 +70,17 @@ def test_tokens_are_chosen_by_name_and_slots_by_number(
         assert reader_file.installed(folder) == ReaderFile.of(home.home, slots)
 
 
+def test_what_the_readers_show_is_chosen(
+    command: Command, home: Scratch, token: ScratchToken, folder: Path
+) -> None:
+    for shown in ("piv", "all"):
+        command("reader", "install", "--dir", folder, "--app", shown)
+        assert reader_file.installed(folder) == ReaderFile.of(home.home, [token.slot], shown)
+        told = json.loads(command("reader", "status", "--dir", folder, "--json").stdout)
+        assert told["app"] == shown
+    assert "--vpcd" in command("reader", "run", "--app", "piv", code=2).stderr
+
+
 def test_the_file_may_be_printed_for_root_to_write(
     command: Command, home: Scratch, token: ScratchToken, folder: Path
 ) -> None:

@@ -146,7 +146,7 @@ def test_a_daemon_that_dies_in_a_command_ends_it_and_the_next_one_is_found(
         answer = pool.submit(driver.transmit, COMMAND)
         assert link.hear() == Transmit(COMMAND)
         daemon.leave()
-        link.hang_up()
+        link.close()
         assert answer.result() == (ifd.NOT_PRESENT, b"")
     driver.wait_for(ifd.NOT_PRESENT)
     daemon.listen()
@@ -206,9 +206,12 @@ def test_closing_a_reader_ends_its_command(daemon: ReaderDaemon) -> None:
 def test_readers_are_found_by_long_and_quoted_names(opened: Callable[..., IfdDriver]) -> None:
     with ReaderDaemon("a folder " * 20) as daemon:
         daemon.listen()
-        for number, device in enumerate((daemon.device(1), f'"{daemon.device(65535)}"')):
+        for number, device in enumerate((daemon.device(1), f'"{daemon.device(65535, "piv")}"')):
             opened(device, number)
-        assert {daemon.accept().hear() for _ in range(2)} == {Hello(1), Hello(65535)}
+        assert {daemon.accept().hear() for _ in range(2)} == {
+            Hello(1, "pki"),
+            Hello(65535, "piv"),
+        }
 
 
 @pytest.mark.parametrize(
@@ -220,13 +223,18 @@ def test_readers_are_found_by_long_and_quoted_names(opened: Callable[..., IfdDri
         "/dev/null",
         "/dev/null:",
         "/dev/null:0x8C7B",
-        "/dev/null:reader.sock:0",
+        "/dev/null:reader.sock:0:pki",
         "/dev/null:/run/reader.sock",
         "/dev/null:/run/reader.sock:",
-        "/dev/null:/run/reader.sock:65536",
-        "/dev/null:/run/reader.sock:-1",
-        "/dev/null:/run/reader.sock:1x",
-        "/dev/null:/run/:1",
+        "/dev/null:/run/reader.sock:1",
+        "/dev/null:/run/reader.sock:1:",
+        "/dev/null:/run/reader.sock::pki",
+        "/dev/null:/run/reader.sock:1:p i",
+        "/dev/null:/run/reader.sock:1:abcdefghijklmnopq",
+        "/dev/null:/run/reader.sock:65536:pki",
+        "/dev/null:/run/reader.sock:-1:pki",
+        "/dev/null:/run/reader.sock:1x:pki",
+        "/dev/null:/run/:1:pki",
     ],
 )
 def test_other_names_are_no_readers(device: str) -> None:
@@ -247,4 +255,6 @@ def test_a_reader_has_one_slot_and_16_of_them_are_there(driver: IfdDriver) -> No
     assert driver.capability(0x0303) == (ifd.SUCCESS, b"")
     assert driver.capability(0x0FB3, room=4)[0] == ifd.INSUFFICIENT_BUFFER
     assert driver.capability(0xDEAD)[0] == ifd.TAG_ERROR
-    assert IfdDriver("/dev/null:/run/reader.sock:0", number=16).opened == ifd.COMMUNICATION_ERROR
+    assert (
+        IfdDriver("/dev/null:/run/reader.sock:0:pki", number=16).opened == ifd.COMMUNICATION_ERROR
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeVar
@@ -25,6 +26,7 @@ class End(Protocol[T_co]):
 APDUS = st.binary(max_size=300) | st.integers(0, ifd.MAX_APDU).map(bytes)
 SHORT = APDUS.filter(lambda apdu: len(apdu) <= vpcd.MAX_FRAME)
 ATRS = st.binary(min_size=ifd.MIN_ATR, max_size=ifd.MAX_ATR)
+NAMES = st.text(string.ascii_letters, min_size=1, max_size=16)
 SLOTS = st.integers(0, ifd.MAX_SLOT)
 POWER = st.sampled_from([PowerUp(), PowerDown(), Reset()])
 CUTS = st.lists(st.integers(1, 400), max_size=40)
@@ -41,11 +43,11 @@ def heard(end: End[T], data: bytes, cuts: Sequence[int]) -> list[T]:
     return [event for piece in pieces(data, cuts) for event in end.receive(piece)]
 
 
-@given(SLOTS, st.lists(POWER), APDUS, CUTS)
+@given(SLOTS, NAMES, st.lists(POWER), APDUS, CUTS)
 def test_the_daemon_hears_what_the_driver_says(
-    slot: int, power: list[PowerUp], command: bytes, cuts: list[int]
+    slot: int, shown: str, power: list[PowerUp], command: bytes, cuts: list[int]
 ) -> None:
-    said: list[ifd.FromDriver] = [ifd.Hello(slot), *power, Transmit(command)]
+    said: list[ifd.FromDriver] = [ifd.Hello(slot, shown), *power, Transmit(command)]
     driver = ifd.DriverEnd()
     assert heard(ifd.DaemonEnd(), b"".join(map(driver.send, said)), cuts) == said
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from apdu.codec import Response
-from apdu.model import SW
+from apdu.model import APPLICATIONS, SW
 from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, FromDriver, Hello, Inserted, Removed
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
@@ -28,14 +28,14 @@ THERE, GONE = Inserted(ATR), Removed()
 class Driver:
     """The other end of one connection."""
 
-    def __init__(self, rack: Rack, slot: int | None = 0) -> None:
+    def __init__(self, rack: Rack, slot: int | None = 0, shown: str = "pki") -> None:
         self.connected: list[int] = []
         self.peer = ReaderPeer(rack, self._take, self.connected)
         self.wire = DriverEnd()
         self._news = threading.Condition()
         self._told: list[FromDaemon] = []
         if slot is not None:
-            self.say(Hello(slot))
+            self.say(Hello(slot, shown))
 
     def say(self, *events: FromDriver) -> None:
         for event in events:
@@ -187,5 +187,32 @@ def test_a_peer_that_is_no_driver_is_refused_and_leaves_nothing(rack: Rack) -> N
     driver = Driver(rack, slot=None)
     with pytest.raises(WireError):
         driver.peer.receive(b"GET / HTTP/1.1\r\n\r\n")
+    driver.peer.closed()
+    assert driver.connected == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [("pki", {"pki"}), ("piv", {"piv", "management"}), ("all", set(APPLICATIONS))],
+)
+def test_a_reader_shows_the_applications_that_its_name_stands_for(
+    rack: Rack, shown: str, found: set[str]
+) -> None:
+    make(rack)
+    driver = Driver(rack, shown=shown)
+    driver.told(1)
+    driver.say(PowerUp())
+    selects = {
+        name: Transmit(pki.select_application(spec).encode()) for name, spec in APPLICATIONS.items()
+    }
+    answers = {name: driver.ask(select)[-2:] for name, select in selects.items()}
+    assert {name for name, sw in answers.items() if sw == b"\x90\0"} == found
+    assert {sw for name, sw in answers.items() if name not in found} <= {b"\x6a\x82"}
+
+
+def test_a_driver_that_wants_to_show_something_else_is_refused(rack: Rack) -> None:
+    driver = Driver(rack, None)
+    with pytest.raises(WireError, match="acme"):
+        driver.say(Hello(0, "acme"))
     driver.peer.closed()
     assert driver.connected == []

@@ -13,7 +13,9 @@ SELECT = bytes.fromhex("00A4040006F276A288BCFB")
 
 def test_the_drivers_frames_are_those_of_the_c_source() -> None:
     driver = ifd.DriverEnd()
-    assert driver.send(ifd.Hello(0x0102)).hex(" ") == "09 00 00 00 01 4b 4c 59 49 01 00 02 01"
+    assert driver.send(ifd.Hello(0x0102, "piv")).hex(" ") == (
+        "0c 00 00 00 01 4b 4c 59 49 01 00 02 01 70 69 76"
+    )
     assert driver.send(PowerUp()).hex(" ") == "01 00 00 00 02"
     assert driver.send(PowerDown()).hex(" ") == "01 00 00 00 03"
     assert driver.send(Reset()).hex(" ") == "01 00 00 00 04"
@@ -36,6 +38,9 @@ def test_a_driver_that_breaks_the_rules_is_refused() -> None:
         (hello + hello, "once"),
         (hello.replace(b"KLYI", b"KLY1"), "no driver's hello"),
         (hello.replace(b"KLYI\1", b"KLYI\2"), "version 2, this is 1"),
+        (hello.replace(b"pki", b"p i"), "no name"),
+        (ifd.DriverEnd().send(ifd.Hello(0, "")), "no name"),
+        (ifd.DriverEnd().send(ifd.Hello(0, "p" * 17)), "no name"),
         (hello + transmit + transmit, "before the answer"),
         (hello + b"\1\0\0\0\6", "no driver sends"),
         (hello + b"\2\0\0\0\2\0", "no driver sends"),

@@ -16,6 +16,8 @@
 #define DEVICE "/dev/null:"
 #define MAGIC "KLYI"
 #define VERSION 1
+#define HELLO_HEAD 8
+#define MAX_NAME 16
 #define SEND_PATIENCE_MS 5000
 /* Where the folder can be watched this is only for what no watch tells. */
 #define RETRY_MS 500
@@ -34,20 +36,38 @@ static bool parse_slot(const char *digits, uint16_t *slot)
     return *end == '\0' && errno == 0 && value <= UINT16_MAX;
 }
 
+static bool is_name(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+
+    return length >= 1 && length <= MAX_NAME && name[length] == '\0';
+}
+
+/* Cuts `text` before its last colon; what is behind it, or NULL. */
+static char *cut(char *text)
+{
+    char *colon = strrchr(text, ':');
+
+    if (colon == NULL)
+        return NULL;
+    *colon = '\0';
+    return colon + 1;
+}
+
 static bool split(char *socket_name, struct address *address)
 {
-    char *colon = strrchr(socket_name, ':'), *slash;
+    char *shown = cut(socket_name), *slot = shown == NULL ? NULL : cut(socket_name), *slash;
 
-    if (colon == NULL || !parse_slot(colon + 1, &address->slot))
+    if (slot == NULL || !is_name(shown) || !parse_slot(slot, &address->slot))
         return false;
-    *colon = '\0';
     slash = strrchr(socket_name, '/');
     if (slash == NULL || slash[1] == '\0')
         return false;
     *slash = '\0';
     address->folder = strdup(slash == socket_name ? "/" : socket_name);
     address->name = strdup(slash + 1);
-    return address->folder != NULL && address->name != NULL;
+    address->shown = strdup(shown);
+    return address->folder != NULL && address->name != NULL && address->shown != NULL;
 }
 
 bool door_parse(const char *device, struct address *address)
@@ -76,6 +96,7 @@ void door_forget(struct address *address)
 {
     free(address->folder);
     free(address->name);
+    free(address->shown);
     *address = (struct address){0};
 }
 
@@ -92,14 +113,16 @@ static bool is_owner(int fd, int folder)
            peer.uid == status.st_uid;
 }
 
-static bool greet(int fd, uint16_t slot)
+static bool greet(int fd, const struct address *address)
 {
-    unsigned char hello[8] = MAGIC;
+    unsigned char hello[HELLO_HEAD + MAX_NAME] = MAGIC;
+    size_t length = strlen(address->shown);
 
     hello[4] = VERSION;
-    hello[6] = (unsigned char)slot;
-    hello[7] = (unsigned char)(slot >> 8);
-    return door_send(fd, HELLO, hello, sizeof hello);
+    hello[6] = (unsigned char)address->slot;
+    hello[7] = (unsigned char)(address->slot >> 8);
+    memcpy(hello + HELLO_HEAD, address->shown, length);
+    return door_send(fd, HELLO, hello, HELLO_HEAD + length);
 }
 
 static int try_to_connect(const struct address *address)
@@ -117,7 +140,7 @@ static int try_to_connect(const struct address *address)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     good = fd >= 0 && length > 0 && (size_t)length < sizeof name.sun_path &&
            connect(fd, (struct sockaddr *)&name, sizeof name) == 0 && is_owner(fd, folder) &&
-           greet(fd, address->slot);
+           greet(fd, address);
     close(folder);
     if (good)
         return fd;

@@ -18,9 +18,11 @@ struct address {
     char *folder;
     char *name;
     uint16_t slot;
+    /* What is shown of the card. */
+    char *shown;
 };
 
-/* `device` is "/dev/null:SOCKET:SLOT", perhaps in quotes; false for anything else. */
+/* `device` is "/dev/null:SOCKET:SLOT:SHOWN", perhaps in quotes; false for anything else. */
 bool door_parse(const char *device, struct address *address);
 void door_forget(struct address *address);
 
