@@ -67,7 +67,7 @@ def served(near: Scratch, *options: str, protected_path: bool = False) -> Iterat
     """
     with Scratch() as far:
         token = far.create_token("Work", protected_path=protected_path)
-        with readers(far, IfdDoor(far), [token.serial]) as there:
+        with readers(far, IfdDoor(far, "all"), [token.serial]) as there:
             there.client().call("wait_for", there.name(), True)
             environment = {**os.environ, **there.pcscd.environment, **near.environment}
             command = [*SERVE, "--reader", there.name(), *options]

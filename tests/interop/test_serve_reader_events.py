@@ -140,7 +140,7 @@ def test_a_card_that_another_program_keeps_holds_up_nobody_else(
 def test_two_slots_may_show_two_applications_of_one_card(home: Scratch) -> None:
     with Scratch() as far:
         token = far.create_token("Work")
-        with readers(far, IfdDoor(far), [token.serial]) as there:
+        with readers(far, IfdDoor(far, "all"), [token.serial]) as there:
             there.client().call("wait_for", there.name(), True)
             both = ["--reader", there.name(), "--app", "piv", "--reader", "klyuch", "--app", "pki"]
             with serving(home, there.pcscd.environment, *both), Cryptoki() as library:
