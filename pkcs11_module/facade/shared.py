@@ -32,26 +32,15 @@ if TYPE_CHECKING:
 _REFUSED: Final = Response(SW.SECURITY_STATUS_NOT_SATISFIED).encode()
 _DONE: Final = Response(SW.NO_ERROR).encode()
 _PROPRIETARY: Final = 0x80
-_GENERATE: Final = b"\x46\x00"
 _USES: Final = frozenset({(0x00, 0x2A), (0x00, 0x87), (0x80, 0xCA)})
 """Commands that use a key: class (00, or 80 for any proprietary one) and INS."""
-_CHANGES: Final = frozenset(
-    {(0x00, ins) for ins in (0x2A, 0x2C, 0xD7, 0xDB, 0xE0, 0xE4)}
-    | {(0x80, ins) for ins in (0x46, 0xCA, 0xE4)}
-)
-"""What a card does for whoever has logged in: keys of the PKI application, files, PINs."""
 
 
-class Guard:
-    """The way to a card on which somebody else may have verified the PIN.
+class Consenting:
+    """A way to a card; `consent` is sent on it right before the next command that uses a key."""
 
-    Without a login of one's own nothing is done that needs one. `consent` is a command that is sent
-    right before the next one that uses a key, in the same transaction.
-    """
-
-    def __init__(self, way: Shared, anonymous: Callable[[], bool]) -> None:
+    def __init__(self, way: Shared) -> None:
         self._way = way
-        self._anonymous = anonymous
         self.consent: Command | None = None
 
     @property
@@ -64,8 +53,6 @@ class Guard:
     def transceive(self, command: bytes) -> bytes:
         """Exchange one APDU; raises as the way."""
         kind = command[0] & _PROPRIETARY, command[1]
-        if (kind in _CHANGES or command[1:3] == _GENERATE) and self._anonymous():
-            return _REFUSED
         if self.consent is not None and kind in _USES:
             consent, self.consent = self.consent, None
             if self._way.transceive(consent.encode()) != _DONE:
@@ -117,7 +104,7 @@ class CardLock:
 class Borrowed(Connection):
     """The slot's own connection in the place of one beside it: the card has one login for all."""
 
-    guard: Guard
+    way: Consenting
     # Has the card alone; says who is logged in.
     _look: Callable[[], int | None]
     # The PIN of a login for one use, which other commands than the use come between.
@@ -132,23 +119,23 @@ class Borrowed(Connection):
     def use(self) -> Iterator[None]:
         """Let one command have the consent."""
         logged_in = self._look() is not None
-        self.guard.consent = self._again.pop() if self._again and logged_in else None
+        self.way.consent = self._again.pop() if self._again and logged_in else None
         try:
             yield
         finally:
-            self.guard.consent = None
+            self.way.consent = None
 
     def close(self) -> None:
         self._again.clear()
 
 
 class SharedSlot(Slot):
-    """A slot whose reader is shared."""
+    """A slot whose card other programs use too; see the module."""
 
     def __init__(self, application: Application, reader: Reader) -> None:
         super().__init__(application, reader)
         self._held: ExitStack | None = None
-        self._guard: Guard | None = None
+        self._way: Consenting | None = None
         self._epoch = 0
 
     def _make_lock(self) -> CardLock:
@@ -168,25 +155,25 @@ class SharedSlot(Slot):
             self._token.slots.add(self)
 
     def _reach(self) -> Connection:
-        connection = Connection.to(self.reader, self._guarded)
-        assert self._guard is not None
-        self._epoch = self._guard.epoch
+        connection = Connection.to(self.reader, self._consenting)
+        assert self._way is not None
+        self._epoch = self._way.epoch
         return connection
 
-    def _guarded(self, transport: Transport) -> Transport:
+    def _consenting(self, transport: Transport) -> Transport:
         assert isinstance(transport, Shared)
-        self._guard = Guard(transport, lambda: self.user is None)
-        return self._guard
+        self._way = Consenting(transport)
+        return self._way
 
     def _hold(self) -> None:
         """Have the card alone from here on, and look at what others have left of it."""
-        card, guard = self._card, self._guard
+        card, way = self._card, self._way
         assert card is not None
-        assert guard is not None
+        assert way is not None
         with ExitStack() as stack:
-            stack.enter_context(guard.transaction())
+            stack.enter_context(way.transaction())
             self._held = stack.pop_all()
-        lost, self._epoch = guard.epoch != self._epoch, guard.epoch
+        lost, self._epoch = way.epoch != self._epoch, way.epoch
         reference = USER_PIN if self.user is None else PIN_REFERENCES[self.user]
         if not card.resume(reference, lost=lost) and self.user is not None:
             self.logged_out()
@@ -207,9 +194,9 @@ class SharedSlot(Slot):
         return self.user
 
     def another(self) -> Connection:
-        card, guard = self.card, self._guard
-        assert guard is not None
-        return Borrowed(card, guard, guard, self.current_user)
+        card, way = self.card, self._way
+        assert way is not None
+        return Borrowed(card, way, way, self.current_user)
 
     def adopt(self, connection: Connection) -> None:
         if not isinstance(connection, Borrowed):

@@ -17,7 +17,16 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.facade import Module
 from pkcs11_module.types import Mechanism
 from tests import piv_cards
-from tests.unit.facade_rig import ROOM, SO_PIN, USER_PIN, Client, Rig, SlotReader
+from tests.unit.facade_rig import (
+    ROOM,
+    SO_PIN,
+    USER_PIN,
+    Client,
+    Rig,
+    SlotReader,
+    data_template,
+    template,
+)
 from token_fw.card import Interface
 
 HASHED = bytes(32)
@@ -178,6 +187,34 @@ def test_a_login_that_the_card_keeps_outlives_the_end_of_another_application() -
     third.open()
     asked = rig.way.card.transceive(Command(0x00, 0x20, 0x00, 0x01).encode())
     assert asked == bytes.fromhex("63C3")
+
+
+def test_without_a_login_of_its_own_an_application_changes_nothing() -> None:
+    rig = SharedRig()
+    rig.initialised()
+    one, session = rig.logged_in()
+    one.make_ec_pair(session, PRIVATE=False)
+    value = template(**data_template("shared"), PRIVATE=False)
+    one("C_CreateObject", session, value)
+    other = rig.application()
+    beside = other.open()
+    (data,) = other.find(beside, CLASS=ck.CKO_DATA)
+    key, public = (
+        other.find(beside, CLASS=kind)[0] for kind in (ck.CKO_PRIVATE_KEY, ck.CKO_PUBLIC_KEY)
+    )
+    relabelled = template(LABEL="mine")
+    calls: list[tuple[object, ...]] = [
+        ("C_CreateObject", value),
+        ("C_SetAttributeValue", data, relabelled),
+        ("C_SetAttributeValue", public, relabelled),
+        ("C_CopyObject", data, relabelled),
+        ("C_DestroyObject", data),
+        ("C_DestroyObject", key),
+        ("C_SignInit", Mechanism(ck.CKM_ECDSA), key),
+    ]
+    said = [other.outcome(str(name), beside, *arguments) for name, *arguments in calls]
+    assert said == ["CKR_USER_NOT_LOGGED_IN"] * len(calls)
+    assert one("C_GetSessionInfo", session)[1] == ck.CKS_RW_USER_FUNCTIONS
 
 
 @pytest.fixture
