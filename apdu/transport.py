@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +46,22 @@ class Telling(Protocol):
         """A number that differs after any change of the card's contents.
 
         Raises CardRemoved when there is no card any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Shared(Transport, Protocol):
+    """A transport to a card that other programs use as well: selection and login are the card's."""
+
+    @property
+    def epoch(self) -> int:
+        """Differs after whatever made the card forget what was selected and verified."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """No other program reaches the card meanwhile; transactions may be nested.
+
+        Raises TransportError, CardRemoved when there is no card any more.
         """
         ...
 

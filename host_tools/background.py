@@ -3,15 +3,20 @@
 import math
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from host_tools.daemon import AlreadyRunning, Daemon, idle_seconds
 from host_tools.home import HomeError, current
 
+if TYPE_CHECKING:
+    from host_tools.doors import CardsIn
 
-def serve(ready_fd: int, idle: float | None = None) -> None:
+
+def serve(ready_fd: int, idle: float | None = None, cards_in: "CardsIn | None" = None) -> None:
     """Become a daemon that writes a byte to ``ready_fd`` once clients can connect.
 
-    ``idle`` seconds without clients end it; None takes ``$KLYUCH_IDLE``, infinity keeps it. Returns
+    ``idle`` seconds without clients end it; None takes ``$KLYUCH_IDLE``, infinity keeps it.
+    ``cards_in`` are readers whose cards are slots beside the home's tokens. Returns
     when it ends, at once where another one serves this home. Exits with 1 where the home cannot be
     used.
     """
@@ -31,7 +36,8 @@ def serve(ready_fd: int, idle: float | None = None) -> None:
 
     seconds = idle_seconds() if idle is None else idle
     try:
-        Daemon(home, idle=None if math.isinf(seconds) else seconds).run(listening)
+        limit = None if math.isinf(seconds) else seconds
+        Daemon(home, idle=limit, cards_in=cards_in).run(listening)
     except AlreadyRunning:
         return
     except HomeError:

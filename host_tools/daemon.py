@@ -27,7 +27,7 @@ from host_tools.home import Home, socket_address
 
 if TYPE_CHECKING:
     from host_tools.descriptors import Shares
-    from host_tools.doors import Doors, Peer
+    from host_tools.doors import CardsIn, Doors, Peer
 
 PKCS11_SOCKET = "pkcs11.sock"
 DEFAULT_IDLE = 300.0
@@ -76,9 +76,12 @@ def _named_idle() -> float | None:
 class Daemon:
     """The process shell: lock, sockets, a thread per connection, signals."""
 
-    def __init__(self, home: Home, *, idle: float | None = None) -> None:
+    def __init__(
+        self, home: Home, *, idle: float | None = None, cards_in: "CardsIn | None" = None
+    ) -> None:
         self._home = home
         self._idle = idle
+        self._cards_in = cards_in
         self._stopping = threading.Event()
         self._listeners: dict[str, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
@@ -169,7 +172,11 @@ class Daemon:
         self._spare = _reserve()
         self._shares = Shares.of(raise_limit(), in_use())
         self._doors = Doors(
-            self._home, self.stop, open_tokens=self._shares.tokens, crowd=self._crowd
+            self._home,
+            self.stop,
+            open_tokens=self._shares.tokens,
+            crowd=self._crowd,
+            cards_in=self._cards_in,
         )
 
     def _loop(self) -> None:

@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from apdu.transport import TransportError
 from apdu.wire.frames import WireError
@@ -19,12 +19,18 @@ from host_tools.tokens import SERIAL_BYTES, Door, Rack, TokenReader, TokenState,
 from host_tools.tracing import Watch
 from host_tools.version import version
 from host_tools.wakeful import MOST_AWAKE
-from pkcs11_module.facade import Module
+from pkcs11_module.facade import Module, Reader, SlotEvents
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from token_fw._pins import POLICIES
 from token_fw.card import Profile
 from token_fw.pin_pad import PinPad
 from token_fw.storage.base import StorageError, WrongKey
+
+if TYPE_CHECKING:
+    from host_tools.readers.slots import CardReaders
+
+CardsIn: TypeAlias = "Callable[[Callable[[int], None], Callable[[], None]], CardReaders]"
+"""Begins to watch some readers; takes what is called after each removal or insertion and use."""
 
 _MAX_TRIES = 15
 _MAX_PIN = 64
@@ -43,8 +49,23 @@ class Peer(Protocol):
         ...
 
 
+class Slots:
+    """Every slot that PKCS#11 shows: the tokens of the home, then the cards in readers."""
+
+    def __init__(self, rack: Rack, cards: "CardReaders | None") -> None:
+        self._rack = rack
+        self._cards = cards.readers if cards is not None else ()
+
+    @property
+    def events(self) -> SlotEvents:
+        return self._rack.events
+
+    def readers(self) -> Sequence[Reader]:
+        return (*self._rack.readers(), *self._cards)
+
+
 class Doors:
-    """The tokens of a home and the peers that speak with the daemon's clients."""
+    """The tokens of a home, the cards in readers, and the peers that speak with the clients."""
 
     protocol_errors = (ProtocolError, ControlError, WireError)
 
@@ -55,6 +76,7 @@ class Doors:
         *,
         open_tokens: int = MOST_AWAKE,
         crowd: Callable[[], tuple[int, int]] = lambda: (1, 1),
+        cards_in: "CardsIn | None" = None,
     ) -> None:
         self.home = home
         self.stop = stop
@@ -62,7 +84,8 @@ class Doors:
         self.started = time.monotonic()
         self.epoch = Epoch(home.run / EPOCH)
         self.rack = Rack(home, open_tokens, changed=self.epoch.move)
-        self.module = Module(self.rack)
+        self.cards = cards_in(self.rack.tell, self.epoch.move) if cards_in is not None else None
+        self.module = Module(Slots(self.rack, self.cards))
         self.applications = ApplicationRegistry(self.module.application, changed=self.epoch.move)
         self.readers: list[int] = []
         """The slots of the readers that are connected."""
@@ -77,6 +100,8 @@ class Doors:
         return ReaderPeer(self.rack, send, self.readers)
 
     def close(self) -> None:
+        if self.cards is not None:
+            self.cards.close()
         self.rack.close()
         self.epoch.close()
 

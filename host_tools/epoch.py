@@ -1,7 +1,9 @@
 """The epoch of a daemon: a number that every library of the home maps into its process.
 
 It moves with whatever could change what a call would be answered, before that which moved it is
-answered. While it stands, a library may rely on what it was told last.
+answered. While it stands, a library may rely on what it was told last. What other programs do to a
+card in a PC/SC reader is not seen here: it moves with every transaction on one, so that nothing
+that was told of such a card outlives the call.
 """
 
 from __future__ import annotations

@@ -149,6 +149,10 @@ class TokenReader:
         return "pki"
 
     @property
+    def shared(self) -> bool:
+        return False
+
+    @property
     def present(self) -> bool:
         """Whether there is a token to talk to: inserted, unlocked and not known to be damaged.
 
@@ -338,11 +342,11 @@ class Rack:
             record,
             self.tracer,
             self._wakeful,
-            moved=self._tell,
+            moved=self.tell,
             changed=self._changed,
         )
 
-    def _tell(self, slot_id: int) -> None:
+    def tell(self, slot_id: int) -> None:
         """A token came into that slot, or left it."""
         self._changed()
         self.events.tell(slot_id)
@@ -399,7 +403,7 @@ class Rack:
             reader.record = replace(reader.record, label=label, stamp=max(stamp, 0))
             self._registry.put(reader.record)
         if created:
-            self._tell(reader.slot_id)
+            self.tell(reader.slot_id)
 
     def insert(self, reader: TokenReader) -> None:
         with self._lock:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from apdu import tlv
 from host_tools.conformance import piv_commands as piv
@@ -65,3 +72,18 @@ def managed(bench: cards.Bench | None = None) -> Client:
     made.prove()
     made.log_in()
     return made
+
+
+def certificate(public: Any) -> bytes:
+    """A certificate of somebody for a public key, in DER."""
+    signer = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
+    builder = x509.CertificateBuilder(name, name, public, 1)
+    builder = builder.not_valid_before(datetime(2025, 1, 1, tzinfo=UTC))
+    made = builder.not_valid_after(datetime(2035, 1, 1, tzinfo=UTC)).sign(signer, hashes.SHA256())
+    return made.public_bytes(Encoding.DER)
+
+
+def certificate_object(value: bytes, info: int = 0) -> bytes:
+    """The content of a data object with a certificate."""
+    return tlv.encode(0x70, value) + tlv.encode(0x71, bytes((info,))) + tlv.encode(0xFE, b"")

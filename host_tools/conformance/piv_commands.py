@@ -29,6 +29,7 @@ DES3, AES_128, AES_192, AES_256 = 0x03, 0x08, 0x0A, 0x0C
 NEVER, ONCE, ALWAYS = 0x01, 0x02, 0x03
 TOUCH_ALWAYS, TOUCH_CACHED = 0x02, 0x03
 CHUID, PRINTED = bytes.fromhex("5FC102"), bytes.fromhex("5FC109")
+CERTIFICATE = bytes.fromhex("5FC105")
 ATTESTATION_CERTIFICATE, DISCOVERY = bytes.fromhex("5FFF01"), b"\x7e"
 DELETED = 0xFF
 """The target of MOVE KEY that deletes the key."""

@@ -6,7 +6,7 @@ and selects its application again where another may have selected one or reset t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,6 +46,15 @@ _LOST = frozenset(
     )
 )
 _ATTEMPTS = 2
+# A reader of that name tells of readers that come and go.
+_ANY_READER = "\\\\?PnP?\\Notification"
+_MISSING_PATIENCE = 1000
+# An interrupt is lost that comes just before what it is to interrupt.
+_PATIENCE = 10_000
+_COUNT_SHIFT = 16
+_NOTHING_NEW = frozenset(
+    (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED, scard.SCARD_E_UNKNOWN_READER)
+)
 
 
 class ReaderError(ControlError):
@@ -116,13 +125,14 @@ class ReaderTransport:
     """The card in a reader, shared with other programs: a Transport for one thread.
 
     `epoch` differs after whatever made the card forget what was selected and verified: whoever
-    keeps such a state compares it inside of `transaction`.
+    keeps such a state compares it inside of `transaction`. `connections` counts how often the card
+    had to be connected to: another one may be in the reader since.
     """
 
     def __init__(self, name: str) -> None:
         """Connect to the card. Raises CardRemoved without one, TransportError without PC/SC."""
         self.name = name
-        self.epoch = 0
+        self.epoch = self.connections = 0
         self._context: Any = None
         self._card: Any = None
         self._protocol = 0
@@ -144,6 +154,11 @@ class ReaderTransport:
     def close(self) -> None:
         """Leave the card as it is to the other programs."""
         self._drop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection; the next command or transaction makes one."""
+        return self._card is not None
 
     @property
     def atr(self) -> bytes:
@@ -220,6 +235,7 @@ class ReaderTransport:
             scard.SCardConnect, self._context, self.name, scard.SCARD_SHARE_SHARED, _PROTOCOLS
         )
         self.epoch += 1
+        self.connections += 1
 
     def _reconnect(self, how: int = scard.SCARD_LEAVE_CARD) -> None:
         (self._protocol,) = _call(
@@ -241,6 +257,72 @@ class ReaderTransport:
             header, command = scard.SCARD_PCI_T0, _for_t0(command)
         (answer,) = _call(scard.SCardTransmit, self._card, header, list(command))
         return bytes(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a card is in a reader, and how many came and went before, which pcscd counts."""
+
+    present: bool
+    events: int
+
+
+class ReaderWatch:
+    """Sees cards come and go in some readers. One thread waits; `interrupt` is for others."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._context: Any = None
+        self._known: dict[str, int] = {}
+
+    def look(self) -> dict[str, Presence]:
+        """The readers that there are, at once. Raises TransportError without PC/SC."""
+        self._known = {}
+        return self._ask(0)
+
+    def wait(self) -> dict[str, Presence]:
+        """As `look`, once something has changed, a reader came or went, or it was interrupted."""
+        missing = not self._known.keys() >= set(self._names)
+        return self._ask(_MISSING_PATIENCE if missing else _PATIENCE)
+
+    def interrupt(self) -> None:
+        """Have `wait` return; where nobody waits nothing happens."""
+        if self._context is not None:
+            scard.SCardCancel(self._context)
+
+    def close(self) -> None:
+        """Let go of PC/SC."""
+        context, self._context = self._context, None
+        if context is not None:
+            scard.SCardReleaseContext(context)
+
+    def _ask(self, patience: int) -> dict[str, Presence]:
+        with _mapped():
+            try:
+                if self._context is None:
+                    self._context = _establish()
+                return self._status(patience)
+            except _PcscError:
+                self.close()
+                raise
+
+    def _status(self, patience: int) -> dict[str, Presence]:
+        known, there = self._known, _names(self._context)
+        watched = [name for name in (*self._names, _ANY_READER) if name in (*there, _ANY_READER)]
+        asked = [(name, known.get(name, scard.SCARD_STATE_UNAWARE)) for name in watched]
+        try:
+            (states,) = _call(scard.SCardGetStatusChange, self._context, patience, asked)
+        except _PcscError as error:
+            if error.code not in _NOTHING_NEW:
+                raise
+            asked = [(name, scard.SCARD_STATE_UNAWARE) for name in watched]
+            (states,) = _call(scard.SCardGetStatusChange, self._context, 0, asked)
+        self._known = {name: flags & ~scard.SCARD_STATE_CHANGED for name, flags, _ in states}
+        return {
+            name: Presence(bool(flags & scard.SCARD_STATE_PRESENT), flags >> _COUNT_SHIFT)
+            for name, flags in self._known.items()
+            if name != _ANY_READER
+        }
 
 
 def _for_t0(command: bytes) -> bytes:

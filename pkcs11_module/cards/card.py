@@ -14,7 +14,7 @@ from apdu import tlv
 from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE, Command
 from apdu.model import SW, StatusWordError
 from apdu.tlv import TlvError
-from apdu.transport import CardClient, Telling, Transport, TransportError
+from apdu.transport import CardClient, Shared, Telling, Transport, TransportError
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.pkcs15 import NewFile
 from token_fw.crypto import (
@@ -121,13 +121,19 @@ class TokenCard:
     """The PKI application on one transport, selected when the object is made."""
 
     AID: ClassVar = AID
+    MANUFACTURER: ClassVar = pkcs15.MANUFACTURER
+    MODEL: ClassVar = "Klyuch"
+    EXTENDED: ClassVar = True
+    """Whether every such card, whoever made it, takes extended length fields."""
 
     def __init__(self, transport: Transport, *, selected: bool = False) -> None:
         """Raises StatusWordError (6A82) where the card has no such application.
 
-        `selected`: it is selected on that transport already.
+        `selected`: it is selected on that transport already. On a shared card it may be, and is
+        then not selected again, which would end what others have verified.
         """
-        self._client = CardClient(transport)
+        shared = isinstance(transport, Shared)
+        self._client = CardClient(transport, extended=self.EXTENDED or not shared)
         self._telling = transport if isinstance(transport, Telling) else None
         self._counter: tuple[int, bytes] | None = None
         self._environment: tuple[int, bytes] | None = None
@@ -135,8 +141,36 @@ class TokenCard:
         self._key_list: tuple[bytes, Mapping[int, CardKey]] = b"", {}
         self.changes = 0
         """Commands through this transport so far that have changed files or keys."""
-        if not selected:
-            self._call(0xA4, 0x04, 0x00, self.AID, MAX_SHORT_NE)
+        if not selected and not (shared and self._holds(pkcs15.USER_PIN) is not None):
+            self._select()
+
+    def _select(self) -> None:
+        self._call(0xA4, 0x04, 0x00, self.AID, MAX_SHORT_NE)
+
+    def resume(self, reference: int, *, lost: bool) -> bool:
+        """Go on at a card that others may have used: nothing is taken to be as it was left.
+
+        `lost`: the card was reset. Selects the application where it is not selected any more; tells
+        whether that PIN is verified. Raises StatusWordError, TransportError.
+        """
+        self._environment = self._directory = None
+        held = None if lost else self._holds(reference)
+        if held is None:
+            self._select()
+            return self._is_verified(reference)
+        return held
+
+    def _holds(self, reference: int) -> bool | None:
+        """Whether that PIN is verified; None where another application is selected, or none."""
+        try:
+            return self._is_verified(reference)
+        except (StatusWordError, TransportError):
+            # What another application answers may be anything; a card that is gone shows next.
+            return None
+
+    def _is_verified(self, reference: int) -> bool:
+        pin = self.info().pins.get(reference)
+        return pin is not None and pin.verified
 
     def _call(self, ins: int, p1: int, p2: int, data: bytes = b"", ne: int = 0) -> bytes:
         return self._client.call(Command(0x00, ins, p1, p2, data, ne))
@@ -248,7 +282,11 @@ class TokenCard:
 
     def verify(self, reference: int, pin: bytes) -> None:
         """Check a PIN; raises StatusWordError (63Cx, 6983, 6984)."""
-        self._call(0x20, 0x00, reference, pin)
+        self._client.call(self.verify_command(reference, pin))
+
+    def verify_command(self, reference: int, pin: bytes) -> Command:
+        """The command that checks a PIN."""
+        return Command(0x00, 0x20, 0x00, reference, pin)
 
     def verify_on_token(self, reference: int) -> None:
         """Wait until the user has entered a PIN on the token itself.

@@ -1,8 +1,8 @@
 """A PIV card as a token with PKCS #15 directories: certificates and keys, read only.
 
 Nothing of PKCS #15 is on the card. Its directories are made up of what the slots and the data
-objects tell. A real card tells nothing when it changes: it is read again after a login, and when
-the connection is made anew.
+objects tell. A real card tells nothing when it changes: it is read again after a login, when the
+application was selected anew, and when the connection is. A key is looked at before it is used.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, NoReturn
 
 from apdu import tlv
-from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE
+from apdu.codec import MAX_EXTENDED_NE, MAX_SHORT_NE, Command
 from apdu.model import SW, StatusWordError
 from apdu.tlv import TlvError
-from apdu.transport import Transport, TransportError
+from apdu.transport import Shared, Transport, TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import CardInfo, CardKey, PinInfo, TokenCard
@@ -34,6 +34,7 @@ _3DES: Final = 0x03
 _GET_METADATA, _GET_SERIAL = 0xF7, 0xF8
 _NO_METADATA: Final = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
 _MAX_CERTIFICATE: Final = 1 << 16
+_DISCOVERY: Final = b"\x7e"
 _GZIP: Final = 31
 """Window bits of zlib for the format of gzip."""
 
@@ -46,18 +47,45 @@ class PivCard(TokenCard):
     """The PIV application on one transport, in the place of the PKI application."""
 
     AID: ClassVar = bytes.fromhex("A000000308")
+    # Nothing that SP 800-73-4 has tells who made the card.
+    MANUFACTURER: ClassVar = ""
+    MODEL: ClassVar = "PIV"
+    # SP 800-73-4 part 2, 2.4.4: chaining and GET RESPONSE are what a card has to have.
+    EXTENDED: ClassVar = False
 
     def __init__(self, transport: Transport, *, selected: bool = False) -> None:
         """Raises StatusWordError (6A82) where the card has no such application."""
-        super().__init__(transport, selected=selected)
-        self._logins = 0
+        self._readings = 0
         self._contents: tuple[bytes, Mapping[bytes, bytes], Mapping[int, SlotKey]] | None = None
+        self._shared = isinstance(transport, Shared)
+        self._names_itself = False
+        super().__init__(transport, selected=selected)
+
+    def _select(self) -> None:
+        super()._select()
+        # A card that never tells whether it is selected is selected again for every call.
+        self._readings += self._names_itself
+
+    def _holds(self, reference: int) -> bool | None:
+        """By the discovery object (SP 800-73-4 part 1, 3.3.2), which names the application."""
+        try:
+            found = self._get_data(_DISCOVERY)
+            name = _fields(_fields(found).get(0x7E, b"")).get(0x4F, b"")
+        except (StatusWordError, TransportError):
+            return None
+        if not name.startswith(self.AID):
+            return None
+        self._names_itself = True
+        return self._is_verified(reference)
+
+    def _is_verified(self, reference: int) -> bool:
+        return reference == pkcs15.USER_PIN and self._pin_status() == SW.NO_ERROR
 
     # What the card says about itself
 
     def change_counter(self) -> bytes:
         """As much as is known without asking: the card has no command that tells."""
-        changes = self._logins if self._telling is None else self._telling.changes()
+        changes = self._readings if self._telling is None else self._telling.changes()
         return changes.to_bytes(4, "big")
 
     def info(self) -> CardInfo:
@@ -137,7 +165,7 @@ class PivCard(TokenCard):
     def _certificate(self, slot: Slot) -> bytes | None:
         """The DER certificate of a slot; None where there is none, or it cannot be unpacked."""
         try:
-            answer = self._call(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, slot.tag), MAX_EXTENDED_NE)
+            answer = self._get_data(slot.tag)
         except StatusWordError as error:
             if error.sw != SW.FILE_NOT_FOUND:
                 raise
@@ -150,6 +178,9 @@ class PivCard(TokenCard):
         except (TlvError, KeyError, IndexError, zlib.error):
             return None
         return value
+
+    def _get_data(self, tag: bytes) -> bytes:
+        return self._call(0xCB, 0x3F, 0xFF, tlv.encode(0x5C, tag), MAX_EXTENDED_NE)
 
     def _slot_key(self, slot: Slot, certificate: bytes | None) -> SlotKey | None:
         """The key of a slot by the card's metadata; by its certificate where it has none."""
@@ -172,8 +203,12 @@ class PivCard(TokenCard):
 
     def verify(self, reference: int, pin: bytes) -> None:
         """Check the PIN; raises StatusWordError (63Cx, 6983; 6984 for the SO)."""
-        self._call(0x20, 0x00, _known_pin(reference), _padded(pin))
-        self._logins += 1
+        super().verify(reference, pin)
+        self._readings += 1
+
+    def verify_command(self, reference: int, pin: bytes) -> Command:
+        """The command that checks the PIN; raises StatusWordError (6984 for the SO)."""
+        return Command(0x00, 0x20, 0x00, _known_pin(reference), _padded(pin))
 
     def verify_on_token(self, reference: int) -> NoReturn:
         """No PIN is entered on the token; raises StatusWordError (6985)."""
@@ -216,8 +251,22 @@ class PivCard(TokenCard):
 
     def _use(self, fields: Mapping[int, bytes], tag: int, data: bytes) -> bytes:
         """GENERAL AUTHENTICATE with a key in a slot."""
-        algorithm, slot = fields[0x84]
+        reference = fields[0x84]
+        if self._shared:
+            self._look_at(int.from_bytes(reference, "big"))
+        algorithm, slot = reference
         return self._authenticate(algorithm, slot, {0x82: b"", tag: data})[0x82]
+
+    def _look_at(self, reference: int) -> None:
+        """Raises StatusWordError (6A88) where others have put another key in its place."""
+        known = self._read_all()[1].get(reference)
+        found = None
+        if known is not None:
+            slot = known.slot
+            found = self._slot_key(slot, None) or self._slot_key(slot, self._certificate(slot))
+        if known is None or found is None or found.public.to_spki() != known.public.to_spki():
+            self._readings += 1
+            raise StatusWordError(SW.REFERENCED_DATA_NOT_FOUND, "GENERAL AUTHENTICATE")
 
     def _authenticate(
         self, algorithm: int, slot: int, objects: Mapping[int, bytes]

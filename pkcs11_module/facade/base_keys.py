@@ -18,8 +18,8 @@ from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import Cbc, Ecb, Hash, InvalidKey, KeySpec, PrivateKey, SecretKey
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
     from pkcs11_module.facade.sessions import Session
+    from pkcs11_module.facade.slot import AnyObject
 
 _AGREE: Final = algorithm(0x31)
 

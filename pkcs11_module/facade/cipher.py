@@ -12,7 +12,7 @@ from pkcs11_module.mechanisms import CipherPlan, Function, check, cipher
 from pkcs11_module.types import Buffer, Length, Mechanism
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
+    from pkcs11_module.facade.slot import AnyObject
 
 
 class CipherOperation(KeyOperation):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import FALSE, check_consistent, collect, copy_changes
 from pkcs11_module.facade.base_keys import value_of
 from pkcs11_module.facade.creation import (
@@ -21,6 +20,7 @@ from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.secret_keys import key_of
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.facade.values import all_of
 from pkcs11_module.types import Attribute, Pkcs11Error
 from token_fw.crypto import PrivateKey

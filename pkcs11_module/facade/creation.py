@@ -12,7 +12,6 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import KEPT
 from pkcs11_module.cards.entries import AnyEntry
 from pkcs11_module.facade import certificates, keys
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import (
     FALSE,
     TRUE,
@@ -25,6 +24,7 @@ from pkcs11_module.facade.attributes import (
 )
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.facade.token_objects import card_policy, card_usage, new_entry, own_attributes
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import PrivateKey, PublicKey, SecretKey

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import FALSE, TRUE, collect, complete, with_template
 from pkcs11_module.facade.base_keys import Base
 from pkcs11_module.facade.creation import Origin, make_plain, make_secret_key
@@ -22,6 +21,7 @@ from pkcs11_module.facade.secret_keys import (
     without_length,
 )
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.mechanisms import Function, check
 from pkcs11_module.types import Attribute, Mechanism, Pkcs11Error
 from token_fw.crypto import KeyKind

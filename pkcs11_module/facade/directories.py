@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
@@ -28,6 +29,9 @@ from pkcs11_module.cards.entries import (
 from pkcs11_module.facade.attributes import ulong
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
 from pkcs11_module.facade.token_objects import Identity, TokenObject, identity
+
+if TYPE_CHECKING:
+    from pkcs11_module.facade.slot import Slot
 
 _FEW: Final = 8
 """So many objects are compared one by one rather than by an index of their values."""
@@ -99,8 +103,10 @@ class TokenView:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.sessions = 0
+        self.sessions: int = 0
         """Open sessions of all applications."""
+        self.slots: WeakSet[Slot] = WeakSet()
+        """Those slots of applications that have one login on the card, where it is a shared one."""
         self.counter = b""
         self._seen: tuple[bytes, TokenCard, int] | None = None
         self._layout_read = False

@@ -6,7 +6,6 @@ from typing import Final
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import TRUE, collect, complete, with_template
 from pkcs11_module.facade.creation import Origin, make_secret_key
 from pkcs11_module.facade.operations import choose_key, on_card, public_key
@@ -20,6 +19,7 @@ from pkcs11_module.facade.secret_keys import (
 )
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.mechanisms import Function, check
 from pkcs11_module.mechanisms.parameters import algorithm
 from pkcs11_module.types import Attribute, Buffer, Length, Mechanism, Pkcs11Error

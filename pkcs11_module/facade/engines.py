@@ -46,8 +46,8 @@ from token_fw.crypto import (
 )
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
     from pkcs11_module.facade.sessions import Session
+    from pkcs11_module.facade.slot import AnyObject
 
 _CHUNK: Final = 1 << 15
 """Bytes of a stream that go to the card in one command."""

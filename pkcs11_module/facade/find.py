@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from itertools import islice
 
 from pkcs11_module import _constants as ck
-from pkcs11_module.facade.application import AnyObject, Slot
 from pkcs11_module.facade.attributes import ALL_SECRETS, collect
 from pkcs11_module.facade.operations import ActiveOperation
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject, Slot
 from pkcs11_module.facade.values import read
 from pkcs11_module.types import Attribute, Pkcs11Error
 

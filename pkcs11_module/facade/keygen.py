@@ -9,7 +9,6 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
 from pkcs11_module.cards.card import KEPT
 from pkcs11_module.facade import keys
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import TRUE, check_derived, collect, complete, number
 from pkcs11_module.facade.creation import (
     Origin,
@@ -28,6 +27,7 @@ from pkcs11_module.facade.secret_keys import (
     without_length,
 )
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.facade.token_objects import card_policy, card_usage, new_entry, own_attributes
 from pkcs11_module.mechanisms import Function, check
 from pkcs11_module.mechanisms.parameters import by_hash

@@ -14,10 +14,10 @@ from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import TokenCard
 from pkcs11_module.cards.pkcs15 import SO_PIN, USER_PIN
-from pkcs11_module.facade.application import Connection, refusal
 from pkcs11_module.facade.login_rules import PIN_REFERENCES, USER_TYPES, Call, waiting_operation
 from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import Connection, refusal
 from pkcs11_module.types import Pkcs11Error
 
 
@@ -65,7 +65,7 @@ def _log_in_for_one_use(session: Session, call: Call) -> None:
         operation = waiting_operation(session)
         with _connection(session) as connection:
             if call.pin is not None:
-                _verify(connection.card, USER_PIN, call.pin)
+                _verify(connection, USER_PIN, call.pin)
             else:
                 _wait_for_entry(session, connection, USER_PIN)
             if operation is None or waiting_operation(session) is not operation:
@@ -82,7 +82,7 @@ def _log_in_for_one_use(session: Session, call: Call) -> None:
 @contextmanager
 def _connection(session: Session) -> Iterator[Connection]:
     """A connection beside the slot's, whose login it cannot hurt; closed where something fails."""
-    connection = Connection.to(session.slot.reader)
+    connection = session.slot.another()
     try:
         yield connection
     except BaseException:
@@ -145,7 +145,7 @@ def given(pin: bytes | None) -> bytes:
     return pin
 
 
-def _verify(card: TokenCard, reference: int, pin: bytes) -> None:
+def _verify(card: TokenCard | Connection, reference: int, pin: bytes) -> None:
     """Have the card check a PIN; raises Pkcs11Error (CKR_PIN_INCORRECT, CKR_PIN_LOCKED, …)."""
     try:
         card.verify(reference, pin)

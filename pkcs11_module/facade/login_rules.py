@@ -15,9 +15,9 @@ from pkcs11_module.types import Pkcs11Error
 
 if TYPE_CHECKING:
     from pkcs11_module.cards.card import CardInfo
-    from pkcs11_module.facade.application import Slot
     from pkcs11_module.facade.operations import ActiveOperation
     from pkcs11_module.facade.sessions import Session
+    from pkcs11_module.facade.slot import Slot
 
 PIN_REFERENCES: Final = {ck.CKU_USER: USER_PIN, ck.CKU_SO: SO_PIN}
 """User type to the card's PIN reference."""
@@ -67,7 +67,8 @@ def waiting_operation(session: Session | None) -> ActiveOperation | None:
 
 
 def _user(call: Call) -> str:
-    return "nobody" if call.slot.user is None else USER_TYPES[call.slot.user]
+    user = call.slot.current_user()
+    return "nobody" if user is None else USER_TYPES[user]
 
 
 def _open(call: Call) -> str:

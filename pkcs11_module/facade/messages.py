@@ -22,7 +22,7 @@ from pkcs11_module.types import (
 )
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
+    from pkcs11_module.facade.slot import AnyObject
 
 _Parameter = GcmMessageParams | bytes | None
 _COUNTERS: Final = frozenset({ck.CKG_GENERATE_COUNTER, ck.CKG_GENERATE_COUNTER_XOR})

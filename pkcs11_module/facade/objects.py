@@ -9,7 +9,6 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Form, Purpose
 from pkcs11_module.cards.entries import SecretKeyEntry
 from pkcs11_module.facade import certificates, keys
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import (
     FALSE,
     KEY_CLASSES,
@@ -36,6 +35,7 @@ from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.secret_keys import key_of
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.facade.token_objects import (
     TokenObject,
     card_policy,

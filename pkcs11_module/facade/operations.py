@@ -27,8 +27,8 @@ from token_fw.crypto import (
 )
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject, Connection
     from pkcs11_module.facade.sessions import Session
+    from pkcs11_module.facade.slot import AnyObject, Connection
 
 CardRun = Callable[[TokenCard, bytes], bytes]
 """What is done on a card, given the MSE data object of the key."""
@@ -102,7 +102,8 @@ class KeyOperation(ActiveOperation):
         if consent is None:
             raise no_consent()
         try:
-            yield consent.card
+            with consent.use():
+                yield consent.card
         finally:
             consent.close()
 

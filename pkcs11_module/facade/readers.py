@@ -25,6 +25,10 @@ class Reader(Protocol):
         """Which of the token's applications is shown, see `cards.open_card`."""
 
     @property
+    def shared(self) -> bool:
+        """Whether other programs use the token too: then `connect` gives a Shared transport."""
+
+    @property
     def generation(self) -> int:
         """Differs at every insertion."""
 

@@ -12,8 +12,9 @@ from pkcs11_module.rulebook import State
 from pkcs11_module.types import Pkcs11Error
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject, Application, Slot
+    from pkcs11_module.facade.application import Application
     from pkcs11_module.facade.operations import ActiveOperation
+    from pkcs11_module.facade.slot import AnyObject, Slot
 
 _READ_ONLY_STATES: Final = {
     None: ck.CKS_RO_PUBLIC_SESSION,
@@ -48,7 +49,7 @@ class Session:
     def state(self) -> int:
         """CKS_ state."""
         states = _READ_WRITE_STATES if self.writable else _READ_ONLY_STATES
-        return states[self.slot.user]
+        return states[self.slot.current_user()]
 
     def move(self, kind: str, state: State | None) -> None:
         """Bring the active operation of that kind, if any, into a state; None changes nothing."""

@@ -35,8 +35,8 @@ from token_fw.crypto import (
 )
 
 if TYPE_CHECKING:
-    from pkcs11_module.facade.application import AnyObject
     from pkcs11_module.facade.sessions import Session
+    from pkcs11_module.facade.slot import AnyObject
 
 MAX_GATHERED: Final = 1 << 26
 """Bytes of data that the middleware gathers for an operation that does not stream."""

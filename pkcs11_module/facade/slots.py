@@ -10,16 +10,16 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.card import CardInfo, PinInfo
 from pkcs11_module.cards.pkcs15 import PinEntry
-from pkcs11_module.facade.application import Application, Slot, refusal
+from pkcs11_module.facade.application import Application
 from pkcs11_module.facade.login import given
 from pkcs11_module.facade.login_rules import Call
 from pkcs11_module.facade.readers import Reader
 from pkcs11_module.facade.registry import function
+from pkcs11_module.facade.slot import Slot, refusal
 from pkcs11_module.mechanisms import MECHANISMS
 from pkcs11_module.types import Buffer, Length, Pkcs11Error
 
 MANUFACTURER: Final = pkcs15.MANUFACTURER
-_MODEL: Final = "Klyuch"
 _CRYPTOKI_VERSION: Final = (2, 40)
 _HARDWARE_VERSION: Final = (1, 0)
 _LABEL_SIZE: Final = 32
@@ -69,8 +69,8 @@ def get_token_info(application: Application, slot_id: int) -> tuple[object, ...]
         sessions = slot.sessions.values()
         return (
             _fit(label, _LABEL_SIZE),
-            MANUFACTURER,
-            _MODEL,
+            slot.card.MANUFACTURER,
+            slot.card.MODEL,
             info.serial.hex(),
             _token_flags(info),
             ck.CK_EFFECTIVELY_INFINITE,

@@ -9,8 +9,8 @@ from typing import Final, Literal
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.entries import SecretKeyEntry
-from pkcs11_module.facade.application import AnyObject, Slot
 from pkcs11_module.facade.attributes import ALL_SECRETS, rules
+from pkcs11_module.facade.slot import AnyObject, Slot
 from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.types import Pkcs11Error
 

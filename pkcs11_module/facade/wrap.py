@@ -9,7 +9,6 @@ from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
 from pkcs11_module.facade import keys, pkcs8
-from pkcs11_module.facade.application import AnyObject
 from pkcs11_module.facade.attributes import (
     FALSE,
     TRUE,
@@ -33,6 +32,7 @@ from pkcs11_module.facade.secret_keys import (
 )
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
+from pkcs11_module.facade.slot import AnyObject
 from pkcs11_module.mechanisms import Function, check, cipher
 from pkcs11_module.types import (
     Attribute,

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.conformance import piv_commands as piv
 from host_tools.cryptoki import Cryptoki
 from host_tools.testing import Command, Scratch, ScratchToken
+from tests import piv_cards
 from tests.interop.consumers import Owner
 from tests.interop.fake_daemon import FakeDaemon, Recorder, started, write_program
 from tests.interop.liar import Liar
 from tests.interop.pcscd import DOORS, ReaderDoor
+from tests.interop.served_reader import Served, served
 
 
 @pytest.fixture
@@ -79,3 +82,25 @@ def startable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def reader_door(request: pytest.FixtureRequest, home: Scratch) -> ReaderDoor:
     """Each way by which the tokens of the throw-away home come into a pcscd."""
     return DOORS[request.param](home)
+
+
+@pytest.fixture
+def pki_reader(home: Scratch) -> Iterator[Served]:
+    """The PKI application of a card in a reader, shown in the throw-away home."""
+    with served(home, "--app", "pki") as shown:
+        yield shown
+
+
+@pytest.fixture
+def piv_reader(home: Scratch) -> Iterator[Served]:
+    """The PIV application of a card: a certified RSA key, P-256 keys in the slots 9C and 82."""
+    with served(home, "--app", "piv") as shown:
+        with shown.there.connect() as client:
+            card = piv_cards.Client(client)
+            card.prove()
+            for slot in (piv.SIGNATURE, piv.RETIRED):
+                card.make_key(slot)
+            # OpenSC knows of a key by its certificate alone.
+            value = piv_cards.certificate(card.make_key(piv.AUTHENTICATION, piv.RSA_2048))
+            card.ok(piv.put_data(piv.CERTIFICATE, piv_cards.certificate_object(value)))
+        yield shown

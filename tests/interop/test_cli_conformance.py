@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.testing import Command, Run, ScratchToken
-from tests import cards
+from tests import cards, piv_cards
 from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
 from tests.vectors.examined import EmulatedCard, RefusesToInitialize, TakesAnyClass, TakesAnyP2
 
@@ -35,6 +35,50 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
     assert "the card is erased" in result.stderr
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
+
+
+PIV_SECRETS = {
+    "KLYUCH_PIN": piv_cards.PIN.decode(),
+    "KLYUCH_PUK": piv_cards.PUK.decode(),
+    "KLYUCH_MANAGEMENT_KEY": piv_cards.MANAGEMENT_KEY.hex(),
+}
+PIV = ("conformance", "run", "--app", "piv", "--yes", "--json")
+
+
+def test_the_piv_application_of_a_token_passes_and_leaves_the_other_alone(
+    command: Command, token: ScratchToken
+) -> None:
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
+    assert json.loads(command(*PIV).stdout)["sound"]
+    result = command(*PIV, "--destructive", **PIV_SECRETS)
+    report = json.loads(result.stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert "wrong values of the PUK" in result.stderr
+    assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
+def test_the_piv_secrets_may_come_from_files_and_have_to_be_ones(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    options: list[str | Path] = []
+    names = {"pin": "KLYUCH_PIN", "puk": "KLYUCH_PUK", "management-key": "KLYUCH_MANAGEMENT_KEY"}
+    for name, variable in names.items():
+        (tmp_path / name).write_text(PIV_SECRETS[variable])
+        options += [f"--{name}-file", tmp_path / name]
+    assert json.loads(command(*PIV, "--destructive", *options).stdout)["sound"]
+    (tmp_path / "management-key").write_text("0102")
+    assert "hexadecimal" in command(*PIV, "--destructive", *options, code=2).stderr
+    (tmp_path / "management-key").write_text("00" * 24)
+    refused = command(*PIV, "--destructive", *options, code=3).stderr
+    assert "the management key" in refused
+
+
+def test_the_piv_application_in_a_reader_is_examined(klyuch: Run) -> None:
+    with VpcdReader() as reader, VpcdCard(reader, EmulatedCard()) as card:
+        card.wait_until_seen()
+        arguments = (*PIV, "--reader", READER, "--destructive")
+        report = json.loads(klyuch(*arguments, **reader.environment, **PIV_SECRETS).stdout)
+    assert report["counts"]["failed"] == 0
 
 
 def test_nothing_is_destroyed_without_a_yes(command: Command, token: ScratchToken) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing import Command, Run, Scratch, ScratchToken
-from tests import cards
+from tests import cards, piv_cards
 from tests.interop.processes import PATIENCE
 from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
 
@@ -134,6 +135,21 @@ def test_a_script_is_recorded_from_a_reader_and_played_to_a_token(
         played = klyuch("replay", path, "--reader", READER, "--json", **pcscd.environment)
         assert json.loads(played.stdout)["counts"] == {"same": 4, "different": 0, "skipped": 0}
     assert "4 same, 0 different" in klyuch("replay", path, "--token", "Work").stdout
+
+
+def test_a_recording_of_piv_keeps_no_pin_and_gets_it_for_its_replay(
+    klyuch: Run, token: ScratchToken, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.klog"
+    pin = {"KLYUCH_PIN": piv_cards.PIN.decode()}
+    commands = (pki.select_application(piv.SPEC), piv.verify(piv_cards.PIN), piv.get_version())
+    script = "\n".join(command.encode().hex() for command in commands)
+    record = ("record", "--token", "Work", "--app", "piv", "-o", str(path), "--script", "-")
+    klyuch(*record, stdin=script)
+    assert piv_cards.PIN.hex() not in path.read_text(encoding="utf-8")
+    assert "GET VERSION" in path.read_text(encoding="utf-8")
+    assert "3 same" in klyuch("replay", str(path), "--token", "Work", **pin).stdout
+    assert "1 skipped" in klyuch("replay", str(path), "--token", "Work").stdout
 
 
 def test_what_pcsc_cannot_show_is_said(klyuch: Run, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ ROOM = Buffer(1 << 16)
 class SlotReader:
     """A reader that a token can be put into and pulled out of, which `events` is told of."""
 
+    shared = False
+
     def __init__(self, slot_id: int, events: SlotEvents | None = None) -> None:
         self.events = events or SlotEvents()
         self.slot_id = slot_id

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
 from apdu.recording import Entry, Mask, Recorder
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.replay import Outcome, Player, Replayed, changing
-from tests import cards
+from tests import cards, piv_cards
 from token_fw.card import Profile
 
 PKI = APPLICATIONS["pki"]
@@ -100,6 +101,25 @@ def test_each_way_to_the_card_has_its_own_login() -> None:
     other.transceive(pki.select_application().encode())
     recorder.transceive(pki.verify(pki.USER).encode())
     assert {item.outcome for item in play(entries)} == {Outcome.SAME}
+
+
+def test_a_replay_follows_select_and_logs_in_to_its_own_application_alone() -> None:
+    select, verify = pki.select_application(piv.SPEC), piv.verify(piv_cards.PIN)
+    entries = recorded(*SIGNING[:2], select, verify, piv.get_data(piv.DISCOVERY), piv.get_version())
+    outcomes = {item.number: item.outcome for item in play(entries)}
+    assert outcomes == dict.fromkeys((1, 2, 3, 5, 6), Outcome.SAME) | {4: Outcome.SKIPPED}
+    other = cards.operational(Profile(b"ANOTHER1"))
+    [*_, login] = Player("piv", other.connect, {"pin": piv_cards.PIN.decode()}).play(
+        recorded(select, verify)
+    )
+    assert login.outcome is Outcome.SAME
+
+
+def test_what_changes_the_card_is_named_by_the_application_that_is_selected() -> None:
+    select = pki.select_application(piv.SPEC)
+    harmless = (select, piv.get_data(piv.CHUID), piv.metadata(piv.REF_PIN), piv.attest(0x9A))
+    assert changing("pki", recorded(*harmless)) == []
+    assert changing("pki", recorded(select, piv.move(0xFF, 0x9A))) == ["MOVE KEY"]
 
 
 def test_what_changes_the_card_is_known_beforehand() -> None:

@@ -18,13 +18,22 @@ PINS = {
     "puk": piv_cards.PUK.decode(),
     "management-key": piv_cards.MANAGEMENT_KEY.hex(),
 }
-CHANGE, AUTHENTICATE, GET_DATA, GENERATE = 0x24, 0x87, 0xCB, 0x47
+CHANGE, AUTHENTICATE, GET_DATA, GENERATE, RESET = 0x24, 0x87, 0xCB, 0x47, 0xFB
 _COUNTERS = range(SW.WRONG_PIN, SW.WRONG_PIN + 16)
 
 
 def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
     examination = Examination(card, "piv", PINS, destructive=destructive)
     return list(examination.run())
+
+
+class HasNoReset(EmulatedCard):
+    """A sound card without Yubico's RESET."""
+
+    def answer(self, command: Command) -> Response:
+        if (command.cla, command.ins) == (0x00, RESET):
+            return Response(SW.INS_NOT_SUPPORTED)
+        return self.soundly(command)
 
 
 class CountsTooMany(EmulatedCard):

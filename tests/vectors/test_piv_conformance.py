@@ -85,6 +85,21 @@ def test_the_card_is_left_with_the_secrets_that_were_given(algorithm: int) -> No
     after.ok(piv.change(piv.REF_PUK, b"11111111", piv_cards.PUK))
 
 
+def test_a_card_that_cannot_be_reset_keeps_its_pins_its_keys_and_its_objects() -> None:
+    card = examined_piv.HasNoReset()
+    client = piv_cards.managed(card.bench)
+    client.make_key(piv.AUTHENTICATION)
+    client.ok(piv.put_data(piv.CHUID, b"somebody"))
+    examination = Examination(card, "piv", PINS, destructive=True)
+    vectors = [check for check in examination.run() if check.group.startswith("vector:")]
+    assert {check.verdict for check in vectors} == {Verdict.SKIPPED}
+    examination.restore()
+    after = piv_cards.managed(card.bench)
+    assert after.tries(piv.REF_PIN) == after.tries(piv.REF_PUK) == (3, 3)
+    assert after.use(piv.AUTHENTICATION, piv.P256, bytes(32))
+    assert b"somebody" in after.ok(piv.get_data(piv.CHUID))
+
+
 @pytest.mark.parametrize("name", PINS)
 def test_a_wrong_secret_ends_the_examination_before_anything_is_changed(name: str) -> None:
     card = EmulatedCard()

@@ -12,5 +12,5 @@ FORM_FACTOR = 0x01
 
 
 def serial_number(token: Token) -> bytes:
-    """A number of 4 bytes: the end of the token's serial number."""
-    return token.serial[-4:]
+    """A number of 4 bytes: the end of the token's serial number, positive also for a signed int."""
+    return bytes((token.serial[-4] & 0x7F,)) + token.serial[-3:]
