@@ -299,7 +299,7 @@ def test_the_token_has_a_label_and_a_serial_number_and_random_bytes() -> None:
     client = rig.application()
     session = client.open()
     info = client("C_GetTokenInfo", 1)
-    assert (info[0], info[3]) == ("PIV", "89abcdef")
+    assert (info[0], info[3]) == ("PIV", "09abcdef")
     told = {client("C_GenerateRandom", session, 100) for _ in range(3)}
     assert len(told) == 3
     assert all(len(value) == 100 for value in told)
