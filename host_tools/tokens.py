@@ -21,7 +21,7 @@ from host_tools.home import Home
 from host_tools.inspection import TokenFacts, inspect
 from host_tools.registry import Record, Registry
 from host_tools.token_files import lasts, load_key, make_store, remove_store, stamp_of
-from host_tools.tracing import Tracer
+from host_tools.tracing import Tracer, Watched
 from host_tools.wakeful import MOST_AWAKE, Wakeful
 from pkcs11_module.facade import SlotEvents
 from token_fw.card import Card, Interface, Profile
@@ -75,11 +75,12 @@ class Door:
         self._tracer = tracer
         self._serial = serial
         self._number = tracer.number() if number is None else number
-        self._watched = tracer.around(interface, serial, self._number)
+        self._watched: Watched | None = None
 
     def transceive(self, command: bytes) -> bytes:
         if self._tracer.watched:
-            return self._watched.transceive(command)
+            return self._around().transceive(command)
+        self._watched = None
         return self._interface.transceive(command)
 
     def changes(self) -> int:
@@ -88,8 +89,14 @@ class Door:
     def reset(self) -> bytes:
         """Forget what was selected and verified on this way; returns the ATR."""
         if self._tracer.watched:
-            self._watched.was_reset()
+            self._around().was_reset()
         return self._interface.reset()
+
+    def _around(self) -> Watched:
+        """What tells the APDUs: anew whenever somebody watches, to begin with what is selected."""
+        if self._watched is None:
+            self._watched = self._tracer.around(self._interface, self._serial, self._number)
+        return self._watched
 
     def branch(self) -> "Door":
         """Another way to the card, with the login of this one."""

@@ -16,7 +16,7 @@ from token_fw.card import Interface
 # A watcher that does not read loses lines rather than filling the daemon's memory.
 _QUEUE_LINES = 10_000
 _TICK = 0.25
-_APPLICATION = APPLICATIONS["pki"]
+_FIRST = "pki"
 
 
 class Watch:
@@ -52,8 +52,10 @@ class Watched:
     def __init__(self, interface: Interface, tracer: "Tracer", serial: str, door: int) -> None:
         self._tracer = tracer
         self._serial = serial
-        trace = Trace(interface, self._tell, _APPLICATION, cause=lambda: str(interface.cause or ""))
-        self._recorder = Recorder(trace, self._keep, Mask(_APPLICATION), door)
+        # It may have been selected before anybody watched.
+        application = APPLICATIONS[interface.application or _FIRST]
+        trace = Trace(interface, self._tell, application, cause=lambda: str(interface.cause or ""))
+        self._recorder = Recorder(trace, self._keep, Mask(application), door)
 
     def transceive(self, command: bytes) -> bytes:
         return self._recorder.transceive(command)

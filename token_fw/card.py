@@ -295,6 +295,12 @@ class Interface:
         self.cause: Exception | None = None
         """Why the last command was refused, for a trace; None when it was not."""
 
+    @property
+    def application(self) -> str:
+        """The name of the selected application; empty before a SELECT."""
+        selected = self._selected
+        return "" if selected is None else selected[0].spec.name
+
     def branch(self) -> Interface:
         """A further door with the application selected on which the same PINs are verified.
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -10,6 +11,8 @@ import pytest
 
 from apdu.transport import CardRemoved, TransportError
 from host_tools import registry
+from host_tools.conformance import piv_commands as piv
+from host_tools.conformance import pki_commands as pki
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.tokens import Rack, TokenReader, TokenState, look
@@ -59,6 +62,23 @@ def test_a_label_of_two_tokens_names_neither(rack: Rack) -> None:
     with pytest.raises(ControlError) as refused:
         rack.find("Twin")
     assert refused.value.code is ErrorCode.AMBIGUOUS
+
+
+def test_whoever_begins_to_watch_is_told_by_what_is_selected_already(rack: Rack) -> None:
+    reader = _make(rack)
+    door = reader.connect()
+    door.transceive(pki.select_application(piv.SPEC).encode())
+    watch = rack.tracer.watch(reader.serial, recording=True)
+    version = piv.get_version().encode()
+    door.branch().transceive(version)
+    door.transceive(version)
+    rack.tracer.end(watch)
+    for message in islice(watch.messages(), 2):
+        assert message is not None
+        entry = message["entry"]
+        assert isinstance(entry, dict)
+        assert (entry["name"], entry["response"]) == ("GET VERSION", "0507019000")
+        assert "length" not in entry
 
 
 def test_a_removed_token_answers_no_interface_of_before(rack: Rack) -> None:
