@@ -37,6 +37,7 @@ class Epoch:
         self._number[0] = int.from_bytes(os.urandom(8), "little")
         self._lock = threading.Lock()
         fresh.rename(path)
+        self._path = path
 
     @property
     def number(self) -> int:
@@ -49,6 +50,7 @@ class Epoch:
             self._number[0] = (self._number[0] + 1) & _MASK
 
     def close(self) -> None:
-        """Let go of the file, which stays for the libraries that map it."""
+        """Delete the file; the libraries that map it keep its page."""
+        self._path.unlink(missing_ok=True)
         self._number.release()
         self._page.close()

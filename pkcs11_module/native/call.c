@@ -61,7 +61,7 @@ bool call_reserve(struct call *call, size_t more)
     need = call->size + more;
     if (need <= capacity)
         return true;
-    if (need > FRAME_HEAD + FRAME_MAX) {
+    if (need > FRAME_HEAD + FRAME_MAX + FRONT_MAX) {
         call_fail(call, CKR_HOST_MEMORY);
         return false;
     }
@@ -120,10 +120,24 @@ static void ask(struct call *call)
     call->at += 8;
 }
 
+/* What was promised in any session is asked for before something changes. */
+static void keep_promises(void)
+{
+    struct call due;
+
+    while (promise_take(&due)) {
+        due.dirty = due.size;
+        link_exchange(&due);
+        wipe(&due);
+    }
+}
+
 bool call_run(struct call *call)
 {
     uint64_t session = call_session(call);
 
+    if (call->size > FRAME_HEAD + FRAME_MAX)
+        call_fail(call, CKR_HOST_MEMORY);
     if (call->rv != CKR_OK) {
         tell_refusal(call);
         return false;
@@ -133,6 +147,8 @@ bool call_run(struct call *call)
         call->at = call->size;
         return true;
     }
+    if (call->flags & CALL_CHANGES)
+        keep_promises();
     promise_due(call);
     if (call->rv != CKR_OK)
         return false;

@@ -16,6 +16,9 @@
 #define FRAME_MAX ((size_t)16 * 1024 * 1024)
 #define FRAME_HEAD 4
 #define NULL_LENGTH UINT32_MAX
+/* A frame that is sent in front of another one, and its answer. */
+#define FRONT_MAX 128
+#define FRONT_ANSWER (FRAME_HEAD + 8)
 /* Bounds of a template: attributes at one level, and templates within templates. */
 #define ATTRIBUTES_MAX 65536
 #define NESTING_MAX 4
@@ -26,9 +29,12 @@
 #define CALL_BLOCKING 2U
 /* An error changes an operation: the daemon is told of a call that was refused here. */
 #define CALL_ENDS 4U
-/* It begins an operation of that kind; its success ends the one that there is. See promise.h. */
-#define CALL_BEGINS(kind) (8U | (unsigned)(kind) << 8)
-#define CALL_FINISHES(kind) (16U | (unsigned)(kind) << 8)
+/* It may change more than operations of its session. This and what follows is for promise.h. */
+#define CALL_CHANGES 8U
+/* It begins an operation of that kind, and may be promised; its success ends one. */
+#define CALL_BEGINS(kind) (16U | (unsigned)(kind) << 8)
+#define CALL_PROMISES 32U
+#define CALL_FINISHES(kind) (64U | (unsigned)(kind) << 8)
 
 struct call {
     CK_RV rv;

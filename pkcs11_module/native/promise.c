@@ -16,11 +16,8 @@
 #define PAGE_NAME "epoch"
 #define PAGE_SIZE 4096
 #define PLACES 64
-#define LONGEST 128
-/* The answer to a function that begins an operation: its length and its return value. */
-#define LEAD (FRAME_HEAD + 8)
-#define BEGINS 8U
-#define FINISHES 16U
+#define BEGINS CALL_BEGINS(0)
+#define FINISHES CALL_FINISHES(0)
 
 struct promise {
     uint64_t generation, session, epoch, used;
@@ -29,7 +26,7 @@ struct promise {
     bool idle, due;
     /* 0: the place is free. */
     size_t size;
-    unsigned char frame[LONGEST];
+    unsigned char frame[FRONT_MAX];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -144,7 +141,7 @@ bool promise_made(struct call *call)
     struct promise *known;
     bool made = false;
 
-    if (!(call->flags & BEGINS))
+    if (!(call->flags & CALL_PROMISES))
         return false;
     pthread_mutex_lock(&lock);
     known = find(call->generation, call_session(call));
@@ -157,9 +154,17 @@ bool promise_made(struct call *call)
     return made;
 }
 
+/* Take the frame that is due; gives its size. */
+static size_t take(struct promise *known, unsigned char *frame)
+{
+    known->due = false;
+    memcpy(frame, known->frame, known->size);
+    return known->size;
+}
+
 void promise_due(struct call *call)
 {
-    unsigned char frame[LONGEST];
+    unsigned char frame[FRONT_MAX];
     uint64_t session = call_session(call);
     struct promise *known;
     size_t size = 0;
@@ -168,22 +173,38 @@ void promise_due(struct call *call)
         return;
     pthread_mutex_lock(&lock);
     known = find(call->generation, session);
-    if (known != NULL && known->due) {
-        known->due = false;
-        size = known->size;
-        memcpy(frame, known->frame, size);
-    }
-    if ((call->flags & BEGINS) && page != NULL && call->size <= LONGEST)
+    if (known != NULL && known->due && call_reserve(call, known->size))
+        size = take(known, frame);
+    if ((call->flags & CALL_PROMISES) && page != NULL && call->size <= FRONT_MAX)
         note(known, call, session);
     else if ((call->flags & BEGINS) && known != NULL)
         known->size = 0;
     pthread_mutex_unlock(&lock);
-    if (size == 0 || !call_reserve(call, size))
+    if (size == 0)
         return;
     memmove(call->data + size, call->data, call->size);
     memcpy(call->data, frame, size);
     call->size += size;
-    call->lead = LEAD;
+    call->lead = FRONT_ANSWER;
+}
+
+bool promise_take(struct call *call)
+{
+    size_t size = 0;
+
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < PLACES && size == 0; i++) {
+        struct promise *one = &promises[i];
+
+        if (one->size == 0 || !one->due)
+            continue;
+        call_begin(call, load_u32(one->frame + FRAME_HEAD), 0);
+        call->has_session = true;
+        call->generation = one->generation;
+        size = call->size = take(one, call->data);
+    }
+    pthread_mutex_unlock(&lock);
+    return size > 0;
 }
 
 void promise_learn(const struct call *call, uint64_t session)
@@ -196,7 +217,8 @@ void promise_learn(const struct call *call, uint64_t session)
     known = find(call->generation, session);
     if (known != NULL && (call->flags & BEGINS) && call->rv != CKR_OK)
         known->size = 0;
-    else if (known != NULL && (call->flags & FINISHES) && call->rv == CKR_OK && !known->due)
-        known->idle = known->kind == kind_of(call);
+    else if (known != NULL && (call->flags & FINISHES) && call->rv == CKR_OK && !known->due &&
+             known->kind == kind_of(call))
+        known->idle = true;
     pthread_mutex_unlock(&lock);
 }

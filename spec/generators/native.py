@@ -219,8 +219,12 @@ def _flags(
     if "asks" in function:
         yield f"({function['asks']} == NULL ? CALL_BLOCKING : 0)"
     effects, kinds = function["effects"], [kind for kind, _, _ in arguments]
-    if effects.begins is not None and {"init"} < set(kinds) <= {"session", "init", "ulong"}:
+    if not function["calm"]:
+        yield "CALL_CHANGES"
+    if effects.begins is not None:
         yield f"CALL_BEGINS({effects.begins})"
+        if {"init"} < set(kinds) <= {"session", "init", "ulong"}:
+            yield "CALL_PROMISES"
     if effects.finishes is not None:
         finishes = f"CALL_FINISHES({effects.finishes})"
         # Where only the length is asked for, nothing is finished.

@@ -55,8 +55,8 @@ class Effects:
     """What a function makes of the operations of its session.
 
     `begins` and `finishes` are the places of their kinds in rules.toml, None where it does not
-    begin one or has no single one that a success ends. `operates`: it begins or continues any.
-    `ends`: an error of it changes one.
+    begin one or has no single one that a success ends, and for searches, which go beside every
+    other. `operates`: it begins or continues any. `ends`: an error of it changes one.
     """
 
     begins: int | None
@@ -69,14 +69,15 @@ def effects(spec_dir: Path) -> dict[str, Effects]:
     """The effects of every function by its name; raises SpecError."""
     table = load(spec_dir / "pkcs11" / "rules.toml")
     _check(table)
-    kinds, uses = list(table["operations"]), table["uses"]
+    uses = table["uses"]
+    places = {kind: place for place, kind in enumerate(table["operations"]) if kind != "find"}
 
     def of(entry: Mapping[str, Any]) -> Effects:
         begins, does = entry.get("begins"), entry.get("does", {})
         finished = [kind for kind, use in does.items() if uses[use]["next"] == "none"]
         return Effects(
-            begins=kinds.index(begins) if begins else None,
-            finishes=kinds.index(finished[0]) if len(does) == len(finished) == 1 else None,
+            begins=places.get(begins),
+            finishes=places.get(finished[0]) if len(does) == len(finished) == 1 else None,
             operates=bool(begins or does),
             ends=any(uses[use]["error"] != SAME for use in does.values()),
         )

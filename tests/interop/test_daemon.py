@@ -24,6 +24,7 @@ from host_tools.control import (
 )
 from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.daemon import PKCS11_SOCKET
+from host_tools.epoch import EPOCH
 from host_tools.testing import Run, Scratch
 from pkcs11_module._constants import CKU_USER
 
@@ -53,6 +54,7 @@ def test_sockets_lock_and_log_are_for_the_owner_alone(home: Scratch) -> None:
         SOCKET: 0o600,
         PKCS11_SOCKET: 0o600,
         READER_SOCKET: 0o600,
+        EPOCH: 0o600,
         "daemon.lock": 0o600,
         "daemon.log": 0o600,
     }

@@ -6,22 +6,29 @@ shows that what comes between it and its C_Sign is answered as the standard has 
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator
+from ctypes import c_ulong, c_void_p
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from host_tools.cryptoki import Cryptoki, CryptokiError, Session
-from host_tools.cryptoki_values import mechanism_of
+from host_tools.cryptoki_values import Mechanism, mechanism_of
 from host_tools.epoch import EPOCH, Epoch
 from host_tools.objects import SPECS, find_key, generate, new_id
 from host_tools.testing import Scratch, ScratchToken
 from host_tools.testing.application import RemoteApplication
 from pkcs11_module import _constants as ck
+from pkcs11_module.wire import FRAME_MAX
 from tests.interop.fake_daemon import SIGNATURE, SLOT, FakeApplication, FakeDaemon
+from tests.unit.facade_rig import P256
 
 _HASHED = bytes(range(32))
+_PLACES = 64
+"""Promises that the library keeps."""
 
 
 def rv_of(call: Callable[[], object]) -> str:
@@ -51,6 +58,13 @@ class Signer:
         return rv_of(lambda: self.session.output("C_Sign", _HASHED, len(_HASHED)))
 
 
+def application_of(fake: FakeDaemon) -> FakeApplication:
+    """The one application of a daemon."""
+    (application,) = fake.registry._applications.values()
+    assert isinstance(application, FakeApplication)
+    return application
+
+
 class TestTrips:
     """What the daemon is told, and when."""
 
@@ -69,8 +83,7 @@ class TestTrips:
 
     def told(self, fake: FakeDaemon) -> list[str]:
         """Which functions of signatures the daemon was asked for since this was called last."""
-        (application,) = fake.registry._applications.values()
-        assert isinstance(application, FakeApplication)
+        application = application_of(fake)
         names = [name for name, _ in application.calls if "Sign" in name]
         application.calls.clear()
         return names
@@ -93,14 +106,64 @@ class TestTrips:
         assert signer.session.info().slot == SLOT
         assert self.told(fake) == ["C_SignInit"]
 
+    def test_it_goes_before_whatever_may_change_something(
+        self, signer: Signer, fake: FakeDaemon
+    ) -> None:
+        self.told(fake)
+        assert signer.begin() == "CKR_OK"
+        signer.session.library.open_session(SLOT)
+        assert self.told(fake) == ["C_SignInit"]
+
+    def test_a_call_that_could_not_be_sent_leaves_it_due(
+        self, signer: Signer, fake: FakeDaemon
+    ) -> None:
+        """A login on the token needs a connection of its own, and the daemon gives none."""
+        fake.most = 0
+        self.told(fake)
+        assert signer.begin() == "CKR_OK"
+        state = signer.session.library.raw["C_Login"]
+        assert state(signer.session.handle, ck.CKU_CONTEXT_SPECIFIC, None, 0) == ck.CKR_HOST_MEMORY
+        assert signer.end() == "CKR_OK"
+        assert self.told(fake)[0] == "C_SignInit"
+
+    def test_more_sessions_than_promises_are_answered_alike(
+        self, signer: Signer, library: Cryptoki
+    ) -> None:
+        signers = [Signer(library.open_session(SLOT), 1) for _ in range(200)]
+        for _ in range(2):
+            assert {one.begin() for one in signers} == {"CKR_OK"}
+            assert {one.end() for one in signers} == {"CKR_OK"}
+
+    def test_a_promise_that_is_due_keeps_its_place(
+        self, signer: Signer, library: Cryptoki, fake: FakeDaemon
+    ) -> None:
+        *all_places, one_more = [Signer(library.open_session(SLOT), 1) for _ in range(_PLACES + 1)]
+        for one in all_places:
+            assert (one.begin(), one.end()) == ("CKR_OK", "CKR_OK")
+        assert {one.begin() for one in all_places} == {"CKR_OK"}
+        assert (one_more.begin(), one_more.end()) == ("CKR_OK", "CKR_OK")
+        assert {one.end() for one in all_places} == {"CKR_OK"}
+        begun = [args[0] for name, args in application_of(fake).calls if name == "C_SignInit"]
+        assert [begun.count(one.session.handle) for one in all_places] == [2] * _PLACES
+
+    def test_sessions_that_were_closed_together_keep_no_place(
+        self, signer: Signer, library: Cryptoki, fake: FakeDaemon
+    ) -> None:
+        for _ in range(100):
+            one = Signer(library.open_session(SLOT), 1)
+            assert (one.begin(), one.end(), one.begin()) == ("CKR_OK",) * 3
+        assert (signer.begin(), signer.end(), signer.begin()) == ("CKR_OK",) * 3
+        self.told(fake)
+        assert signer.end() == "CKR_OK"
+        assert self.told(fake)[0] == "C_SignInit"
+
     def test_a_call_that_the_library_refuses_ends_the_operation_in_the_daemon(
         self, signer: Signer, fake: FakeDaemon
     ) -> None:
         signer.begin()
         raw = signer.session.library.raw["C_Sign"]
         assert raw(signer.session.handle, None, 5, None, None) == ck.CKR_ARGUMENTS_BAD
-        (application,) = fake.registry._applications.values()
-        assert isinstance(application, FakeApplication)
+        application = application_of(fake)
         assert application.calls[-1][0] == "C_SignInit"
         assert [name for name, _ in application.refusals] == ["C_Sign"]
 
@@ -130,8 +193,7 @@ class TestTrips:
         self, signer: Signer, fake: FakeDaemon, library: Cryptoki
     ) -> None:
         """A session that the fake daemon does not know refuses both."""
-        (application,) = fake.registry._applications.values()
-        assert isinstance(application, FakeApplication)
+        application = application_of(fake)
         application.close_session(1)
         assert signer.begin() == "CKR_OK"
         assert signer.end() == "CKR_SESSION_HANDLE_INVALID"
@@ -260,6 +322,75 @@ def test_a_pin_that_another_application_changed_ends_the_login_at_once(
         other.call("open", token.slot)
         other.call("set_pin", token.pin, "162342")
         assert signer.begin() == "CKR_USER_NOT_LOGGED_IN"
+
+
+def test_a_change_by_the_application_itself_comes_after_it(signer: Signer) -> None:
+    """An operation keeps its key as it was when it began."""
+    session = signer.session
+    pair = session.generate_key_pair(
+        ck.CKM_EC_KEY_PAIR_GEN, {ck.CKA_EC_PARAMS: P256}, {ck.CKA_TOKEN: False}
+    )
+    fleeting = Signer(session, pair[1])
+    for _ in range(2):
+        assert (fleeting.begin(), fleeting.end()) == ("CKR_OK", "CKR_OK")
+    assert fleeting.begin() == "CKR_OK"
+    session.set_attributes(pair[1], {ck.CKA_SIGN: False})
+    assert fleeting.end() == "CKR_OK"
+    assert fleeting.begin() == "CKR_KEY_FUNCTION_NOT_PERMITTED"
+
+
+class GcmParams(ctypes.Structure):
+    """CK_GCM_PARAMS."""
+
+    _fields_ = (
+        ("pIv", c_void_p),
+        ("ulIvLen", c_ulong),
+        ("ulIvBits", c_ulong),
+        ("pAAD", c_void_p),
+        ("ulAADLen", c_ulong),
+        ("ulTagBits", c_ulong),
+    )
+
+
+def test_a_beginning_too_long_to_promise_takes_the_place_of_the_one_before(
+    token: ScratchToken,
+) -> None:
+    nonce, added = ctypes.create_string_buffer(12), ctypes.create_string_buffer(200)
+    addresses = ctypes.addressof(nonce), ctypes.addressof(added)
+    gcm = GcmParams(addresses[0], 12, 96, addresses[1], 200, 128)
+    with Cryptoki() as library, library.open_session(token.slot) as session:
+        key = session.create(
+            {
+                ck.CKA_CLASS: ck.CKO_SECRET_KEY,
+                ck.CKA_KEY_TYPE: ck.CKK_AES,
+                ck.CKA_VALUE: bytes(16),
+                ck.CKA_ENCRYPT: True,
+                ck.CKA_PRIVATE: False,
+            }
+        )
+
+        def begin(mechanism: Mechanism) -> str:
+            return rv_of(lambda: session.call("C_EncryptInit", mechanism_of(mechanism), key))
+
+        for _ in range(2):
+            session.encrypt(ck.CKM_AES_ECB, key, bytes(16))
+        assert begin((ck.CKM_AES_GCM, gcm)) == "CKR_OK"
+        assert begin(ck.CKM_AES_ECB) == "CKR_OPERATION_ACTIVE"
+
+
+@pytest.mark.parametrize("short", range(8, 72, 4))
+def test_the_longest_part_is_the_same_with_and_without_it(signer: Signer, short: int) -> None:
+    part = bytes(FRAME_MAX - short)
+    update = partial(signer.session.call, "C_DigestUpdate", part, len(part))
+    outcomes = []
+    for _ in range(2):
+        assert signer.digest() == "CKR_OK"
+        outcomes.append((rv_of(update), rv_of(lambda: signer.session.output("C_DigestFinal"))))
+    assert signer.digest() == "CKR_OK"
+    signer.session.output("C_Digest", b"", 0)
+    assert signer.digest() == "CKR_OK"
+    outcomes.append((rv_of(update), rv_of(lambda: signer.session.output("C_DigestFinal"))))
+    assert len(set(outcomes)) == 1
 
 
 def test_a_daemon_killed_in_between_is_a_removed_device(signer: Signer, home: Scratch) -> None:

@@ -139,7 +139,7 @@ CK_RV C_InitToken(CK_ULONG slotID, CK_BYTE *pPin, CK_ULONG ulPinLen, CK_BYTE *pL
 {
     struct call call;
 
-    call_begin(&call, 9, 0);
+    call_begin(&call, 9, CALL_CHANGES);
     put_ulong(&call, slotID);
     put_bytes(&call, pPin, ulPinLen);
     put_label(&call, pLabel);
@@ -151,7 +151,7 @@ CK_RV C_InitPIN(CK_SESSION_HANDLE hSession, CK_BYTE *pPin, CK_ULONG ulPinLen)
 {
     struct call call;
 
-    call_begin(&call, 10, 0);
+    call_begin(&call, 10, CALL_CHANGES);
     put_session(&call, hSession);
     put_bytes(&call, pPin, ulPinLen);
     call_run(&call);
@@ -163,7 +163,7 @@ CK_RV C_SetPIN(CK_SESSION_HANDLE hSession, CK_BYTE *pOldPin, CK_ULONG ulOldLen, 
 {
     struct call call;
 
-    call_begin(&call, 11, 0);
+    call_begin(&call, 11, CALL_CHANGES);
     put_session(&call, hSession);
     put_bytes(&call, pOldPin, ulOldLen);
     put_bytes(&call, pNewPin, ulNewLen);
@@ -176,7 +176,7 @@ CK_RV C_OpenSession(CK_ULONG slotID, CK_ULONG flags, void *pApplication, void *N
 {
     struct call call;
 
-    call_begin(&call, 12, CALL_RETRY);
+    call_begin(&call, 12, CALL_RETRY | CALL_CHANGES);
     put_ulong(&call, slotID);
     put_ulong(&call, flags);
     (void)(pApplication);
@@ -192,7 +192,7 @@ CK_RV C_CloseSession(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 13, 0);
+    call_begin(&call, 13, CALL_CHANGES);
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -202,7 +202,7 @@ CK_RV C_CloseAllSessions(CK_ULONG slotID)
 {
     struct call call;
 
-    call_begin(&call, 14, 0);
+    call_begin(&call, 14, CALL_CHANGES);
     put_ulong(&call, slotID);
     call_run(&call);
     return call_end(&call);
@@ -240,7 +240,7 @@ CK_RV C_SetOperationState(CK_SESSION_HANDLE hSession, CK_BYTE *pOperationState,
 {
     struct call call;
 
-    call_begin(&call, 17, 0);
+    call_begin(&call, 17, CALL_CHANGES);
     put_session(&call, hSession);
     put_bytes(&call, pOperationState, ulOperationStateLen);
     put_ulong(&call, hEncryptionKey);
@@ -253,7 +253,7 @@ CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_ULONG userType, CK_BYTE *pPin, CK_U
 {
     struct call call;
 
-    call_begin(&call, 18, (pPin == NULL ? CALL_BLOCKING : 0));
+    call_begin(&call, 18, (pPin == NULL ? CALL_BLOCKING : 0) | CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, userType);
     put_bytes(&call, pPin, ulPinLen);
@@ -265,7 +265,7 @@ CK_RV C_Logout(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 19, 0);
+    call_begin(&call, 19, CALL_CHANGES);
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -276,7 +276,7 @@ CK_RV C_CreateObject(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE *pTemplate, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 20, 0);
+    call_begin(&call, 20, CALL_CHANGES);
     put_session(&call, hSession);
     put_template(&call, pTemplate, ulCount);
     put_place(&call, phObject);
@@ -291,7 +291,7 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_ULONG hObject, CK_ATTRIBUTE *p
 {
     struct call call;
 
-    call_begin(&call, 21, 0);
+    call_begin(&call, 21, CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, hObject);
     put_template(&call, pTemplate, ulCount);
@@ -306,7 +306,7 @@ CK_RV C_DestroyObject(CK_SESSION_HANDLE hSession, CK_ULONG hObject)
 {
     struct call call;
 
-    call_begin(&call, 22, 0);
+    call_begin(&call, 22, CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, hObject);
     call_run(&call);
@@ -347,7 +347,7 @@ CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_ULONG hObject, CK_ATTRI
 {
     struct call call;
 
-    call_begin(&call, 25, 0);
+    call_begin(&call, 25, CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, hObject);
     put_template(&call, pTemplate, ulCount);
@@ -384,7 +384,7 @@ CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession)
 {
     struct call call;
 
-    call_begin(&call, 28, CALL_ENDS | CALL_FINISHES(0));
+    call_begin(&call, 28, CALL_ENDS);
     put_session(&call, hSession);
     call_run(&call);
     return call_end(&call);
@@ -394,7 +394,7 @@ CK_RV C_EncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 29, CALL_BEGINS(2));
+    call_begin(&call, 29, CALL_BEGINS(2) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -450,7 +450,7 @@ CK_RV C_DecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULO
 {
     struct call call;
 
-    call_begin(&call, 33, CALL_BEGINS(3));
+    call_begin(&call, 33, CALL_BEGINS(3) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -505,7 +505,7 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism)
 {
     struct call call;
 
-    call_begin(&call, 37, CALL_BEGINS(1));
+    call_begin(&call, 37, CALL_BEGINS(1) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     call_run(&call);
@@ -566,7 +566,7 @@ CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG 
 {
     struct call call;
 
-    call_begin(&call, 42, CALL_BEGINS(4));
+    call_begin(&call, 42, CALL_BEGINS(4) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -617,7 +617,7 @@ CK_RV C_SignRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK
 {
     struct call call;
 
-    call_begin(&call, 46, CALL_BEGINS(6));
+    call_begin(&call, 46, CALL_BEGINS(6) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -644,7 +644,7 @@ CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULON
 {
     struct call call;
 
-    call_begin(&call, 48, CALL_BEGINS(5));
+    call_begin(&call, 48, CALL_BEGINS(5) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -691,7 +691,7 @@ CK_RV C_VerifyRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, 
 {
     struct call call;
 
-    call_begin(&call, 52, CALL_BEGINS(7));
+    call_begin(&call, 52, CALL_BEGINS(7) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -779,7 +779,7 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ATT
 {
     struct call call;
 
-    call_begin(&call, 58, 0);
+    call_begin(&call, 58, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_template(&call, pTemplate, ulCount);
@@ -797,7 +797,7 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
 {
     struct call call;
 
-    call_begin(&call, 59, 0);
+    call_begin(&call, 59, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_template(&call, pPublicKeyTemplate, ulPublicKeyAttributeCount);
@@ -816,7 +816,7 @@ CK_RV C_WrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG h
 {
     struct call call;
 
-    call_begin(&call, 60, 0);
+    call_begin(&call, 60, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_ulong(&call, hWrappingKey);
@@ -834,7 +834,7 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG
 {
     struct call call;
 
-    call_begin(&call, 61, 0);
+    call_begin(&call, 61, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_ulong(&call, hUnwrappingKey);
@@ -852,7 +852,7 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ULONG
 {
     struct call call;
 
-    call_begin(&call, 62, 0);
+    call_begin(&call, 62, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_ulong(&call, hBaseKey);
@@ -919,7 +919,7 @@ CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_ULONG userType, CK_BYTE *pPin, 
 {
     struct call call;
 
-    call_begin(&call, 70, (pPin == NULL ? CALL_BLOCKING : 0));
+    call_begin(&call, 70, (pPin == NULL ? CALL_BLOCKING : 0) | CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, userType);
     put_bytes(&call, pPin, ulPinLen);
@@ -932,7 +932,7 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_ULONG flags)
 {
     struct call call;
 
-    call_begin(&call, 71, 0);
+    call_begin(&call, 71, CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, flags);
     call_run(&call);
@@ -943,7 +943,7 @@ CK_RV C_MessageEncryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
 {
     struct call call;
 
-    call_begin(&call, 72, 0);
+    call_begin(&call, 72, CALL_BEGINS(9));
     put_session(&call, hSession);
     put_message_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1018,7 +1018,7 @@ CK_RV C_MessageDecryptInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism,
 {
     struct call call;
 
-    call_begin(&call, 77, 0);
+    call_begin(&call, 77, CALL_BEGINS(10));
     put_session(&call, hSession);
     put_message_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1089,7 +1089,7 @@ CK_RV C_MessageSignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK
 {
     struct call call;
 
-    call_begin(&call, 82, CALL_BEGINS(11));
+    call_begin(&call, 82, CALL_BEGINS(11) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1154,7 +1154,7 @@ CK_RV C_MessageVerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, 
 {
     struct call call;
 
-    call_begin(&call, 87, CALL_BEGINS(12));
+    call_begin(&call, 87, CALL_BEGINS(12) | CALL_PROMISES);
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1218,7 +1218,7 @@ CK_RV C_EncapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
 {
     struct call call;
 
-    call_begin(&call, 92, 0);
+    call_begin(&call, 92, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_ulong(&call, hPublicKey);
@@ -1238,7 +1238,7 @@ CK_RV C_DecapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
 {
     struct call call;
 
-    call_begin(&call, 93, 0);
+    call_begin(&call, 93, CALL_CHANGES);
     put_session(&call, hSession);
     put_mechanism(&call, pMechanism);
     put_ulong(&call, hPrivateKey);
@@ -1256,7 +1256,7 @@ CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism
 {
     struct call call;
 
-    call_begin(&call, 94, 0);
+    call_begin(&call, 94, CALL_BEGINS(8));
     put_session(&call, hSession);
     put_init(&call, pMechanism);
     put_ulong(&call, hKey);
@@ -1301,7 +1301,7 @@ CK_RV C_GetSessionValidationFlags(CK_SESSION_HANDLE hSession, CK_ULONG type, CK_
 {
     struct call call;
 
-    call_begin(&call, 98, 0);
+    call_begin(&call, 98, CALL_CHANGES);
     put_session(&call, hSession);
     put_ulong(&call, type);
     put_place(&call, pFlags);
@@ -1344,7 +1344,7 @@ CK_RV C_WrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanis
 {
     struct call call;
 
-    call_begin(&call, 102, 0);
+    call_begin(&call, 102, CALL_CHANGES);
     put_session(&call, hSession);
     put_wrapping(&call, pMechanism);
     put_ulong(&call, hWrappingKey);
@@ -1365,7 +1365,7 @@ CK_RV C_UnwrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechan
 {
     struct call call;
 
-    call_begin(&call, 103, 0);
+    call_begin(&call, 103, CALL_CHANGES);
     put_session(&call, hSession);
     put_unwrapping(&call, pMechanism);
     put_ulong(&call, hUnwrappingKey);
