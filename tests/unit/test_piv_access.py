@@ -128,6 +128,36 @@ def test_consent_ends_with_any_other_command(between: Command) -> None:
     assert client.status(use) == SW.SECURITY_STATUS_NOT_SATISFIED
 
 
+@pytest.mark.parametrize(
+    ("slot", "fields", "status"),
+    [
+        (piv.MANAGEMENT, {0x81: b""}, SW.NO_ERROR),
+        (piv.SIGNATURE, {0x82: b""}, SW.INCORRECT_DATA),
+        (piv.AUTHENTICATION, {0x81: bytes(32), 0x82: b""}, SW.REFERENCED_DATA_NOT_FOUND),
+    ],
+    ids=["with the management key", "with no step", "with another slot"],
+)
+def test_consent_ends_with_another_general_authenticate(
+    slot: int, fields: dict[int, bytes], status: int
+) -> None:
+    client = piv_cards.managed()
+    client.make_key(piv.SIGNATURE)
+    client.log_in()
+    algorithm = piv.AES_192 if slot == piv.MANAGEMENT else piv.P256
+    assert client.status(piv.authenticate(algorithm, slot, fields)) == status
+    use = piv.use(piv.SIGNATURE, piv.P256, bytes(32))
+    assert client.status(use) == SW.SECURITY_STATUS_NOT_SATISFIED
+
+
+def test_consent_does_not_outlive_a_whole_proof_of_the_management_key() -> None:
+    client = piv_cards.managed()
+    client.make_key(piv.SIGNATURE)
+    client.log_in()
+    client.prove()
+    use = piv.use(piv.SIGNATURE, piv.P256, bytes(32))
+    assert client.status(use) == SW.SECURITY_STATUS_NOT_SATISFIED
+
+
 def test_consent_is_spent_on_a_use_that_is_refused() -> None:
     client = piv_cards.managed()
     client.make_key(piv.SIGNATURE)

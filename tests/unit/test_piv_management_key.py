@@ -107,7 +107,16 @@ def test_the_enciphered_witness_does_not_answer_the_other_way() -> None:
     assert client.status(WRITE) == DENIED
 
 
-@pytest.mark.parametrize("between", [piv.get_version(), Command(0x00, 0x99, 0x00, 0x00)])
+BETWEEN = {
+    "GET VERSION": piv.get_version(),
+    "unknown": Command(0x00, 0x99, 0x00, 0x00),
+    "a slot's key": piv.use(piv.AUTHENTICATION, piv.P256, bytes(32)),
+    "no step": piv.authenticate(AES_192, MANAGEMENT, {}),
+    "another algorithm": piv.authenticate(piv.AES_256, MANAGEMENT, {RESPONSE: bytes(16)}),
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
 def test_any_other_command_ends_the_exchange(between: Command) -> None:
     client = piv_cards.client()
     challenge = client.ask(AES_192, {CHALLENGE: b""})[CHALLENGE]

@@ -25,7 +25,6 @@ from token_fw.transaction import Transaction
 TOUCH_SECONDS = 15.0
 """How long a touch counts for keys of the policy CACHED."""
 
-_AUTHENTICATE = "GENERAL AUTHENTICATE"
 _NOBODY = -1
 
 
@@ -54,6 +53,14 @@ class Challenge:
     expected: bytes
 
 
+@dataclass(slots=True)
+class Left:
+    """What one command leaves to the next: consent to one use of a key, or a challenge."""
+
+    consent: bool = False
+    challenge: Challenge | None = None
+
+
 class PivSession:
     """The security status of one interface.
 
@@ -63,15 +70,13 @@ class PivSession:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.pins = VerifiedPins(core.pins)
-        self._consent = False
         self._proven = _NOBODY
-        self._challenge: Challenge | None = None
+        self._last = Left()
+        self._left = Left()
 
-    def begin(self, command: CommandSpec | None) -> None:
-        """Consent to one use of a key, and a challenge, end with any other command."""
-        if command is None or command.name != _AUTHENTICATE:
-            self._consent = False
-            self._challenge = None
+    def begin(self, _: CommandSpec | None) -> None:
+        """What the last command left is for this one alone, whether it takes it or not."""
+        self._last, self._left = self._left, Left()
 
     def branch(self) -> PivSession:
         """One with the same PIN verified; the management key and consent are not shared."""
@@ -99,19 +104,19 @@ class PivSession:
     def verified(self) -> None:
         """The PIN was verified on this interface, which is consent to one use of a key."""
         self.pins.add(PinRef.PIV)
-        self._consent = True
+        self._left.consent = True
 
     def challenge(self, expected: bytes, *, mutual: bool) -> None:
         """Wait for `expected` in the next command."""
-        self._challenge = Challenge(mutual, expected)
+        self._left.challenge = Challenge(mutual, expected)
 
     def prove(self, record: ManagementRecord, answer: bytes, *, mutual: bool) -> None:
-        """Take the answer to the last challenge, once; the management key may want a touch.
+        """Take the answer to the last command's challenge; the management key may want a touch.
 
-        Raises ConditionsNotSatisfied where nothing was asked, SecurityStatusNotSatisfied for a
+        Raises ConditionsNotSatisfied where it asked nothing, SecurityStatusNotSatisfied for a
         wrong answer, which also ends what was proven before, or without a touch.
         """
-        challenge, self._challenge = self._challenge, None
+        challenge = self._last.challenge
         if challenge is None or challenge.mutual != mutual:
             raise ConditionsNotSatisfied("there is no challenge to answer")
         self._proven = _NOBODY
@@ -130,12 +135,14 @@ class PivSession:
         self._proven = self.core.management.epoch
 
     def use(self, slot: int, algorithm: int) -> PrivateKey:
-        """The key in a slot, for one use; takes the user's consent, and a touch if it wants one.
+        """The key in a slot, for one use, of which the last command was the consent if it wants it.
+
+        It may want a touch, too.
 
         Raises IncorrectParameters for another slot, or a key of another algorithm;
         ReferencedDataNotFound; SecurityStatusNotSatisfied where the key's policies are not met.
         """
-        consent, self._consent = self._consent, False
+        consent = self._last.consent
         key = self._permitted(slot, algorithm, consent=consent)
         if key.policies.touch is not TouchPolicy.NEVER:
             self._touch(key.policies.touch)
