@@ -132,8 +132,9 @@ def _agree(session: PivSession, command: Authenticate) -> bytes:
 
 def _rsa(private: PrivateKey, block: bytes) -> bytes:
     assert isinstance(private, RsaPrivateKey)
-    if len(block) != private.size:
-        raise IncorrectData("the block is not as long as the modulus")
+    # Of one length, numbers are in the order of their bytes.
+    if len(block) != private.size or block >= private.public().modulus:
+        raise IncorrectData("the block is not as long as the modulus, or no number below it")
     signed = _unpadded(block)
     if signed is not None:
         # The same number, computed in constant time and much faster.
@@ -149,8 +150,8 @@ def _unpadded(block: bytes) -> bytes | None:
 
 
 def _ecdsa(private: PrivateKey, digest: bytes) -> bytes:
-    if len(digest) > curve_of(private.spec).size:
-        raise IncorrectData("the digest is longer than the key")
+    if not 1 <= len(digest) <= curve_of(private.spec).size:
+        raise IncorrectData("the digest is empty, or longer than the key")
     return private.sign(Ecdsa(der=True), digest)
 
 
