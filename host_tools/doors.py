@@ -3,16 +3,18 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from apdu.transport import TransportError
 from apdu.wire.frames import WireError
+from host_tools import holder
 from host_tools.bridge.ifd import ReaderPeer
 from host_tools.control import ControlError, ErrorCode, Json, LineBuffer, encode
+from host_tools.control_request import Request
 from host_tools.epoch import EPOCH, Epoch
 from host_tools.home import Home
-from host_tools.inspection import PIN_NAMES, TokenFacts
+from host_tools.inspection import TokenFacts
 from host_tools.messages import storage_failure
 from host_tools.provisioning import LABEL_BYTES, initialise
 from host_tools.tokens import SERIAL_BYTES, Door, Rack, TokenReader, TokenState, look
@@ -23,7 +25,6 @@ from pkcs11_module.facade import Module, Reader, SlotEvents
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from token_fw._pins import POLICIES
 from token_fw.card import Profile
-from token_fw.pin_pad import PinPad
 from token_fw.storage.base import StorageError, WrongKey
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ CardsIn: TypeAlias = "Callable[[Callable[[int], None], Callable[[], None]], Card
 """Begins to watch some readers; takes what is called after each removal or insertion and use."""
 
 _MAX_TRIES = 15
-_MAX_PIN = 64
-_TICK = 0.25
 
 
 class Peer(Protocol):
@@ -99,6 +98,12 @@ class Doors:
     def reader(self, send: Callable[[bytes], None]) -> ReaderPeer:
         return ReaderPeer(self.rack, send, self.readers)
 
+    def find(self, request: Request) -> TokenReader:
+        """The token that a request names; raises ControlError."""
+        name = request.text("token")
+        self.rack.refresh()
+        return self.rack.find(name)
+
     def close(self) -> None:
         if self.cards is not None:
             self.cards.close()
@@ -117,15 +122,15 @@ class ControlPeer:
     def receive(self, data: bytes) -> Iterator[bytes]:
         """The answers to the requests that ``data`` completes; after ``trace``, all that passes.
 
-        ``pin.await`` is answered once a PIN is asked for.
+        ``pin.await`` is answered once a PIN is asked for, ``touch.await`` once a touch is.
 
         An empty answer has nothing to send: it lets the caller see whether the client has left.
         """
         for request in self._lines.receive(data):
             if request.get("do") == "trace":
                 yield from self._trace(request)
-            elif request.get("do") == "pin.await":
-                yield from self._await_question(request)
+            elif request.get("do") in holder.AWAITING:
+                yield from self._await(request)
             else:
                 yield encode(self._answer(request))
             if request.get("do") == "stop":
@@ -168,7 +173,7 @@ class ControlPeer:
         finally:
             tracer.end(watch)
 
-    def _await_question(self, request: Json) -> Iterator[bytes]:
+    def _await(self, request: Json) -> Iterator[bytes]:
         while (answer := self._answer(request)).get("result") == {}:
             yield b""
         yield encode(answer)
@@ -186,39 +191,6 @@ class ControlPeer:
 
 
 _SEE_LIST = "See: klyuch token list"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request's fields with their types checked. Every getter raises ControlError."""
-
-    fields: Json
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.fields.get(name)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, str):
-            raise ControlError(ErrorCode.BAD_REQUEST, f"{name!r} must be a text.")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            message = f"The {name.replace('_', ' ')} is not valid UTF-8."
-            raise ControlError(ErrorCode.BAD_REQUEST, message) from error
-        return value
-
-    def secret(self, name: str) -> bytes | None:
-        value = self.fields.get(name)
-        return None if value is None else self.text(name).encode()
-
-    def flag(self, name: str) -> bool:
-        return self.fields.get(name) is True
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        value = self.fields.get(name, default)
-        if not isinstance(value, int) or not low <= value <= high:
-            raise ControlError(ErrorCode.BAD_REQUEST, f"{name!r} must be {low} to {high}.")
-        return value
 
 
 def _refusal(error: ControlError) -> Json:
@@ -270,12 +242,6 @@ def _check(_peer: ControlPeer, doors: Doors, _request: Request) -> Json:
     return {"tokens": details, "strays": [str(path) for path in doors.rack.strays()]}
 
 
-def _find(doors: Doors, request: Request) -> TokenReader:
-    name = request.text("token")
-    doors.rack.refresh()
-    return doors.rack.find(name)
-
-
 def _details(reader: TokenReader) -> Json:
     facts: TokenFacts | None = None
     if reader.present:
@@ -298,7 +264,7 @@ def _details(reader: TokenReader) -> Json:
 
 
 def _show(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    return _details(_find(doors, request))
+    return _details(doors.find(request))
 
 
 def _profile(request: Request, serial: bytes) -> Profile:
@@ -363,19 +329,19 @@ def _initialise(
 
 
 def _insert(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    reader = _find(doors, request)
+    reader = doors.find(request)
     doors.rack.insert(reader)
     return _details(reader)
 
 
 def _remove(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    reader = _find(doors, request)
+    reader = doors.find(request)
     doors.rack.remove(reader)
     return _details(reader)
 
 
 def _delete(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    reader = _find(doors, request)
+    reader = doors.find(request)
     summary = _summary(reader)
     doors.rack.delete(reader)
     return summary
@@ -383,7 +349,7 @@ def _delete(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
 
 def _reset(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
     """By the SO PIN the token is initialised anew, by force it goes back to the factory."""
-    reader = _find(doors, request)
+    reader = doors.find(request)
     if request.flag("force"):
         doors.rack.wipe(reader, _profile(request, bytes.fromhex(reader.serial)))
         return _details(reader)
@@ -397,7 +363,7 @@ def _reset(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
 
 
 def _unlock(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    reader = _find(doors, request)
+    reader = doors.find(request)
     if reader.state is not TokenState.LOCKED:
         raise ControlError(ErrorCode.TOKEN_STATE, "The token is not locked by a passphrase.")
     try:
@@ -419,59 +385,13 @@ def _apdu(peer: ControlPeer, doors: Doors, request: Request) -> Json:
         raise ControlError(
             ErrorCode.BAD_REQUEST, "'commands' must be a list of hexadecimal texts."
         ) from error
-    door = peer.interface(_find(doors, request))
+    door = peer.interface(doors.find(request))
     return {"responses": [door.transceive(command).hex() for command in raw]}
 
 
 def _apdu_reset(peer: ControlPeer, doors: Doors, request: Request) -> Json:
     """Reset this connection's interface to a token, which other connections do not notice."""
-    return {"atr": peer.interface(_find(doors, request)).reset().hex()}
-
-
-def _pad(doors: Doors, request: Request) -> PinPad:
-    """What PINs are entered on. Raises ControlError where there is no such thing."""
-    reader = _find(doors, request)
-    facts, pad = look(reader), reader.pad
-    if pad is None or not facts.protected_path:
-        raise ControlError(
-            ErrorCode.TOKEN_STATE,
-            "No PIN can be entered on that token.",
-            "Make one that takes them: klyuch token create LABEL --protected-path",
-        )
-    return pad
-
-
-def _await_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    """Which PIN is asked for; nothing where none is for a moment."""
-    shown = _pad(doors, request).shown(_TICK)
-    return {} if shown is None else {"pin": PIN_NAMES[shown]}
-
-
-def _ask_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    """Which PIN is asked for."""
-    return _answered(request, _pad(doors, request).shown())
-
-
-def _enter_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    value = request.text("pin").encode()
-    if not 1 <= len(value) <= _MAX_PIN:
-        raise ControlError(ErrorCode.PIN_UNACCEPTABLE, f"A PIN has 1 to {_MAX_PIN} bytes.")
-    return _answered(request, _pad(doors, request).enter(value))
-
-
-def _cancel_pin(_peer: ControlPeer, doors: Doors, request: Request) -> Json:
-    return _answered(request, _pad(doors, request).cancel())
-
-
-def _answered(request: Request, reference: int | None) -> Json:
-    if reference is None:
-        name = request.text("token")
-        raise ControlError(
-            ErrorCode.TOKEN_STATE,
-            f"Nobody waits for a PIN to be entered on {name}.",
-            f"Begin the login first, or wait for one: klyuch pin enter {name} --wait",
-        )
-    return {"pin": PIN_NAMES[reference]}
+    return {"atr": peer.interface(doors.find(request)).reset().hex()}
 
 
 _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
@@ -489,8 +409,5 @@ _HANDLERS: dict[str, Callable[[ControlPeer, Doors, Request], Json]] = {
     "token.reset": _reset,
     "token.delete": _delete,
     "token.unlock": _unlock,
-    "pin.await": _await_pin,
-    "pin.ask": _ask_pin,
-    "pin.enter": _enter_pin,
-    "pin.cancel": _cancel_pin,
+    **holder.HANDLERS,
 }

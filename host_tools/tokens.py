@@ -30,6 +30,7 @@ from token_fw.pin_pad import PinPad
 from token_fw.storage import keyfile
 from token_fw.storage.base import StorageError
 from token_fw.storage.sqlite import SqliteStore
+from token_fw.touch_pad import TouchPad
 
 _log = logging.getLogger("klyuch.tokens")
 
@@ -48,11 +49,12 @@ class TokenState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _OpenCard:
-    """A card with the store under it, and what its user enters PINs on."""
+    """A card with the store under it, and what its user enters PINs on and touches."""
 
     store: SqliteStore
     card: Card
     pad: PinPad
+    sensor: TouchPad
     wakeful: Wakeful
 
     def close(self) -> None:
@@ -214,6 +216,12 @@ class TokenReader:
         opened = self._opened
         return opened.pad if opened is not None else None
 
+    @property
+    def sensor(self) -> TouchPad | None:
+        """What is touched: that of the open token; None where nobody can be waiting."""
+        opened = self._opened
+        return opened.sensor if opened is not None else None
+
     @contextmanager
     def _moving(self) -> Iterator[None]:
         """What happens under the lock may bring a token, or take one away, which is then told."""
@@ -299,14 +307,14 @@ def _open_card(
 ) -> _OpenCard:
     store = SqliteStore(path, storage_key, create=False)
     try:
-        pad = PinPad()
-        card = Card(Env(store, path=pad, changed=changed))
+        pad, sensor = PinPad(), TouchPad()
+        card = Card(Env(store, path=pad, changed=changed, presence=sensor))
     except BaseException:
         store.close()
         raise
     store.on_wake = partial(wakeful.add, card)
     wakeful.add(card)
-    return _OpenCard(store, card, pad, wakeful)
+    return _OpenCard(store, card, pad, sensor, wakeful)
 
 
 def look(reader: TokenReader) -> TokenFacts:

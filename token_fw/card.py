@@ -191,6 +191,7 @@ class Card:
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._path = env.path
+        self._presence = env.presence
         self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
@@ -211,8 +212,9 @@ class Card:
         """End every interface: their next command raises CardRemoved. The store stays open."""
         with self._lock:
             self._transaction.closed = True
-        if self._path is not None:
-            self._path.close()
+        for waited_for in (self._path, self._presence):
+            if waited_for is not None:
+                waited_for.close()
 
     @property
     def closed(self) -> bool:

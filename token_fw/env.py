@@ -38,7 +38,10 @@ class Presence(Protocol):
     """A button or a sensor that only somebody at the token can touch. Thread-safe."""
 
     def touched(self) -> bool:
-        """Ask for a touch and wait; False where none came in time."""
+        """Ask for a touch and wait; False where none came in time. Blocks."""
+
+    def close(self) -> None:
+        """The token is pulled: nothing waits for a touch any more."""
 
 
 @dataclass(slots=True)

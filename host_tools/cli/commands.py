@@ -9,6 +9,7 @@ from host_tools.cli.failures import EXIT_CODES, reported
 _COMMANDS = {
     "token": "host_tools.cli.token:token",
     "pin": "host_tools.cli.pin:pin",
+    "touch": "host_tools.cli.touch:touch",
     "key": "host_tools.cli.key:key",
     "cert": "host_tools.cli.cert:cert",
     "conformance": "host_tools.cli.conformance:conformance",
@@ -25,6 +26,7 @@ _COMMANDS = {
 _SUMMARIES = {
     "token": "Make tokens, plug them in and out, reset and delete them.",
     "pin": "See, change and unblock PINs.",
+    "touch": "Touch a token, for a key that asks for it.",
     "key": "Make, list, import and delete keys.",
     "cert": "Request, import, list and export certificates.",
     "conformance": "Examine a card in a reader, or a token, by the standard.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,6 +16,7 @@ from host_tools.conformance.piv_commands import (
     AUTHENTICATION,
     NEVER,
     P256,
+    RETIRED,
     TOUCH_ALWAYS,
     TOUCH_CACHED,
 )
@@ -23,9 +25,11 @@ from token_fw.apps.piv.session import TOUCH_SECONDS
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
 from token_fw.storage.memory import MemoryStore
+from token_fw.touch_pad import PATIENCE, TouchPad
 
 DIGEST = bytes(range(32))
 USE = piv.use(AUTHENTICATION, P256, DIGEST)
+LONG = 20
 DENIED = SW.SECURITY_STATUS_NOT_SATISFIED
 
 
@@ -42,18 +46,22 @@ class Finger:
         self.before()
         return self.touches
 
+    def close(self) -> None:
+        """It asked nobody who could still wait."""
+
 
 @dataclass
 class Desk:
     """A card with a finger near it and a clock that somebody else turns."""
 
     finger: Finger = field(default_factory=Finger)
+    sensor: TouchPad | None = None
     now: float = 1000.0
 
     def __post_init__(self) -> None:
         store = MemoryStore()
         personalise(store, Profile(cards.SERIAL))
-        self.card = Card(Env(store, clock=lambda: self.now, presence=self.finger))
+        self.card = Card(Env(store, clock=lambda: self.now, presence=self.sensor or self.finger))
 
     def managed(self) -> piv_cards.Client:
         client = piv_cards.Client(self.card.connect())
@@ -154,3 +162,78 @@ def test_a_management_key_changed_during_the_wait_is_not_proven() -> None:
     desk.finger.before = lambda: other.ok(piv.set_management_key(piv.AES_192, bytes(24)))
     client.prove()
     assert client.status(piv.put_data(piv.CHUID, b"x")) == DENIED
+
+
+def begin(pool: ThreadPoolExecutor, desk: Desk, client: piv_cards.Client) -> Future[int]:
+    """A use of the key for which the token waits to be touched already."""
+    assert desk.sensor is not None
+    answer = pool.submit(client.status, USE)
+    assert desk.sensor.awaited(LONG)
+    return answer
+
+
+def test_a_touch_given_to_the_sensor_lets_the_key_be_used_once() -> None:
+    desk = Desk(sensor=(sensor := TouchPad()))
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            answer = begin(pool, desk, client)
+            assert sensor.give()
+            assert answer.result(LONG) == SW.NO_ERROR
+    assert not sensor.awaited()
+
+
+def test_a_touch_before_it_is_asked_for_is_none() -> None:
+    sensor = TouchPad(patience=0)
+    assert not sensor.give()
+    assert not sensor.touched()
+
+
+def test_one_touch_is_for_one_use_of_those_that_wait() -> None:
+    desk = Desk(sensor=(sensor := TouchPad()))
+    clients = [desk.managed(), desk.managed()]
+    clients[0].make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [begin(pool, desk, client) for client in clients]
+        assert sensor.give()
+        done, waiting = wait(answers, LONG, FIRST_COMPLETED)
+        assert (len(done), len(waiting)) == (1, 1)
+        assert sensor.awaited(LONG)
+        assert sensor.give()
+        assert [answer.result(LONG) for answer in answers] == [SW.NO_ERROR] * 2
+
+
+def test_the_sensor_waits_15_seconds() -> None:
+    now = iter((0.0, PATIENCE - 0.001, PATIENCE))
+    sensor = TouchPad(clock=lambda: next(now))
+    assert PATIENCE == 15
+    assert not sensor.touched()
+    assert next(now, None) is None
+    assert not sensor.awaited()
+
+
+def test_other_interfaces_work_while_the_card_waits_for_a_touch() -> None:
+    desk = Desk(sensor=(sensor := TouchPad()))
+    client, other = desk.managed(), desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    with ThreadPoolExecutor(1) as pool:
+        answer = begin(pool, desk, client)
+        other.make_key(RETIRED)
+        other.use(RETIRED, P256, DIGEST)
+        assert not answer.done()
+        sensor.give()
+        assert answer.result(LONG) == SW.NO_ERROR
+
+
+def test_a_token_pulled_while_its_sensor_waits_answers_nothing() -> None:
+    desk = Desk(sensor=(sensor := TouchPad()))
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    with ThreadPoolExecutor(1) as pool:
+        answer = begin(pool, desk, client)
+        desk.card.close()
+        with pytest.raises(CardRemoved):
+            answer.result(LONG)
+    assert not sensor.give()
+    assert not sensor.touched()

@@ -85,7 +85,7 @@ class PivSession:
         return other
 
     def end(self) -> None:
-        """The interface is closed: a touch that it waits for ends by itself."""
+        """The interface is closed: what waits for a touch gives up by itself."""
 
     def permits(self, access: Access) -> bool:
         """KEY and OBJECT are decided where the key or the object is known."""
