@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tests import piv_cards
 from tests.conftest import program
 from tests.interop.consumers import call, shared_object
 from tests.interop.pcscd import DOORS, Readers, readers
+from tests.interop.processes import PATIENCE
 
 PIN, PUK = piv_cards.PIN.decode(), piv_cards.PUK.decode()
 NEW_PIN, NEW_PUK, WRONG = "654321", "87654321", "111111"
@@ -73,6 +76,14 @@ class Programs:
     def use_triple_des(self) -> None:
         """Give the management key the only algorithm that yubico-piv-tool 2.2 knows."""
         self.ykman("access", "change-management-key", "-a", "TDES", "-m", KEY, "-n", KEY)
+
+    @contextmanager
+    def touched(self, token: ScratchToken) -> Iterator[None]:
+        """Somebody touches the token once a program waits for that; it has to have waited."""
+        with ThreadPoolExecutor(1) as pool:
+            touch = pool.submit(self._klyuch, "touch", token.serial, "--wait")
+            yield
+            assert touch.result(PATIENCE).stdout == f"{token.serial} is touched.\n"
 
     def check_self_signed(self, certificate: Path) -> None:
         said = self._openssl("verify", "-CAfile", certificate, "-check_ss_sig", certificate)
@@ -222,6 +233,29 @@ def test_ykman_changes_the_pin(programs: Programs) -> None:
     programs.ykman("access", "change-pin", "-P", PIN, "-n", WRONG, code=1)
     assert "PIN tries remaining:      2/3" in programs.ykman("info")
     programs.ykman("access", "change-pin", "-P", NEW_PIN, "-n", PIN)
+
+
+def test_ykman_uses_keys_that_want_a_touch(programs: Programs, token: ScratchToken) -> None:
+    change = ("access", "change-management-key", "-m", KEY, "-n", KEY, "--force")
+    programs.ykman(*change, "--touch")
+    with programs.touched(token):
+        touch = ("-a", "ECCP256", "--touch-policy", "ALWAYS")
+        programs.ykman("keys", "generate", "-m", KEY, *touch, "9a", programs.path("9a.pub"))
+    with programs.touched(token):
+        programs.ykman(*change)
+    subject = ("-s", "CN=touched")
+    public, certificate = programs.path("9a.pub"), programs.path("9a.pem")
+    with programs.touched(token):
+        programs.ykman("certificates", "generate", "-m", KEY, "-P", PIN, *subject, "9a", public)
+    programs.ykman("certificates", "export", "9a", certificate)
+    programs.check_self_signed(certificate)
+
+
+def test_ykman_offers_rsa_1024_which_the_card_refuses(programs: Programs) -> None:
+    files = ("9a", programs.path("9a.pub"))
+    said = programs.ykman("keys", "generate", "-m", KEY, "-a", "RSA1024", *files, code=1)
+    assert "SW=0x6a80 (INCORRECT_PARAMETERS)" in said
+    assert "Slot 9A" not in programs.ykman("info")
 
 
 def test_ykman_makes_the_application_factory_new(programs: Programs) -> None:
