@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +17,22 @@ from tests.interop.reader_daemon import ATR, Link, ReaderDaemon
 
 COMMAND = bytes.fromhex("00A4040000")
 RESPONSE = b"\x90\x00"
+
+lies = pytest.mark.parametrize(
+    "lie",
+    [
+        b"\0\0\0\0",
+        b"\xff\xff\xff\xff",
+        (ifd.MOST + 2).to_bytes(4, "little") + b"\x83",
+        b"\1\0\0\0\x81",
+        b"\x23\0\0\0\x81" + bytes(34),
+        b"\2\0\0\0\x82\0",
+        b"\3\0\0\0\x83\x90\0",
+        b"\1\0\0\0\x01",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ],
+    ids=["empty", "endless", "long", "no ATR", "long ATR", "odd", "unasked", "driver", "other"],
+)
 
 
 @pytest.fixture
@@ -154,21 +171,7 @@ def test_a_daemon_that_dies_in_a_command_ends_it_and_the_next_one_is_found(
     driver.wait_for(ifd.PRESENT)
 
 
-@pytest.mark.parametrize(
-    "lie",
-    [
-        b"\0\0\0\0",
-        b"\xff\xff\xff\xff",
-        (ifd.MOST + 2).to_bytes(4, "little") + b"\x83",
-        b"\1\0\0\0\x81",
-        b"\x23\0\0\0\x81" + bytes(34),
-        b"\2\0\0\0\x82\0",
-        b"\3\0\0\0\x83\x90\0",
-        b"\1\0\0\0\x01",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-    ],
-    ids=["empty", "endless", "long", "no ATR", "long ATR", "odd", "unasked", "driver", "other"],
-)
+@lies
 def test_a_daemon_that_lies_is_hung_up_on_and_tried_again(
     daemon: ReaderDaemon, driver: IfdDriver, link: Link, lie: bytes
 ) -> None:
@@ -177,6 +180,22 @@ def test_a_daemon_that_lies_is_hung_up_on_and_tried_again(
     driver.wait_for(ifd.NOT_PRESENT)
     daemon.greet().say(Inserted(ATR))
     driver.wait_for(ifd.PRESENT)
+
+
+@lies
+def test_a_daemon_that_lies_after_a_true_word_is_not_tried_again_without_a_pause(
+    daemon: ReaderDaemon, driver: IfdDriver, lie: bytes
+) -> None:
+    daemon.listen()
+    connections, end = 0, time.monotonic() + 0.5
+    while time.monotonic() < end:
+        link = daemon.greet()
+        link.say(Inserted(ATR))
+        link.say_raw(lie)
+        assert link.hear() is None
+        connections += 1
+    # The second one comes when the time is over.
+    assert connections <= 2
 
 
 def test_a_socket_in_a_folder_of_others_is_not_trusted(

@@ -262,8 +262,10 @@ bool door_receive(int fd, int alarm, struct inbox *inbox, struct frame *frame)
     for (;;) {
         if (inbox->size >= FRAME_HEAD) {
             length = length_of(inbox->data);
-            if (length < 1 || length > FRAME_MAX - FRAME_HEAD)
-                return false;
+            if (length < 1 || length > FRAME_MAX - FRAME_HEAD) {
+                *frame = (struct frame){.what = MALFORMED};
+                return true;
+            }
             if (inbox->size >= FRAME_HEAD + length)
                 break;
         }

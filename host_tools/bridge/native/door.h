@@ -13,6 +13,8 @@
 #define FRAME_MAX (FRAME_HEAD + 1 + MAX_BUFFER_SIZE_EXTENDED)
 
 enum { HELLO = 1, POWER_UP, POWER_DOWN, RESET, TRANSMIT, INSERTED = 0x81, REMOVED, ANSWER };
+/* What is said of a frame with a length that none has; nothing can be read behind it. */
+#define MALFORMED 0
 
 struct address {
     char *folder;

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Between two connections of which the first ended before the daemon said a word. */
-#define REFUSED_PAUSE_MS 1000
+/* Between two connections of which the first ended before a word of the daemon, or by a lie. */
+#define PAUSE_MS 1000
 
 struct exchange {
     unsigned char *response;
@@ -107,7 +107,7 @@ static void hang_up(struct reader *reader)
     pthread_mutex_unlock(&reader->lock);
 }
 
-/* False where the daemon said nothing that it may say. */
+/* False where the daemon said nothing, or what it may not say. */
 static bool listen_to(struct reader *reader, int fd)
 {
     struct frame frame = {0};
@@ -121,10 +121,10 @@ static bool listen_to(struct reader *reader, int fd)
         pthread_mutex_lock(&reader->lock);
         good = take(reader, &frame);
         pthread_mutex_unlock(&reader->lock);
-        spoke = spoke || good;
+        spoke = true;
     }
     hang_up(reader);
-    return spoke;
+    return spoke && good;
 }
 
 static void *keep_connected(void *argument)
@@ -133,7 +133,7 @@ static void *keep_connected(void *argument)
     int fd;
 
     while ((fd = door_connect(&reader->address, reader->alarm)) >= 0)
-        if (!listen_to(reader, fd) && !door_pause(reader->alarm, REFUSED_PAUSE_MS))
+        if (!listen_to(reader, fd) && !door_pause(reader->alarm, PAUSE_MS))
             break;
     return NULL;
 }
