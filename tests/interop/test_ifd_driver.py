@@ -109,9 +109,15 @@ def test_commands_and_responses_of_every_length_pass(
 
 
 @pytest.mark.parametrize(
-    ("response", "code"), [(b"", ifd.COMMUNICATION_ERROR), (bytes(9), ifd.INSUFFICIENT_BUFFER)]
+    ("response", "code"),
+    [
+        (b"", ifd.COMMUNICATION_ERROR),
+        (b"\x90", ifd.COMMUNICATION_ERROR),
+        (bytes(9), ifd.INSUFFICIENT_BUFFER),
+    ],
+    ids=["none", "half a status word", "too long"],
 )
-def test_no_answer_and_one_too_long_are_errors_after_which_the_next_command_works(
+def test_what_is_no_answer_or_has_no_room_is_an_error_after_which_the_next_command_works(
     driver: IfdDriver, link: Link, response: bytes, code: int
 ) -> None:
     with ThreadPoolExecutor(1) as pool:

@@ -13,6 +13,7 @@
 
 /* Between two connections of which the first ended before a word of the daemon, or by a lie. */
 #define PAUSE_MS 1000
+#define SW_SIZE 2
 
 struct exchange {
     unsigned char *response;
@@ -282,8 +283,8 @@ static RESPONSECODE outcome(const struct exchange *exchange)
 {
     if (exchange->state != ANSWERED)
         return IFD_ICC_NOT_PRESENT;
-    /* No answer at all: the card was pulled, or is out of order. */
-    if (exchange->size == 0)
+    /* Without a status word it is no answer: the card was pulled, or is out of order. */
+    if (exchange->size < SW_SIZE)
         return IFD_COMMUNICATION_ERROR;
     return exchange->size <= exchange->room ? IFD_SUCCESS : IFD_ERROR_INSUFFICIENT_BUFFER;
 }
