@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -187,14 +188,16 @@ def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | 
 
     Without --vpcd, keep the daemon that the installed readers connect to. With it, nothing has to
     be installed but vpcd: the first token goes to PORT, the next one to the port after it, and so
-    on.
+    on. A daemon that dies is started again; klyuch stop ends this command too.
     """
     from host_tools.bridge import runner
+    from host_tools.bridge.vpcd import VpcdCard
 
     if address is None:
         if names or remote or shown:
             raise click.UsageError("--token, --app and --remote go with --vpcd.")
-        runner.keep_daemon(current(), lambda: click.echo("The door is open; Ctrl+C ends."))
+        ready = partial(click.echo, "The door is open; Ctrl+C ends.")
+        _until_stopped(runner.keep_daemon(current(), ready, _say_again))
         return
     host, port = _loopback(address) if not remote else _address(address)
     cards = [
@@ -204,9 +207,23 @@ def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | 
     ]
     for _, label, at in cards:
         click.echo(f"{label} goes to {host}:{at}.")
-    click.echo("Ctrl+C ends.")
-    slots = [(slot, at) for slot, _, at in cards]
-    runner.serve_vpcd(current(), host, slots, shown or _DEFAULT)
+    made = [VpcdCard(current(), slot, (host, at), shown or _DEFAULT) for slot, _, at in cards]
+    ready = partial(click.echo, "Ctrl+C ends.")
+    _until_stopped(runner.serve_vpcd(current(), made, ready, _say_again))
+
+
+def _say_again(before: int, now: int) -> None:
+    click.echo(f"The daemon (process {before}) died; process {now} takes its place.", err=True)
+
+
+def _until_stopped(asked: bool) -> None:
+    """Raises Failure where it was not asked to end, but the daemon was."""
+    if not asked:
+        raise Failure(
+            Exit.DAEMON,
+            "The daemon was stopped: the readers are empty.",
+            "Serve again: klyuch reader run",
+        )
 
 
 def _address(address: str) -> tuple[str, int]:

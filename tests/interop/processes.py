@@ -83,6 +83,10 @@ class Process:
     def signal(self, number: signal.Signals) -> int:
         """Send it a signal that ends it; its exit code."""
         self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
         return self._process.wait(PATIENCE)
 
     def end(self) -> None:

@@ -161,6 +161,40 @@ def test_run_without_vpcd_keeps_the_daemon(
             there.connect()
 
 
+def test_run_starts_a_daemon_again_that_died_and_ends_with_one_that_is_stopped(
+    command: Command, home: Scratch, token: ScratchToken
+) -> None:
+    with Process(RUN, {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        run.wait_for("The door is open")
+        died = home.kill_daemon()
+        told = run.wait_for(r"process (\d+)\) died; process (\d+) takes its place")
+        assert (int(told[1]), int(told[2])) == (died, home.home.daemon_pid())
+        command("stop")
+        assert run.wait() == 6
+        run.wait_for("klyuch reader run")
+
+
+def test_what_is_in_vpcd_comes_back_with_a_daemon_that_is_started_again(
+    home: Scratch, token: ScratchToken
+) -> None:
+    with readers(home, VpcdDoor(home), [token.serial]) as there:
+        client = there.connect()
+        home.kill_daemon()
+        for present in (False, True):
+            client.call("wait_for", there.name(), present)
+        assert cards.serial(cards.Client(there.connect())).hex() == token.serial
+
+
+def test_a_daemon_that_run_starts_can_be_ended_by_a_signal(
+    home: Scratch, token: ScratchToken
+) -> None:
+    home.kill_daemon()
+    with Process(RUN, {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        run.wait_for("The door is open")
+        os.kill(home.home.daemon_pid() or 0, signal.SIGTERM)
+        assert run.wait() == 6
+
+
 def test_tokens_go_into_vpcd_on_this_machine_alone(command: Command, token: ScratchToken) -> None:
     for address, why in (
         ("192.0.2.1:35963", "--remote"),
