@@ -85,6 +85,7 @@ def run(
     import json
 
     where = place(reader, token_name)
+    _require(where, application)
     pins = _read(application, secrets) if destructive else {}
     report = _examine(where, application, pins, yes)
     if output is not None:
@@ -98,6 +99,21 @@ def run(
         _print(report)
     if not report.sound:
         raise click.exceptions.Exit(1)
+
+
+def _require(where: Place, application: str) -> None:
+    """Raises Failure where the card has no such application."""
+    from host_tools.conformance.examination import applications
+
+    with where.opened() as card:
+        there = applications(card)
+    if application not in there:
+        raise Failure(
+            Exit.USAGE,
+            f"The card in {where.name} has no {application.upper()} application.",
+            "; ".join(f"It has {name.upper()}: try --app {name}" for name in there)
+            or "It has none that can be examined; insert another card.",
+        )
 
 
 def _read(application: str, options: Mapping[str, str | Path | None]) -> dict[str, str]:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from apdu.model import APPLICATIONS, SW, StatusWordError, describe
+from apdu.transport import CardRemoved, TransportError
 from host_tools.conformance import behaviour, piv, pki, rules, vectors
 from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError
 from host_tools.conformance.subject import Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
+
+# SW1 of what is executed, with or without a warning (ISO/IEC 7816-4:2013, 5.6).
+_SELECTED = frozenset((0x90, 0x61, 0x62, 0x63))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,21 @@ def taken(application: str, given: Pins) -> list[str]:
         return []
     others = {value for name, value in vectors.load(application).pins.items() if name not in given}
     return [name for name, value in given.items() if value in others]
+
+
+def applications(card: Card) -> list[str]:
+    """Those of KINDS that the card has, by SELECT. Raises CardRemoved where there is no card."""
+    return [name for name in KINDS if _selects(Subject(card, APPLICATIONS[name]))]
+
+
+def _selects(subject: Subject) -> bool:
+    try:
+        return subject.reset().sw1 in _SELECTED
+    except CardRemoved:
+        raise
+    except (DifferenceError, TransportError):
+        # What no card may answer is for the checks to tell.
+        return True
 
 
 class Examination:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,22 @@ def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
     assert report["counts"]["failed"] == 0
     reasons = {check["reason"] for check in report["checks"]} - {""}
     assert reasons == {"no command makes a card blank again"}
+
+
+def test_an_application_that_the_card_lacks_is_told_with_those_it_has(klyuch: Run) -> None:
+    for shown, app, told in (
+        ("piv", "pki", "no PKI application.*--app piv"),
+        ("pki", "piv", "no PIV application.*--app pki"),
+        ("management", "piv", "no PIV application.*none that can be examined"),
+    ):
+        interface = cards.operational().card.connect(shown)
+        with VpcdReader() as pcscd, VpcdCard(pcscd, interface) as card:
+            card.wait_until_seen()
+            # It is told before any PIN is asked for.
+            arguments = ("conformance", "run", "--reader", READER, "--app", app, "--destructive")
+            refused = klyuch(*arguments, code=2, **pcscd.environment)
+        assert re.search(told, refused.stderr, re.DOTALL)
+        assert refused.stdout == ""
 
 
 @pytest.mark.parametrize(("broken", "clause"), [(TakesAnyClass, "5.4.1"), (TakesAnyP2, "11.5.6")])
