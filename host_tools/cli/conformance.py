@@ -31,7 +31,7 @@ from host_tools.cli.secret_input import (
 from host_tools.cli.session import control
 
 if TYPE_CHECKING:
-    from host_tools.conformance.examination import Examination
+    from host_tools.conformance.examination import Examination, WrongPinError
     from host_tools.conformance.report import Report
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -158,11 +158,20 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
             raise Failure(
                 Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,
                 f"The card refuses the {error.name}: {error}.",
-                "Nothing was changed; give the right one.",
+                _after(error),
             ) from error
         if pins:
             _restore(examination, where, application, pins)
     return Report(where.name, application, began, bool(pins), checks)
+
+
+def _after(error: WrongPinError) -> str:
+    """What it cost, and what to do next."""
+    if error.locked:
+        return "It is locked; nothing else was changed. Unblock it, or take another card."
+    if error.spent:
+        return "One try was spent, nothing else was changed; give the right one."
+    return "Nothing was changed; give the right one."
 
 
 def _restore(

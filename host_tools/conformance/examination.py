@@ -13,6 +13,7 @@ from host_tools.conformance.checks import Check, DifferenceError
 from host_tools.conformance.subject import Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
+_TRIES_LEFT = range(SW.WRONG_PIN + 1, SW.WRONG_PIN + 16)
 # SW1 of what is executed, with or without a warning (ISO/IEC 7816-4:2013, 5.6).
 _SELECTED = frozenset((0x90, 0x61, 0x62, 0x63))
 
@@ -51,12 +52,16 @@ KINDS: Mapping[str, Kind] = {
 
 
 class WrongPinError(Exception):
-    """The card refuses a PIN or key that was given; the message is what it answers."""
+    """The card refuses a PIN or key that was given; the message is what it answers.
 
-    def __init__(self, name: str, sw: int) -> None:
+    `spent` says whether that cost one of its tries, `locked` that it has none.
+    """
+
+    def __init__(self, item: Credential, sw: int) -> None:
         super().__init__(describe(sw))
-        self.name = name
-        self.locked = sw == SW.AUTHENTICATION_METHOD_BLOCKED
+        self.name = item.name
+        self.locked = sw in {SW.AUTHENTICATION_METHOD_BLOCKED, SW.WRONG_PIN}
+        self.spent = item.counted and sw in _TRIES_LEFT
 
 
 def destroys(application: str, given: Pins) -> list[str]:
@@ -152,7 +157,7 @@ class Examination:
                 response = item.enter(self._subject)
                 # Where it was never set, the first vector sets it.
                 if response.sw not in {SW.NO_ERROR, SW.REFERENCE_DATA_NOT_USABLE}:
-                    raise WrongPinError(item.name, response.sw)
+                    raise WrongPinError(item, response.sw)
             yield outcome[0]
 
     def _run_vectors(self) -> Iterator[Check]:

@@ -72,6 +72,7 @@ def test_the_piv_secrets_may_come_from_files_and_have_to_be_ones(
     (tmp_path / "management-key").write_text("00" * 24)
     refused = command(*PIV, "--destructive", *options, code=3).stderr
     assert "the management key" in refused
+    assert "Nothing was changed" in refused
 
 
 def test_the_piv_application_in_a_reader_is_examined(klyuch: Run) -> None:
@@ -96,9 +97,24 @@ def test_a_wrong_pin_ends_a_destructive_examination_after_one_try(
     wrong = {"KLYUCH_PIN": token.pin, "KLYUCH_SO_PIN": "99999999"}
     result = command("conformance", "run", "--destructive", "--yes", code=3, **wrong)
     assert "the so PIN" in result.stderr
+    assert "One try was spent, nothing else was changed" in result.stderr
     pins = json.loads(command("pin", "status", "--json").output)
     assert [pin["tries_left"] for pin in pins] == [3, 9]
     assert "mail" in command("key", "list", KLYUCH_PIN=token.pin).output
+
+
+def test_a_wrong_pin_that_locks_itself_is_told_to_be_locked(
+    command: Command, token: ScratchToken
+) -> None:
+    wrong = {**PIV_SECRETS, "KLYUCH_PIN": "999999"}
+    for code, hint in (
+        (3, "One try was spent"),
+        (3, "One try was spent"),
+        (4, "It is locked; nothing else was changed"),
+        (4, "It is locked; nothing else was changed"),
+    ):
+        told = command(*PIV, "--destructive", code=code, **wrong).stderr
+        assert hint in told
 
 
 def test_a_pin_that_the_vectors_take_for_wrong_is_refused(
