@@ -245,10 +245,11 @@ def _loopback(address: str) -> tuple[str, int]:
 
 
 def _tokens(names: Sequence[str]) -> list[Json]:
-    """The named tokens, or all. Raises ControlError, Failure."""
+    """The named tokens, each once, or all. Raises ControlError, Failure."""
     with control() as client:
         if names:
-            return [client.call("token.show", token=name) for name in names]
+            shown = [client.call("token.show", token=name) for name in names]
+            return list({str(token["serial"]): token for token in shown}.values())
         tokens = client.call("token.list")["tokens"]
     assert isinstance(tokens, list)
     if not tokens:

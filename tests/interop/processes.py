@@ -72,6 +72,11 @@ class Process:
         if error is not None:
             error.add_note(f"{self._name} printed:\n{self._log[-_LOG_SHOWN:]}")
 
+    @property
+    def log(self) -> str:
+        """What it has printed until now."""
+        return self._log
+
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The place in the log that matches; AssertionError where it does not come."""
         with self._news:

@@ -64,6 +64,7 @@ def test_tokens_are_chosen_by_name_and_slots_by_number(
     for options, slots in (
         (("--token", "Home"), (1,)),
         (("--token", "Home", "--token", "Work"), (1, 0)),
+        (("--token", "Home", "--token", "Work", "--token", "1", "--token", "Home"), (1, 0)),
         (("--slots", "3"), (0, 1, 2)),
     ):
         command("reader", "install", "--dir", folder, *options)
@@ -203,6 +204,14 @@ def test_tokens_go_into_vpcd_on_this_machine_alone(command: Command, token: Scra
         ("localhost:65535", "HOST:PORT"),
         (":35963", "HOST:PORT"),
     ):
+def test_a_token_that_is_named_twice_goes_to_one_port(home: Scratch, token: ScratchToken) -> None:
+    vpcd = ["--vpcd", "127.0.0.1:35000", "--token", token.label, "--token", str(token.slot)]
+    with Process([*RUN, *vpcd], {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        run.wait_for("Ctrl")
+        run.signal(signal.SIGTERM)
+    assert run.log.count("goes to") == 1
+
+
         refused = command("reader", "run", "--vpcd", address, code=2)
         assert why in refused.output, refused.output
     assert "--vpcd" in command("reader", "run", "--token", "Work", code=2).output
