@@ -6,6 +6,7 @@ pcscd takes a reader as soon as it has a name, a driver and a device: LIBPATH ha
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from host_tools.home import Home
 
 NAME: Final = "klyuch"
 FOLDER: Final = Path("/etc/reader.conf.d")
+_HEAD: Final = "# Tokens of Klyuch as readers. Written by: klyuch reader install\n"
 _MODE: Final = 0o644
 _DEVICE: Final = "/dev/null:"
 # What pcscd takes without quotes, which it does not take off a driver's path.
@@ -27,6 +29,10 @@ _DEVICE_LINE: Final = re.compile(
 
 class UnusablePath(Exception):
     """A path that cannot be written into a reader file."""
+
+
+class ForeignFile(Exception):
+    """A file has the name of ours, and does not begin as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,7 @@ class ReaderFile:
             f"LIBPATH {driver}\n"
             for slot in self.slots
         )
-        head = "# Tokens of Klyuch as readers. Written by: klyuch reader install\n"
-        return "\n".join([head, *entries])
+        return "\n".join([_HEAD, *entries])
 
     def write(self, folder: Path) -> Path:
         """Put the file where pcscd looks for it. Raises UnusablePath, OSError."""
@@ -90,20 +95,35 @@ class ReaderFile:
 
 
 def installed(folder: Path) -> ReaderFile | None:
-    """The readers that are installed; None where none are. Raises OSError."""
-    try:
-        return ReaderFile.parse((folder / NAME).read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        return None
+    """The readers that are installed; None where none are. Raises ForeignFile, OSError."""
+    text = _read(folder)
+    return None if text is None else ReaderFile.parse(text)
 
 
 def uninstall(folder: Path) -> bool:
-    """Remove the file; False where there was none. Raises OSError."""
-    try:
-        (folder / NAME).unlink()
-    except FileNotFoundError:
+    """Remove the file; False where there was none. Raises ForeignFile, OSError."""
+    if _read(folder) is None:
         return False
+    (folder / NAME).unlink()
     return True
+
+
+def restart(folder: Path) -> str:
+    """The command that starts the pcscd which reads the folder."""
+    if folder.absolute() == FOLDER:
+        return "systemctl restart pcscd"
+    return f"pcscd --config {shlex.quote(str(folder.absolute()))}"
+
+
+def _read(folder: Path) -> str | None:
+    path = folder / NAME
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    if not text.startswith(_HEAD):
+        raise ForeignFile(str(path))
+    return text
 
 
 def reader_name(slot: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ import click
 
 from host_tools.bridge import reader_file
 from host_tools.bridge.address import MOST_READERS, SHOWN
-from host_tools.bridge.reader_file import ReaderFile, UnusablePath
+from host_tools.bridge.reader_file import ForeignFile, ReaderFile, UnusablePath
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.session import control
@@ -19,7 +20,6 @@ from host_tools.control import ControlClient, ControlError, ErrorCode, Json
 from host_tools.home import current
 
 _DEFAULT = "pki"
-_RESTART = "systemctl restart pcscd"
 _FOLDER = click.option(
     "--dir",
     "folder",
@@ -88,14 +88,16 @@ def install(
     if only_print:
         click.echo(file.render(), nl=False)
         return
-    _refuse_another_home(folder, file)
-    with _writing(folder):
+    with _using(folder):
+        _refuse_another_home(folder, file)
         path = file.write(folder)
+    restart = reader_file.restart(folder)
     if as_json:
-        print_json({"file": str(path), "readers": file.names, "restart": _RESTART})
+        print_json({"file": str(path), "readers": file.names, "restart": restart})
     else:
-        click.echo(f"{path} names {len(file.slots)} readers: {', '.join(file.names)}.")
-        click.echo(f"Let pcscd read it: {_RESTART}")
+        count = "1 reader" if len(file.slots) == 1 else f"{len(file.slots)} readers"
+        click.echo(f"{path} names {count}: {', '.join(file.names)}.")
+        click.echo(f"Let pcscd read it: {restart}")
 
 
 @reader.command(epilog="\b\nExample:\n  klyuch reader uninstall\n")
@@ -103,13 +105,14 @@ def install(
 @json_option
 def uninstall(folder: Path, as_json: bool) -> None:
     """Remove the file that ``klyuch reader install`` wrote."""
-    with _writing(folder):
+    with _using(folder):
         removed = reader_file.uninstall(folder)
+    restart = reader_file.restart(folder)
     if as_json:
-        print_json({"removed": removed, "restart": _RESTART if removed else None})
+        print_json({"removed": removed, "restart": restart if removed else None})
     elif removed:
         click.echo(f"{folder / reader_file.NAME} is removed.")
-        click.echo(f"Let pcscd forget it: {_RESTART}")
+        click.echo(f"Let pcscd forget it: {restart}")
     else:
         click.echo("No reader file was installed.")
 
@@ -119,7 +122,8 @@ def uninstall(folder: Path, as_json: bool) -> None:
 @json_option
 def status(folder: Path, as_json: bool) -> None:
     """Show the readers that are installed, and whether pcscd has reached their tokens."""
-    file = reader_file.installed(folder)
+    with _using(folder):
+        file = reader_file.installed(folder)
     ours = file is not None and file.socket == ReaderFile.of(current(), ()).socket
     rows = _rows(file, ours=ours)
     if as_json:
@@ -264,7 +268,7 @@ def _reader_file(slots: Sequence[int], shown: str) -> ReaderFile:
         return ReaderFile.of(current(), slots, shown)
     except ValueError as error:
         raise Failure(
-            Exit.USAGE, f"That are {len(slots)} readers: {error}.", "Choose some: --token LABEL"
+            Exit.USAGE, f"Those are {len(slots)} readers: {error}.", "Choose some: --token LABEL"
         ) from error
 
 
@@ -274,14 +278,25 @@ def _refuse_another_home(folder: Path, file: ReaderFile) -> None:
         raise Failure(
             Exit.CONFLICT,
             f"Readers of another home are installed: {before.socket.parent.parent}",
-            "Remove them first: klyuch reader uninstall",
+            f"Remove them first: klyuch reader uninstall{_named(folder)}",
         )
 
 
+def _named(folder: Path) -> str:
+    """The option that names a folder, where it has to be named."""
+    return "" if folder == reader_file.FOLDER else f" --dir {shlex.quote(str(folder))}"
+
+
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _using(folder: Path) -> Iterator[None]:
     try:
         yield
+    except ForeignFile as error:
+        raise Failure(
+            Exit.CONFLICT,
+            f"{error} was not written by klyuch reader install.",
+            "Move it away, or name another folder: --dir",
+        ) from error
     except UnusablePath as error:
         raise Failure(
             Exit.GENERAL, f"{error}.", "Install Klyuch and its home elsewhere."

@@ -38,8 +38,8 @@ def test_the_installed_file_gives_each_token_a_reader(
     for label in ("Work", "Home"):
         home.create_token(label)
     told = command("reader", "install", "--dir", folder).stdout
-    assert "Klyuch slot 0, Klyuch slot 1" in told
-    assert "systemctl restart pcscd" in told
+    assert "names 2 readers: Klyuch slot 0, Klyuch slot 1." in told
+    assert f"pcscd --config {folder}" in told
     written = folder / "klyuch"
     assert stat.S_IMODE(written.stat().st_mode) == 0o644
     assert [path.name for path in folder.iterdir()] == ["klyuch"]
@@ -95,7 +95,7 @@ def test_uninstalling_removes_the_file_and_leaves_others(
 ) -> None:
     (folder / "other").touch()
     command("reader", "install", "--dir", folder)
-    assert "systemctl restart pcscd" in command("reader", "uninstall", "--dir", folder).stdout
+    assert f"pcscd --config {folder}" in command("reader", "uninstall", "--dir", folder).stdout
     again = json.loads(command("reader", "uninstall", "--dir", folder, "--json").stdout)
     assert again == {"removed": False, "restart": None}
     assert [path.name for path in folder.iterdir()] == ["other"]
@@ -118,8 +118,37 @@ def test_readers_of_another_home_are_not_overwritten(
     theirs.write(folder)
     refused = command("reader", "install", "--dir", folder, code=7)
     assert "/srv/theirs" in refused.output
+    assert f"klyuch reader uninstall --dir {folder}" in refused.output
     assert reader_file.installed(folder) == theirs
     assert "another home: /srv/theirs" in command("reader", "status", "--dir", folder).stdout
+
+
+@pytest.mark.parametrize("name", ["install", "uninstall", "status"])
+def test_a_file_that_is_not_ours_is_left_alone(
+    command: Command, token: ScratchToken, folder: Path, name: str
+) -> None:
+    theirs = 'FRIENDLYNAME "Another reader"\nLIBPATH /usr/lib/another.so\n'
+    (folder / "klyuch").write_text(theirs)
+    refused = command("reader", name, "--dir", folder, code=7).stderr
+    assert f"{folder / 'klyuch'} was not written by klyuch reader install" in refused
+    assert [path.name for path in folder.iterdir()] == ["klyuch"]
+    assert (folder / "klyuch").read_text() == theirs
+
+
+def test_a_file_of_ours_that_was_damaged_is_replaced(
+    command: Command, home: Scratch, token: ScratchToken, folder: Path
+) -> None:
+    command("reader", "install", "--dir", folder)
+    head, *_ = (folder / "klyuch").read_text().splitlines(keepends=True)
+    (folder / "klyuch").write_text(head)
+    assert "names 1 reader: Klyuch slot 0." in command("reader", "install", "--dir", folder).stdout
+    assert reader_file.installed(folder) == ReaderFile.of(home.home, [token.slot])
+
+
+def test_the_pcscd_that_reads_the_folder_is_the_one_to_restart(tmp_path: Path) -> None:
+    assert reader_file.restart(Path("/etc/reader.conf.d/")) == "systemctl restart pcscd"
+    odd = tmp_path / "my readers"
+    assert reader_file.restart(odd) == f"pcscd --config '{odd}'"
 
 
 def test_refusals_say_what_to_do(command: Command, home: Scratch, folder: Path) -> None:
@@ -175,6 +204,14 @@ def test_run_starts_a_daemon_again_that_died_and_ends_with_one_that_is_stopped(
         run.wait_for("klyuch reader run")
 
 
+def test_a_token_that_is_named_twice_goes_to_one_port(home: Scratch, token: ScratchToken) -> None:
+    vpcd = ["--vpcd", "127.0.0.1:35000", "--token", token.label, "--token", str(token.slot)]
+    with Process([*RUN, *vpcd], {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        run.wait_for("Ctrl")
+        run.signal(signal.SIGTERM)
+    assert run.log.count("goes to") == 1
+
+
 def test_what_is_in_vpcd_comes_back_with_a_daemon_that_is_started_again(
     home: Scratch, token: ScratchToken
 ) -> None:
@@ -204,14 +241,6 @@ def test_tokens_go_into_vpcd_on_this_machine_alone(command: Command, token: Scra
         ("localhost:65535", "HOST:PORT"),
         (":35963", "HOST:PORT"),
     ):
-def test_a_token_that_is_named_twice_goes_to_one_port(home: Scratch, token: ScratchToken) -> None:
-    vpcd = ["--vpcd", "127.0.0.1:35000", "--token", token.label, "--token", str(token.slot)]
-    with Process([*RUN, *vpcd], {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
-        run.wait_for("Ctrl")
-        run.signal(signal.SIGTERM)
-    assert run.log.count("goes to") == 1
-
-
         refused = command("reader", "run", "--vpcd", address, code=2)
         assert why in refused.output, refused.output
     assert "--vpcd" in command("reader", "run", "--token", "Work", code=2).output
