@@ -21,7 +21,7 @@ from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
-from host_tools.cli.session import control, token_option
+from host_tools.cli.session import control, token_option_or
 from host_tools.control import ControlClient, ControlError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ Examples:
   klyuch trace --token Work -- pkcs11-tool --module "$(klyuch module)" -O
 """,
 )
-@token_option
+@token_option_or("all tokens where none is named")
 @json_option
 @_program
 def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> None:

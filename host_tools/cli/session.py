@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
-def token_option(command: _F) -> _F:
-    """The option ``--token``: which token to use where there are several."""
+def token_option_or(otherwise: str) -> Callable[[_F], _F]:
+    """The option ``--token``, and what is so without it."""
     return click.option(
         "--token",
         "-t",
         "token_name",
         envvar="KLYUCH_TOKEN",
-        help="The token's label, serial or slot number; not needed where there is but one.",
-    )(command)
+        help=f"The token's label, serial or slot number; {otherwise}.",
+    )
+
+
+def token_option(command: _F) -> _F:
+    """The option ``--token``: which token to use where there are several."""
+    return token_option_or("not needed where there is but one")(command)
 
 
 @dataclass(frozen=True, slots=True)

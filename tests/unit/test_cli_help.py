@@ -108,3 +108,9 @@ def test_a_wrong_command_line_is_refused_before_anything_is_started(
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 2, result.output
     assert "Usage:" in result.stderr
+
+
+def test_a_trace_without_a_token_is_told_to_be_of_all() -> None:
+    shown = " ".join(CliRunner().invoke(cli, ["trace", "--help"]).output.split())
+    assert "all tokens where none is named" in shown
+    assert "not needed" not in shown
