@@ -13,13 +13,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from host_tools import pcscd
 from host_tools.control import ControlError
 from host_tools.cryptoki import LIBRARY
 from host_tools.findings import Finding
 
 READER_FILES = Path("/etc/reader.conf.d")
 _DRIVER = "libklyuch-ifd.so"
-_SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 _LIBPATH = re.compile(r"^\s*LIBPATH\s+\"?([^\"\n]+?)\"?\s*$", re.MULTILINE)
 _MODULE_LIBRARY = re.compile(r"^library=(.*)$", re.MULTILINE)
 _ENGINES = re.compile(r'ENGINESDIR: "(.*)"')
@@ -43,7 +43,7 @@ def examine(reader_files: Path = READER_FILES) -> Iterator[Finding]:
 
 
 def _pcscd() -> Finding:
-    path = shutil.which("pcscd") or shutil.which("pcscd", path=_SYSTEM_PROGRAMS)
+    path = pcscd.find()
     if path is None:
         return Finding("pcscd", True, "not installed", "apt-get install pcscd")
     return Finding("pcscd", True, path)

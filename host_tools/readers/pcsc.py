@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from apdu.codec import MAX_SHORT_DATA, ApduFormatError, Command
 from apdu.transport import CardRemoved, TransportError
+from host_tools import pcscd
 from host_tools.control import ControlError, ErrorCode
 
 try:
@@ -89,7 +90,7 @@ def list_readers() -> list[Reader]:
         raise ReaderError(
             ErrorCode.DAEMON,
             f"The smart card service does not answer: {error}.",
-            "Install and start it: apt-get install pcscd && systemctl start pcscd.socket",
+            pcscd.remedy(),
         ) from error
     try:
         return [_look(context, name) for name in _names(context)]

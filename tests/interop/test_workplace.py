@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import workplace
+from host_tools import pcscd, workplace
 from host_tools.cryptoki import LIBRARY
 from host_tools.findings import Finding
 from host_tools.testing import Run
@@ -97,9 +97,18 @@ def test_a_pcscd_that_does_not_answer_is_no_fault_and_told_how_to_start(
     nobody = {"PCSCLITE_CSOCK_NAME": str(tmp_path / "nobody")}
     shown = klyuch("doctor", "--json", **nobody).stdout
     (readers,) = [item for item in json.loads(shown) if item["what"] == "readers"]
-    assert "pcscd" in readers["mend"]
+    assert readers["mend"] == "Start it: systemctl start pcscd.socket"
     told = klyuch("conformance", "run", "--reader", "Acme", code=6, **nobody).stderr
-    assert "pcscd" in told
+    assert "Start it: systemctl start pcscd.socket" in told
+
+
+def test_a_pcscd_that_is_not_there_has_to_be_installed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(pcscd, "SYSTEM_PROGRAMS", str(tmp_path))
+    assert findings(tmp_path)["pcscd"].mend == "apt-get install pcscd"
+    assert "apt-get install pcscd" in pcscd.remedy()
 
 
 def test_without_pyscard_it_is_said_how_to_get_it() -> None:
