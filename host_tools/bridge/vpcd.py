@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -30,7 +31,16 @@ class VpcdCard:
     While there is a token and a reader, they are connected; both may go and come back.
     """
 
-    def __init__(self, home: Home, slot: int, address: tuple[str, int], shown: str = "pki") -> None:
+    def __init__(
+        self,
+        home: Home,
+        slot: int,
+        address: tuple[str, int],
+        shown: str = "pki",
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`waits` is called once, from the thread that serves, where nobody listens there yet."""
+        self._waits: Callable[[], None] | None = waits
         self._home = home
         self._hello = Hello(slot, shown)
         self._address = address
@@ -54,7 +64,7 @@ class VpcdCard:
         while not self._closing:
             daemon = connect_socket(self._home, SOCKET)
             if daemon is not None:
-                with daemon, _Session(daemon, self._alarm, self._address) as session:
+                with daemon, _Session(daemon, self._alarm, self._reach) as session:
                     session.serve(self._hello)
             self._pause()
 
@@ -62,6 +72,19 @@ class VpcdCard:
         """End `serve`; from any thread, and from signal handlers."""
         self._closing = True
         self._wake.send(b"\0")
+
+    def _reach(self) -> socket.socket | None:
+        """The reader's end of a new connection; None where nobody listens."""
+        try:
+            reader = socket.create_connection(self._address, timeout=_RETRY)
+        except OSError:
+            waits, self._waits = self._waits, None
+            if waits is not None:
+                waits()
+            return None
+        reader.settimeout(None)
+        reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return reader
 
     def _pause(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -73,11 +96,14 @@ class _Session:
     """One connection to the daemon, and the connections to the reader that it outlives."""
 
     def __init__(
-        self, daemon: socket.socket, alarm: socket.socket, address: tuple[str, int]
+        self,
+        daemon: socket.socket,
+        alarm: socket.socket,
+        reach: Callable[[], socket.socket | None],
     ) -> None:
         self._daemon = daemon
         self._alarm = alarm
-        self._address = address
+        self._reach = reach
         self._wire = DriverEnd()
         self._atr: bytes | None = None
         self._reader: socket.socket | None = None
@@ -171,12 +197,9 @@ class _Session:
             self._pull()
 
     def _put_in(self) -> None:
-        try:
-            reader = socket.create_connection(self._address, timeout=_RETRY)
-        except OSError:
+        reader = self._reach()
+        if reader is None:
             return
-        reader.settimeout(None)
-        reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader, self._card = reader, vpcd.CardEnd()
         self._selector.register(reader, selectors.EVENT_READ)
 

@@ -203,21 +203,33 @@ def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | 
         ready = partial(click.echo, "The door is open; Ctrl+C ends.")
         _until_stopped(runner.keep_daemon(current(), ready, _say_again))
         return
-    host, port = _loopback(address) if not remote else _address(address)
+    host, port = _address(address, remote=remote)
     cards = [
         (slot, str(token["label"] or token["serial"]), port + number)
         for number, token in enumerate(_tokens(names))
         for slot in [int(str(token["slot"]))]
     ]
     for _, label, at in cards:
-        click.echo(f"{label} goes to {host}:{at}.")
-    made = [VpcdCard(current(), slot, (host, at), shown or _DEFAULT) for slot, _, at in cards]
+        click.echo(f"{label} goes to {_at(host, at)}.")
+    made = [
+        VpcdCard(current(), slot, (host, at), shown or _DEFAULT, partial(_say_waiting, host, at))
+        for slot, _, at in cards
+    ]
     ready = partial(click.echo, "Ctrl+C ends.")
     _until_stopped(runner.serve_vpcd(current(), made, ready, _say_again))
 
 
 def _say_again(before: int, now: int) -> None:
     click.echo(f"The daemon (process {before}) died; process {now} takes its place.", err=True)
+
+
+def _say_waiting(host: str, port: int) -> None:
+    click.echo(f"Nobody listens at {_at(host, port)}; waiting for vpcd there.", err=True)
+
+
+def _at(host: str, port: int) -> str:
+    """The place, as --vpcd takes it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _until_stopped(asked: bool) -> None:
@@ -230,22 +242,27 @@ def _until_stopped(asked: bool) -> None:
         )
 
 
-def _address(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535 - MOST_READERS:
-        raise click.UsageError(f"{address!r} is not HOST:PORT.")
-    return host.strip("[]"), int(port)
-
-
-def _loopback(address: str) -> tuple[str, int]:
+def _address(address: str, *, remote: bool) -> tuple[str, int]:
+    """The host and port. Raises Failure for no such host, UsageError for a `remote` one unasked."""
     from host_tools.bridge import runner
 
-    host, port = _address(address)
-    if not runner.is_loopback(host):
+    named, _, port = address.rpartition(":")
+    if not named or not port.isdecimal() or not 1 <= int(port) <= 65535 - MOST_READERS:
+        raise click.UsageError(f"{address!r} is not HOST:PORT.")
+    host = named.strip("[]")
+    try:
+        local = runner.is_loopback(host)
+    except OSError as error:
+        raise Failure(
+            Exit.USAGE,
+            f"There is no host {host!r}: {error.strerror}.",
+            f"Name the one where vpcd runs, as in: --vpcd localhost:{port}",
+        ) from error
+    if not local and not remote:
         raise click.UsageError(
             f"{host} is another machine, which would see every PIN. If that is meant: --remote"
         )
-    return host, port
+    return host, int(port)
 
 
 def _tokens(names: Sequence[str]) -> list[Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -87,6 +88,17 @@ class VpcdDoor:
             [*_PROXY, f"127.0.0.1:{self._base}", "--app", self._shown, *chosen], environment
         )
         self._proxy.wait_for("Ctrl")
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The place in what our process printed that matches."""
+        assert self._proxy is not None
+        return self._proxy.wait_for(pattern)
+
+    @property
+    def log(self) -> str:
+        """What our process has printed."""
+        assert self._proxy is not None
+        return self._proxy.log
 
     def end(self, number: signal.Signals) -> int:
         """End our process by a signal; its exit code."""

@@ -246,6 +246,37 @@ def test_tokens_go_into_vpcd_on_this_machine_alone(command: Command, token: Scra
     assert "--vpcd" in command("reader", "run", "--token", "Work", code=2).output
 
 
+@pytest.mark.parametrize("options", [(), ("--remote",)])
+def test_a_host_that_is_not_there_is_named(
+    command: Command, token: ScratchToken, options: tuple[str, ...]
+) -> None:
+    address = ("--vpcd", "nohost.invalid:35963")
+    refused = command("reader", "run", *address, *options, code=2).stderr
+    assert "nohost.invalid" in refused
+    assert "--vpcd localhost:35963" in refused
+
+
+def test_a_vpcd_that_does_not_listen_yet_is_waited_for_and_that_is_said_once(
+    home: Scratch, token: ScratchToken
+) -> None:
+    door = VpcdDoor(home)
+    door.open([token.serial])
+    try:
+        told = door.wait_for(r"Nobody listens at 127\.0\.0\.1:\d+; waiting for vpcd there")
+        with Pcscd(door.reader_file([0])) as pcscd, PcscClient(pcscd.environment) as client:
+            client.call("establish")
+            client.call("wait_for", door.name(0), True)
+        assert door.log.count(told[0]) == 1
+    finally:
+        door.close()
+
+
+def test_a_host_by_its_number_is_told_as_it_was_named(home: Scratch, token: ScratchToken) -> None:
+    with Process([*RUN, "--vpcd", "[::1]:35963"], {**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
+        run.wait_for(r"Work goes to \[::1\]:35963")
+        run.wait_for(r"Nobody listens at \[::1\]:35963")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_ends_by_a_signal_and_takes_the_card_out(
     home: Scratch, token: ScratchToken, number: signal.Signals
