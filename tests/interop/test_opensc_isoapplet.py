@@ -153,6 +153,15 @@ def test_what_opensc_makes_of_a_blank_token_our_library_reads_and_uses(blank: Op
     blank.check_our_signature("01", "SHA256-RSA-PKCS")
 
 
+def test_opensc_wants_a_puk_of_16_characters_and_erases_nothing(blank: OpenSC) -> None:
+    how = ("--create-pkcs15", "--profile", "pkcs15+onepin", "--pin", PIN, "--label", "Short")
+    for puk in (PUK[:8], PUK[:15], PUK + "1"):
+        assert "Wrong length" in blank.run("pkcs15-init", *how, "--puk", puk, code=1)
+    create(blank)
+    assert "Not supported" in blank.run("pkcs15-init", "--erase-card", code=1)
+    assert "Made by OpenSC" in blank.ours("token", "list")
+
+
 def test_what_our_library_makes_opensc_reads_and_uses(initialised: OpenSC) -> None:
     for ident, kind in (("0a", "RSA-2048"), ("0b", "P-256"), ("0c", "P-384")):
         initialised.ours("key", "generate", kind, "--label", kind, "--id", ident)
