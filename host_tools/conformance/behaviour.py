@@ -14,12 +14,15 @@ from host_tools.conformance.rules import guarded, header, sample
 from host_tools.conformance.subject import Subject
 
 _GET_RESPONSE = 0xC0
+_SELECT = 0xA4
 _COUNTS = "a wrong PIN costs a try, the right one gives them back"
 _LENGTHS = "ISO/IEC 7816-4:2013 5.2"
 _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 _MOST_SPENT = 2
 # Two parts that make no valid data of any command.
 _PART = b"\x00"
+# Its first digit F says that nobody registers it (ISO/IEC 7816-4).
+_UNKNOWN_AID = bytes.fromhex("F0436F6E666F726D616E6365")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ def harmless(subject: Subject) -> Iterator[Check]:
     for spec in subject.application.commands:
         if spec.chaining:
             yield _chain(subject, spec)
+    yield _unknown_application(subject)
 
 
 def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Check]:
@@ -66,6 +70,7 @@ def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Chec
             yield _counter(subject, credential, credential.ask)
             yield _ends(subject, credential, credential.ask, "reset")
             yield _ends(subject, credential, credential.ask, "SELECT")
+            yield _wrong_ends(subject, credential, credential.ask)
         elif credential.counted:
             yield _untold_counter(subject, credential)
         if credential.opens:
@@ -123,6 +128,17 @@ def _chain(subject: Subject, spec: CommandSpec) -> Check:
     return outcome[0]
 
 
+def _unknown_application(subject: Subject) -> Check:
+    """SELECT finds no application by a name that is none's."""
+    spec = subject.application.command("SELECT")
+    group = "an unknown application is not found"
+    with subject.check(group, spec.name, spec.name, spec.clause) as outcome:
+        subject.fresh()
+        unknown = Command(0x00, _SELECT, 0x04, 0x00, _UNKNOWN_AID)
+        subject.expect(subject.exchange(unknown), (SW.FILE_NOT_FOUND,))
+    return outcome[0]
+
+
 def _counter(subject: Subject, pin: Credential, ask: Command) -> Check:
     """Each wrong PIN costs one try, for good; the right one gives them back."""
     with subject.check(_COUNTS, pin.name, pin.command, pin.clause(subject)) as outcome:
@@ -170,10 +186,29 @@ def _ends(subject: Subject, pin: Credential, ask: Command, how: str) -> Check:
         subject.fresh()
         subject.expect(pin.enter(subject), (SW.NO_ERROR,))
         subject.expect(subject.client.send(ask), (SW.NO_ERROR,))
-        again = subject.reset() if how == "reset" else subject.select()
-        subject.expect(again, (SW.NO_ERROR,))
+        if how == "reset":
+            subject.pull_reset()
+            # Nothing is selected again: SELECT alone would end the login as well.
+            if subject.client.send(ask).sw == SW.NO_ERROR:
+                raise DifferenceError("no login after a reset", "the PIN is verified still")
+        subject.expect(subject.select(), (SW.NO_ERROR,))
         left = tries_left(subject.client.send(ask))
         subject.note("the tries left (63Cx)", f"{left} left")
+    return outcome[0]
+
+
+def _wrong_ends(subject: Subject, pin: Credential, ask: Command) -> Check:
+    """A wrong PIN ends the login of the right one before."""
+    group = "a wrong PIN ends a login"
+    with subject.check(group, pin.name, pin.command, pin.clause(subject)) as outcome:
+        subject.fresh()
+        if tries_left(subject.client.send(ask)) == 1:
+            raise SkipError("the PIN has but one try left")
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        left = tries_left(pin.enter(subject, right=False))
+        after = subject.client.send(ask)
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        subject.expect(after, (SW.WRONG_PIN | left,))
     return outcome[0]
 
 

@@ -38,7 +38,14 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "pki": Kind(pki.PkiDialect, tuple(pki.REFS), pki.credentials, pki.REFS, place=True),
+    "pki": Kind(
+        pki.PkiDialect,
+        tuple(pki.REFS),
+        pki.credentials,
+        pki.REFS,
+        harmless=pki.challenges,
+        place=True,
+    ),
     "piv": Kind(
         piv.PivDialect,
         piv.SECRETS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -20,7 +20,13 @@ from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.behaviour import Credential
-from host_tools.conformance.checks import DifferenceError, SkipError, compare, tries_left
+from host_tools.conformance.checks import (
+    Check,
+    DifferenceError,
+    SkipError,
+    compare,
+    tries_left,
+)
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
 
@@ -80,6 +86,8 @@ PARAMETERS = {
 }
 PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
 USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
+# Shorter ones might be the same by chance.
+_CHALLENGES = (8, 16, 32)
 CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
 
 
@@ -100,6 +108,23 @@ def _pin(name: str, right: bytes, wrong: bytes) -> Credential:
 
     ask, opens = pki.verify(ref), OPENS[name]
     return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens)
+
+
+def challenges(subject: Subject) -> Iterator[Check]:
+    """GET CHALLENGE gives as many bytes as it is asked for, others each time."""
+    spec = subject.application.command("GET CHALLENGE")
+    group = "challenges are as long as asked for, and never the same"
+    for length in _CHALLENGES:
+        with subject.check(group, f"{length} bytes", spec.name, spec.clause) as outcome:
+            subject.fresh()
+            pair = [subject.exchange(pki.challenge(length)) for _ in range(2)]
+            for response in pair:
+                subject.expect(response, (SW.NO_ERROR,))
+                if len(response.data) != length:
+                    raise DifferenceError(f"{length} bytes", f"{len(response.data)} bytes")
+            if pair[0].data == pair[1].data:
+                raise DifferenceError("two challenges that differ", "the same twice")
+        yield outcome[0]
 
 
 @dataclass

@@ -59,9 +59,13 @@ class Subject:
         """What is answered to these bytes, which need not be an APDU."""
         return Response.parse(self.transceive(raw))
 
+    def pull_reset(self) -> None:
+        """Reset the card, and nothing else."""
+        self._card.reset()
+
     def reset(self) -> Response:
         """Reset the card and select the application; what SELECT answered."""
-        self._card.reset()
+        self.pull_reset()
         return self.select()
 
     def select(self) -> Response:

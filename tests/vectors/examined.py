@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from apdu import tlv
 from apdu.codec import CHAINING, ApduFormatError, Command, Response
 from apdu.model import SW
 from apdu.transport import TransportError
@@ -15,7 +16,7 @@ from tests import cards
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
 VERIFY, SELECT, READ_BINARY_ODD = 0x20, 0xA4, 0xB1
-COMPUTE, CHALLENGE, INITIALIZE = 0x2A, 0x84, 0xFA
+COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x2A, 0x84, 0xFA, 0x2D
 
 
 class EmulatedCard:
@@ -254,3 +255,72 @@ class RefusesToInitialize(EmulatedCard):
 
     def answer(self, command: Command) -> Response:
         return Response(SW.UNKNOWN_ERROR) if command.ins == INITIALIZE else self.soundly(command)
+
+
+class ReadsForAnybody(EmulatedCard):
+    """A file that the user may read is read without a PIN."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        refused = response.sw == SW.SECURITY_STATUS_NOT_SATISFIED
+        if command.ins == READ_BINARY_ODD and refused:
+            self.soundly(pki.verify(pki.USER, cards.USER_PIN))
+            return self.soundly(command)
+        return response
+
+
+class UnblocksForAnybody(EmulatedCard):
+    """A wrong SO PIN unblocks the user PIN as the right one does."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == UNBLOCK and _tries(response) is not None:
+            new = tlv.to_dict(tlv.parse(command.data))[0x81]
+            return self.soundly(pki.unblock(cards.SO_PIN, new))
+        return response
+
+
+class KeepsLoginOverWrongPin(EmulatedCard):
+    """Whoever is logged in stays so after a wrong user PIN."""
+
+    def answer(self, command: Command) -> Response:
+        entered = command.ins == VERIFY and command.p2 == pki.USER and command.data
+        verified = entered and self.soundly(pki.verify(pki.USER)).sw == SW.NO_ERROR
+        response = self.soundly(command)
+        if verified and _tries(response):
+            self.soundly(pki.verify(pki.USER, cards.USER_PIN))
+        return response
+
+
+class HasNoResetLine(EmulatedCard):
+    """It tells its ATR, and goes on as before."""
+
+    def reset(self) -> bytes:
+        return b"\x3b\x80"
+
+
+class SelectsAnything(EmulatedCard):
+    """SELECT finds whatever it is asked for."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        absent = command.ins == SELECT and response.sw == SW.FILE_NOT_FOUND
+        return Response(SW.NO_ERROR) if absent else response
+
+
+class ChallengesTooShort(EmulatedCard):
+    """A challenge of more than one byte is one byte short."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        long = command.ins == CHALLENGE and len(response.data) > 1
+        return replace(response, data=response.data[:-1]) if long else response
+
+
+class ChallengesByZeros(EmulatedCard):
+    """Every challenge is the same."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        challenge = command.ins == CHALLENGE
+        return replace(response, data=bytes(len(response.data))) if challenge else response

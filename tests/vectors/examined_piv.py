@@ -153,3 +153,41 @@ class TakesAnyPin(EmulatedCard):
         if command.ins == VERIFY and command.data and response.sw in _COUNTERS:
             return self.soundly(piv.verify(piv_cards.PIN))
         return response
+
+
+class KeepsLoginOverWrongPin(EmulatedCard):
+    """Whoever is logged in stays so after a wrong PIN."""
+
+    def answer(self, command: Command) -> Response:
+        entered = command.ins == VERIFY and command.data
+        verified = entered and self.soundly(piv.verify()).sw == SW.NO_ERROR
+        response = self.soundly(command)
+        if verified and response.sw in _COUNTERS:
+            self.soundly(piv.verify(piv_cards.PIN))
+        return response
+
+
+class _UsesWithoutPin(EmulatedCard):
+    """The keys in some slots are used without a PIN."""
+
+    slots: frozenset[int]
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        refused = response.sw == SW.SECURITY_STATUS_NOT_SATISFIED
+        if refused and command.ins == AUTHENTICATE and command.p2 in self.slots:
+            self.soundly(piv.verify(piv_cards.PIN))
+            return self.soundly(command)
+        return response
+
+
+class DecryptsWithoutPin(_UsesWithoutPin):
+    """The key management key asks for no PIN."""
+
+    slots = frozenset((piv.KEY_MANAGEMENT,))
+
+
+class UsesRetiredWithoutPin(_UsesWithoutPin):
+    """The retired keys ask for no PIN, all but the first."""
+
+    slots = frozenset(range(piv.RETIRED + 1, 0x96))

@@ -15,6 +15,8 @@ LENGTHS = "ISO/IEC 7816-4:2013 5.2"
 CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 READING = "ISO/IEC 7816-4:2013 11.2.3"
 VERIFYING = "ISO/IEC 7816-4:2013 11.5.6"
+SELECTING = "ISO/IEC 7816-4:2013 11.1.1"
+UNBLOCKING = "ISO/IEC 7816-4:2013 11.5.10"
 CHALLENGES = "ISO/IEC 7816-4:2013 11.5.3"
 GENERATION = "ISO/IEC 7816-8:2004 5.1"
 SIGNING = "ISO/IEC 7816-8:2004 5.4"
@@ -40,6 +42,13 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.SignsWrongly: ("vector: keys of every kind", SIGNING),
     examined.RefusesToInitialize: ("a class nobody knows", CLASS),
     examined.FallsSilent: ("superfluous data are refused", CHALLENGES),
+    examined.ReadsForAnybody: ("vector: a file is read by whom", READING),
+    examined.UnblocksForAnybody: ("vector: three wrong PINs lock", UNBLOCKING),
+    examined.KeepsLoginOverWrongPin: ("a wrong PIN ends a login", VERIFYING),
+    examined.HasNoResetLine: ("reset ends a login", VERIFYING),
+    examined.SelectsAnything: ("an unknown application", SELECTING),
+    examined.ChallengesTooShort: ("challenges are as long", CHALLENGES),
+    examined.ChallengesByZeros: ("challenges are as long", CHALLENGES),
 }
 VISIBLE_WITHOUT_HARM = [
     examined.AnswersAnotherStatus,
@@ -53,6 +62,9 @@ VISIBLE_WITHOUT_HARM = [
     examined.IgnoresLe,
     examined.ForgetsChains,
     examined.FallsSilent,
+    examined.SelectsAnything,
+    examined.ChallengesTooShort,
+    examined.ChallengesByZeros,
 ]
 
 

@@ -29,6 +29,9 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined_piv.AnswersTooShort: ("vector: printed information", READING),
     examined_piv.SignsWrongly: ("vector: keys of every kind", USING),
     examined_piv.ProvesNothing: ("the card takes the PINs", USING),
+    examined_piv.KeepsLoginOverWrongPin: ("a wrong PIN ends a login", VERIFYING),
+    examined_piv.DecryptsWithoutPin: ("vector: keys of every kind", USING),
+    examined_piv.UsesRetiredWithoutPin: ("vector: keys of every kind", USING),
     examined_piv.TakesAnyPin: ("a wrong PIN costs a try", VERIFYING),
 }
 
