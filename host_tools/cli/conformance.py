@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apdu.transport import TransportError
 from host_tools.cli.card import (
     SECRETS,
     Place,
@@ -20,6 +21,7 @@ from host_tools.cli.card import (
 )
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.interruption import postponed
 from host_tools.cli.output import json_option, print_json, print_table, working
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
@@ -29,8 +31,10 @@ from host_tools.cli.secret_input import (
     secret_options,
 )
 from host_tools.cli.session import control
+from host_tools.control import ControlError
 
 if TYPE_CHECKING:
+    from host_tools.conformance.checks import Check
     from host_tools.conformance.examination import Examination, WrongPinError
     from host_tools.conformance.report import Report
 
@@ -152,17 +156,25 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
     blank = partial(make_blank, where) if where.details is not None else None
     with where.opened() as card, working(f"Examining {where.name}"):
         examination = Examination(card, application, pins, destructive=bool(pins), blank=blank)
+        checks: list[Check] = []
+        interrupted = False
         try:
-            checks = tuple(examination.run())
+            with postponed() as pressed:
+                for check in examination.run():
+                    checks.append(check)
+                    if interrupted := pressed():
+                        click.echo("Interrupted: the report ends here.", err=True)
+                        break
         except WrongPinError as error:
             raise Failure(
                 Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,
                 f"The card refuses the {error.name}: {error}.",
                 _after(error),
             ) from error
-        if pins:
-            _restore(examination, where, application, pins)
-    return Report(where.name, application, began, bool(pins), checks)
+        finally:
+            if examination.changing:
+                _restore(examination, where, application, pins)
+    return Report(where.name, application, began, bool(pins), tuple(checks), interrupted)
 
 
 def _after(error: WrongPinError) -> str:
@@ -177,15 +189,26 @@ def _after(error: WrongPinError) -> str:
 def _restore(
     examination: Examination, where: Place, application: str, pins: dict[str, str]
 ) -> None:
-    """Leave the card usable, with the PINs that were given; a token of ours with its files."""
+    """Leave the card usable, with the PINs that were given; a token of ours with its files.
+
+    Tells how the card was left.
+    """
     from host_tools.conformance.checks import DifferenceError, SkipError
 
-    if where.details is None or application != "pki":
-        try:
+    try:
+        if where.details is None or application != "pki":
             examination.restore()
-        except (DifferenceError, SkipError) as error:
-            click.echo(f"The card could not be left with its PINs: {error}.", err=True)
-        return
+        else:
+            _make_anew(where, pins)
+    except (DifferenceError, SkipError, TransportError, ControlError) as error:
+        click.echo(f"The card could not be left with its PINs: {error}.", err=True)
+        click.echo("What was on it may be lost; initialise it before it is used again.", err=True)
+    else:
+        click.echo(f"The card in {where.name} is left with the PINs that were given.", err=True)
+
+
+def _make_anew(where: Place, pins: dict[str, str]) -> None:
+    assert where.details is not None
     label = where.details["label"] or where.serial
     with control() as client:
         client.call(

@@ -114,6 +114,7 @@ class Examination:
 
     `pins` are the values of its PINs and keys by name. Only a `destructive` one changes the card:
     it spends tries, and erases the card for every vector; `blank` brings it back to the factory.
+    Once it is `changing` the card, only `restore` makes that usable again.
     """
 
     def __init__(
@@ -131,16 +132,26 @@ class Examination:
         self._credentials = self._kind.credentials(self._table, pins)
         self._missing = [name for name in self._kind.secrets if name not in pins]
         self._destructive = destructive
+        self.changing = False
         self._dialect = self._kind.dialect(self._subject, self._table, pins, blank)
 
     def run(self) -> Iterator[Check]:
-        """Make the checks.
+        """Make the checks; where there is no card any more, the one that broke off is the last.
 
-        Raises CardRemoved when there is no card any more, and, before a destructive examination
-        begins, WrongPinError where the card refuses a PIN that it needs again and again.
+        Raises WrongPinError, before a destructive examination begins, where the card refuses a PIN
+        that it needs again and again.
         """
+        try:
+            yield from self._run()
+        except CardRemoved:
+            if self._subject.broken_off is None:
+                raise
+            yield self._subject.broken_off
+
+    def _run(self) -> Iterator[Check]:
         if self._destructive:
             yield from self._try_pins()
+            self.changing = True
         yield from rules.examine(self._subject, destructive=self._destructive)
         yield from behaviour.harmless(self._subject)
         yield from self._kind.harmless(self._subject)

@@ -26,18 +26,22 @@ _HEADINGS = ("", "Check", "Clause", "Expected", "Got", "Exchanged")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The checks of one card: what it is called, which application was examined, when it began."""
+    """The checks of one card: what it is called, which application was examined, when it began.
+
+    One that was `interrupted` has not all of them.
+    """
 
     card: str
     application: str
     began: str
     destructive: bool
     checks: tuple[Check, ...]
+    interrupted: bool = False
 
     @property
     def sound(self) -> bool:
-        """Whether no check failed."""
-        return self.count(Verdict.FAILED) == 0
+        """Whether all checks were made, and none failed."""
+        return not self.interrupted and self.count(Verdict.FAILED) == 0
 
     def count(self, verdict: Verdict) -> int:
         return Counter(check.verdict for check in self.checks)[verdict]
@@ -45,7 +49,8 @@ class Report:
     @property
     def summary(self) -> str:
         """How many checks ended how."""
-        return ", ".join(f"{self.count(verdict)} {verdict}" for verdict in Verdict)
+        counts = [f"{self.count(verdict)} {verdict}" for verdict in Verdict]
+        return ", ".join([*counts, *(["interrupted"] if self.interrupted else [])])
 
     def document(self) -> dict[str, object]:
         """Everything, for programs."""
@@ -56,6 +61,7 @@ class Report:
             "began": self.began,
             "destructive": self.destructive,
             "sound": self.sound,
+            "interrupted": self.interrupted,
             "counts": {str(verdict): self.count(verdict) for verdict in Verdict},
             "checks": [asdict(check) for check in self.checks],
         }

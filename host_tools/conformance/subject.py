@@ -39,6 +39,7 @@ class Subject:
         self._noted = ("", "")
         self._traced = Trace(card, self._lines.append, application)
         self.client = CardClient(self)
+        self.broken_off: Check | None = None
 
     def transceive(self, command: bytes) -> bytes:
         raw = self._traced.transceive(command)
@@ -92,7 +93,7 @@ class Subject:
         """Puts into the list how what is done in the block ended.
 
         A TransportError is a failure too, as a card answers whatever it is sent; CardRemoved is
-        raised.
+        raised, and the check is the one that is `broken_off`.
         """
         self._lines.clear()
         self.note("", "")
@@ -105,7 +106,9 @@ class Subject:
             verdict, expected, got, reason = Verdict.SKIPPED, "", "", str(skip)
         except DifferenceError as difference:
             verdict, expected, got = Verdict.FAILED, difference.expected, difference.got
-        except CardRemoved:
+        except CardRemoved as error:
+            seen = ("an answer", f"{error}", "", tuple(self._lines))
+            self.broken_off = Check(group, name, command, clause, Verdict.FAILED, *seen)
             raise
         except TransportError as error:
             verdict, expected, got = Verdict.FAILED, "an answer", str(error)

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from host_tools.testing import Command, Run, ScratchToken
+from apdu.codec import Command as Apdu
+from apdu.codec import Response
+from apdu.model import SW
+from host_tools.conformance import pki_commands as pki
+from host_tools.testing import Command, Run, Scratch, ScratchToken
 from tests import cards, piv_cards
+from tests.interop.processes import PATIENCE
 from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
-from tests.vectors.examined import EmulatedCard, RefusesToInitialize, TakesAnyClass, TakesAnyP2
+from tests.vectors.examined import (
+    INITIALIZE,
+    EmulatedCard,
+    RefusesToInitialize,
+    TakesAnyClass,
+    TakesAnyP2,
+)
+
+KLYUCH = (sys.executable, "-P", "-m", "host_tools.cli")
 
 
 def secrets(token: ScratchToken) -> dict[str, str]:
@@ -187,6 +207,76 @@ def test_a_card_that_cannot_be_left_as_it_was_is_said_to_be_so(klyuch: Run) -> N
         done = klyuch(*arguments, code=1, **reader.environment, **pins)
     assert "could not be left with its PINs" in done.stderr
     assert "INITIALIZE" in done.stdout
+
+
+class ErasedCard(EmulatedCard):
+    """Tells when it is erased."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.erased = threading.Event()
+
+    def answer(self, command: Apdu) -> Response:
+        response = self.soundly(command)
+        if command.ins == INITIALIZE and response.sw == SW.NO_ERROR:
+            self.erased.set()
+        return response
+
+
+@contextmanager
+def while_it_is_erased(
+    home: Scratch, output: Path
+) -> Iterator[tuple[ErasedCard, VpcdCard, subprocess.Popen[str]]]:
+    """A destructive examination of a card in a reader, which was erased a moment ago."""
+    pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
+    emulated = ErasedCard()
+    with VpcdReader() as reader, VpcdCard(reader, emulated) as card:
+        card.wait_until_seen()
+        arguments = (*KLYUCH, "conformance", "run", "--reader", READER, "--destructive", "--yes")
+        environment = {**os.environ, **home.environment, **reader.environment, **pins}
+        with subprocess.Popen(
+            (*arguments, "--output", str(output)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        ) as process:
+            assert emulated.erased.wait(PATIENCE)
+            yield emulated, card, process
+
+
+def test_a_card_whose_examination_is_interrupted_is_left_with_its_pins(
+    home: Scratch, tmp_path: Path
+) -> None:
+    output = tmp_path / "report.json"
+    with while_it_is_erased(home, output) as (card, _, process):
+        process.send_signal(signal.SIGINT)
+        printed, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "Interrupted" in told
+    assert "is left with the PINs" in told
+    assert "passed" in printed
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert report["interrupted"]
+    client = card.bench.client()
+    client.log_in()
+    client.log_in(pki.SO)
+
+
+def test_what_was_found_before_a_card_was_pulled_out_is_reported(
+    home: Scratch, tmp_path: Path
+) -> None:
+    output = tmp_path / "report.json"
+    with while_it_is_erased(home, output) as (_, card, process):
+        card.pull()
+        printed, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "could not be left with its PINs" in told
+    assert "initialise it" in told
+    assert "What differs" in printed
+    *before, last = json.loads(output.read_text(encoding="utf-8"))["checks"]
+    assert last["verdict"] == "failed"
+    assert any(check["verdict"] == "passed" for check in before)
 
 
 def test_a_reader_that_is_not_there_is_told_with_those_that_are(klyuch: Run) -> None:

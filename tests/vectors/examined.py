@@ -8,7 +8,7 @@ from dataclasses import replace
 from apdu import tlv
 from apdu.codec import CHAINING, ApduFormatError, Command, Response
 from apdu.model import SW
-from apdu.transport import TransportError
+from apdu.transport import CardRemoved, TransportError
 from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Check, Verdict
 from host_tools.conformance.examination import Examination
@@ -324,3 +324,12 @@ class ChallengesByZeros(EmulatedCard):
         response = self.soundly(command)
         challenge = command.ins == CHALLENGE
         return replace(response, data=bytes(len(response.data))) if challenge else response
+
+
+class VanishesWhenErased(EmulatedCard):
+    """It is pulled out when it is erased."""
+
+    def answer(self, command: Command) -> Response:
+        if command.ins == INITIALIZE and command.data[:1] == b"\x81":
+            raise CardRemoved("the card was pulled out")
+        return self.soundly(command)

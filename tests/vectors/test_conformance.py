@@ -7,7 +7,7 @@ import pytest
 from host_tools.conformance.checks import Verdict
 from host_tools.conformance.rules import RULES
 from tests.vectors import examined
-from tests.vectors.examined import EmulatedCard, examine, failures
+from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures
 
 CLASS = "ISO/IEC 7816-4:2013 5.4.1"
 INSTRUCTION = "ISO/IEC 7816-4:2013 5.4.2"
@@ -97,6 +97,15 @@ def test_without_leave_to_destroy_the_card_stays_as_it_is() -> None:
     skipped = [check for check in checks if check.verdict is Verdict.SKIPPED]
     assert skipped
     assert all("--destructive" in check.reason for check in skipped)
+
+
+def test_a_card_that_vanishes_fails_the_check_that_broke_off_and_ends_there() -> None:
+    *before, last = examine(VanishesWhenErased())
+    assert failures(before) == []
+    assert any(check.verdict is Verdict.PASSED for check in before)
+    assert (last.verdict, last.got) == (Verdict.FAILED, "the card was pulled out")
+    assert last.group == "vector: three wrong PINs lock, the SO PIN unblocks"
+    assert last.exchanges
 
 
 def test_what_is_sent_is_told_by_name_and_without_any_pin() -> None:
