@@ -220,6 +220,10 @@ class PivDialect:
         """Those of the PIN: the PUK's are not told."""
         return tries_left(self.client.send(piv.verify()))
 
+    def counted(self, step: Step) -> str:
+        """The PUK, where the command is given it."""
+        return str(step.get("ref", PUK if PUK in step else PIN))
+
     @property
     def client(self) -> CardClient:
         return self.subject.client

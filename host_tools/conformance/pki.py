@@ -165,6 +165,10 @@ class PkiDialect:
         """The tries left, as VERIFY without data tells them."""
         return tries_left(self.client.send(pki.verify(REFS[name])))
 
+    def counted(self, step: Step) -> str:
+        """What takes no reference takes the SO PIN."""
+        return str(step.get("ref", "so"))
+
     @property
     def client(self) -> CardClient:
         return self.subject.client

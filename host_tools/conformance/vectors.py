@@ -26,7 +26,7 @@ DIGEST = bytes(range(32))
 SECRET = b"a session key"
 """What is enciphered."""
 RESET = "CARD RESET"
-FACTORY = "factory-new"
+FACTORY, OPERATIONAL = "factory-new", "operational"
 _RESET_CLAUSE = "ISO/IEC 7816-3"
 _RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
 _CHANGES_THE_CARD = "it erases the card: give --destructive"
@@ -58,6 +58,10 @@ class Dialect(Protocol):
         """The tries that a PIN has left. Raises DifferenceError where the card does not tell."""
         ...
 
+    def counted(self, step: Step) -> str:
+        """The name of the PIN whose tries a step may spend."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Vector:
@@ -67,15 +71,13 @@ class Vector:
     card: str
     steps: Sequence[Step]
 
-    @property
-    def counts(self) -> bool:
-        """Whether a step expects a number of tries."""
-        return any(_RETRIES.fullmatch(step["expect"]) for step in self.steps)
-
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
     """The table of an application: values of PINs by name, the tries they are written for.
+
+    A card may have more `tries`: what its PINs have left is that many more, and a step that spends
+    the last try is repeated as often.
 
     `table` is the whole of it, for what only one application has.
     """
@@ -103,12 +105,23 @@ def load(application: str) -> Vectors:
     return Vectors(table["pins"], table.get("tries", {}), tuple(vectors), table)
 
 
-def expected(step: Step) -> int:
-    """The status word that a step has to end with."""
-    wanted = step["expect"]
-    if retries := _RETRIES.fullmatch(wanted):
-        return SW.WRONG_PIN | int(retries[1])
-    return SW.NO_ERROR if wanted == "Valid" else int(getattr(SW, wanted))
+def expected(step: Step, more: int = 0) -> list[int]:
+    """The status words that a step has to end with, one for each time that it is run.
+
+    The card has so many `more` tries of the PIN than the table is written for.
+    """
+    wanted, left = step["expect"], _left(step)
+    if left is None:
+        return [SW.NO_ERROR if wanted == "Valid" else int(getattr(SW, wanted))]
+    if left == 0:
+        return [SW.WRONG_PIN | more - spent for spent in range(more + 1)]
+    return [SW.WRONG_PIN | left + more]
+
+
+def _left(step: Step) -> int | None:
+    """The tries that a step leaves, where it expects a number of them."""
+    retries = _RETRIES.fullmatch(step["expect"])
+    return None if retries is None else int(retries[1])
 
 
 def examine(
@@ -116,8 +129,9 @@ def examine(
 ) -> Iterator[Check]:
     """A check for the beginning of a vector and for each step; none runs after one that failed."""
     group = f"vector: {vector.name}"
+    more: Mapping[str, int] = {}
     with subject.check(group, f"a card that is {vector.card}", RESET, _RESET_CLAUSE) as outcome:
-        _begin(dialect, vector, tries)
+        more = _begin(dialect, vector, tries)
     yield outcome[0]
     hindrance = outcome[0].reason or "a step before it failed"
     sound = outcome[0].verdict is Verdict.PASSED
@@ -126,7 +140,7 @@ def examine(
         with subject.check(group, name, step["command"], _clause(subject, step)) as outcome:
             if not sound:
                 raise SkipError(hindrance)
-            _run(subject, dialect, step)
+            _run(subject, dialect, step, more)
         yield outcome[0]
         sound = outcome[0].verdict is Verdict.PASSED
 
@@ -138,19 +152,31 @@ def unexamined(subject: Subject, vector: Vector, reason: str = _CHANGES_THE_CARD
     return Check(group, steps, "", clause, Verdict.SKIPPED, reason=reason)
 
 
-def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> None:
+def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> Mapping[str, int]:
+    """Begin a vector; how many more tries than in the table the card has, by the PIN's name."""
+    counting = [step for step in vector.steps if _left(step) is not None]
+    more: dict[str, int] = {}
     with _differences():
-        dialect.begin(vector.card)
-    if vector.card == "operational" and vector.counts:
-        for name, count in tries.items():
-            if (found := dialect.tries(name)) != count:
-                raise SkipError(f"it counts {count} tries of the {name} PIN, this card has {found}")
+        if counting and tries:
+            # A card that is blank does not tell.
+            dialect.begin(OPERATIONAL)
+            more = {name: dialect.tries(name) - count for name, count in tries.items()}
+        if vector.card != OPERATIONAL or not more:
+            dialect.begin(vector.card)
+    for step in counting:
+        name, left = dialect.counted(step), _left(step) or 0
+        # A try that is the last is spent only where the vector means to.
+        if left + more.get(name, 0) < min(left, 1):
+            found = tries[name] + more[name]
+            raise SkipError(f"it takes more tries of the {name} PIN than {found}")
+    return more
 
 
-def _run(subject: Subject, dialect: Dialect, step: Step) -> None:
-    with _differences():
-        response = dialect.run(step)
-    subject.expect(response, (expected(step),))
+def _run(subject: Subject, dialect: Dialect, step: Step, more: Mapping[str, int]) -> None:
+    for wanted in expected(step, more.get(dialect.counted(step), 0)):
+        with _differences():
+            response = dialect.run(step)
+        subject.expect(response, (wanted,))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Check, Verdict
 from host_tools.conformance.examination import Examination
 from tests import cards
+from token_fw.card import Profile
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
 VERIFY, SELECT, READ_BINARY_ODD = 0x20, 0xA4, 0xB1
@@ -22,15 +23,16 @@ COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x2A, 0x84, 0xFA, 0x2D
 class EmulatedCard:
     """The sound card; going back to the factory it becomes another one."""
 
-    def __init__(self) -> None:
-        self._insert(cards.operational())
+    def __init__(self, profile: Profile | None = None) -> None:
+        self._profile = profile
+        self._insert(cards.operational(profile))
 
     def _insert(self, bench: cards.Bench) -> None:
         self.bench = bench
         self.interface = bench.connect()
 
     def blank(self) -> None:
-        self._insert(cards.Bench())
+        self._insert(cards.Bench(self._profile))
 
     def reset(self) -> bytes:
         return self.interface.reset()

@@ -8,6 +8,7 @@ from host_tools.conformance.checks import Verdict
 from host_tools.conformance.rules import RULES
 from tests.vectors import examined
 from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures
+from token_fw.card import Profile
 
 CLASS = "ISO/IEC 7816-4:2013 5.4.1"
 INSTRUCTION = "ISO/IEC 7816-4:2013 5.4.2"
@@ -97,6 +98,15 @@ def test_without_leave_to_destroy_the_card_stays_as_it_is() -> None:
     skipped = [check for check in checks if check.verdict is Verdict.SKIPPED]
     assert skipped
     assert all("--destructive" in check.reason for check in skipped)
+
+
+@pytest.mark.parametrize(("user", "so"), [(5, 7), (3, 15), (15, 10), (2, 2)])
+def test_a_sound_card_may_have_other_numbers_of_tries(user: int, so: int) -> None:
+    card = EmulatedCard(Profile(b"ANOTHER1", user_tries=user, so_tries=so))
+    checks = examine(card)
+    assert failures(checks) == []
+    reasons = {check.reason for check in checks if check.verdict is Verdict.SKIPPED}
+    assert reasons == ({"it takes more tries of the user PIN than 2"} if user == 2 else set())
 
 
 def test_a_card_that_vanishes_fails_the_check_that_broke_off_and_ends_there() -> None:
