@@ -22,6 +22,7 @@ from apdu.transport import Transport
 
 VERSION = 1
 _KIND = "recording"
+_HEADER = 4
 
 
 class RecordingError(ValueError):
@@ -179,9 +180,10 @@ def read(text: str) -> tuple[Head, list[Entry]]:
     head = objects[0]
     if head.get("version") != VERSION:
         raise RecordingError(f"It has version {head.get('version')}; this program reads {VERSION}.")
-    if head.get("application") not in APPLICATIONS:
-        raise RecordingError(f"It is of an unknown application: {head.get('application')!r}.")
-    named = Head(str(head["application"]), str(head.get("card", "")), str(head.get("began", "")))
+    application = head.get("application")
+    if not isinstance(application, str) or application not in APPLICATIONS:
+        raise RecordingError(f"It is of an unknown application: {application!r}.")
+    named = Head(application, str(head.get("card", "")), str(head.get("began", "")))
     return named, [read_entry(item, number) for number, item in enumerate(objects[1:], 2)]
 
 
@@ -203,10 +205,10 @@ def read_entry(fields: Mapping[str, Any], number: int = 0) -> Entry:
             None if length is None else int(length),
         )
         Response.parse(entry.response)
-    except (KeyError, TypeError, ValueError) as error:
+        if not entry.masked or len(entry.command) >= _HEADER:
+            entry.parsed().encode()
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise RecordingError(f"Line {number} is no exchange.") from error
-    if not entry.command:
-        raise RecordingError(f"Line {number} has no command.")
     return entry
 
 

@@ -320,7 +320,10 @@ def _sent(where: Place, application: str, steps: Sequence[bytes | None]) -> Iter
 
 def _read_script(path: Path) -> list[bytes | None]:
     """The steps of a script. Raises Failure with the line that is none."""
-    text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(Exit.USAGE, "The script is no text.") from error
     steps: list[bytes | None] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].strip()

@@ -164,6 +164,16 @@ def test_what_pcsc_cannot_show_is_said(klyuch: Run, tmp_path: Path) -> None:
         assert "Line 2" in refused.stderr
 
 
+def test_a_script_that_is_no_text_is_refused(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    script, output = tmp_path / "script", tmp_path / "session.klog"
+    script.write_bytes(bytes(range(0x80, 0xA0)))
+    arguments = ("record", "--token", "Work", "-o", output, "--script", script)
+    assert "no text" in command(*arguments, code=2).stderr
+    assert not output.exists()
+
+
 def test_what_is_no_recording_cannot_be_played(
     command: Command, token: ScratchToken, tmp_path: Path
 ) -> None:

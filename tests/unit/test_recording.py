@@ -136,6 +136,27 @@ BAD = {
         '{"klyuch":"recording","version":1,"application":"acme"}\n',
         "acme",
     ),
+    "of two applications": (
+        '{"klyuch":"recording","version":1,"application":["pki"]}\n',
+        "unknown application",
+    ),
+    "a door without end": (
+        write(HEAD) + '{"door":1e400,"at":0,"seconds":0,"command":"00a40000","response":"9000"}\n',
+        "Line 2",
+    ),
+    "no command": (
+        write(HEAD) + '{"door":0,"at":0,"seconds":0,"command":"","response":"9000"}\n',
+        "Line 2",
+    ),
+    "a command cut short": (
+        write(HEAD) + '{"door":0,"at":0,"seconds":0,"command":"00a4","response":"9000"}\n',
+        "Line 2",
+    ),
+    "a masked command that asks for less than nothing": (
+        write(HEAD) + '{"door":0,"at":0,"seconds":0,"command":"00200001","masked":true,'
+        '"ne":-1,"response":"9000"}\n',
+        "Line 2",
+    ),
     "not JSON": (write(HEAD) + "}\n", "Line 2"),
     "a line that is no object": (write(HEAD) + "7\n", "Line 2"),
     "an entry without a response": (write(HEAD) + '{"door":0,"at":0}\n', "Line 2"),
