@@ -171,6 +171,18 @@ def write_entry(entry: Entry) -> str:
     return _line(entry.line())
 
 
+def whole(text: str) -> tuple[str, bool]:
+    """A recording without a last line that was cut short, and whether there was such a line."""
+    before, _, last = text.rpartition("\n")
+    if not before or not last:
+        return text, False
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return f"{before}\n", True
+    return text, False
+
+
 def read(text: str) -> tuple[Head, list[Entry]]:
     """A whole recording. Raises RecordingError."""
     lines = text.splitlines()

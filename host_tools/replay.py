@@ -17,6 +17,7 @@ from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
 
 _VERIFY = 0x20
+_STATUS_WORD = 2
 _SEQUENCE, _INTEGER = 0x30, 0x02
 
 
@@ -79,7 +80,7 @@ class Player:
                 self._pins.clear()
             same = alike(application, entry, answer)
             outcome = Outcome.SAME if same else Outcome.DIFFERENT
-            reason = "" if same else _where(entry, answer)
+            reason = "" if same else _where(application, entry, answer)
             yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
 
     def _door(self, number: int) -> Card:
@@ -161,8 +162,14 @@ def alike(application: ApplicationSpec, entry: Entry, answer: bytes) -> bool:
         return same_length or (
             _is_der_signature(recorded.data) and _is_der_signature(answered.data)
         )
-    objects = RESPONSE_OBJECTS.get((application.name, spec.name), ())
-    return _blanked(recorded.data, objects) == _blanked(answered.data, objects)
+    return _compared(application, entry, recorded) == _compared(application, entry, answered)
+
+
+def _compared(application: ApplicationSpec, entry: Entry, response: Response) -> bytes:
+    """What of a response two cards have in common."""
+    spec = find_spec(application, entry.parsed())
+    objects = () if spec is None else RESPONSE_OBJECTS.get((application.name, spec.name), ())
+    return replace(response, data=_blanked(response.data, objects)).encode()
 
 
 def _is_der_signature(data: bytes) -> bool:
@@ -199,11 +206,13 @@ def _any_volatile(spec: TagSpec) -> bool:
     return spec.volatile or any(map(_any_volatile, spec.members))
 
 
-def _where(entry: Entry, answer: bytes) -> str:
+def _where(application: ApplicationSpec, entry: Entry, answer: bytes) -> str:
     """The first byte, from 0, that differs where both answers are as long."""
-    pairs = enumerate(zip(entry.response, answer, strict=False))
-    places = [number for number, (recorded, answered) in pairs if recorded != answered]
-    return f"from byte {places[0]}" if places and len(entry.response) == len(answer) > 2 else ""
+    if not len(entry.response) == len(answer) > _STATUS_WORD:
+        return ""
+    both = (_compared(application, entry, Response.parse(raw)) for raw in (entry.response, answer))
+    pairs = enumerate(zip(*both, strict=False))
+    return next((f"from byte {number}" for number, (one, other) in pairs if one != other), "")
 
 
 def _told(raw: bytes, length: int | None = None) -> str:

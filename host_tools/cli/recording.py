@@ -54,7 +54,7 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
     with control() as client:
         # Watched before the program begins.
         lines = client.trace(token_name)
-        with _while(client, program, token_name, aside=as_json) as mark:
+        with _while(client, _path(program), token_name, aside=as_json) as mark:
             for line in lines:
                 if mark.seen(line):
                     break
@@ -113,11 +113,13 @@ def record(
     if script is not None and program:
         raise Failure(Exit.USAGE, "Give a script or a program, not both.")
     steps = [] if script is None else _read_script(script)
+    # Before there is a file.
+    path = _path(program)
     head = Head(application, where.name, datetime.now(UTC).isoformat(timespec="seconds"))
     with _new_file(output) as file:
         file.write(write(head))
         entries = (
-            _watched(where, program, aside=as_json)
+            _watched(where, path, aside=as_json)
             if script is None
             else _sent(where, application, steps)
         )
@@ -162,16 +164,19 @@ def replay(
     by its length and form. VERIFY gets the PINs that are given, those of the application that was
     named when it was recorded; what else is masked is skipped.
     """
-    from apdu.recording import RecordingError, read
+    from apdu.recording import RecordingError, read, whole
     from host_tools.conformance.examination import KINDS
     from host_tools.replay import Outcome, Player, changing
 
     try:
-        head, entries = read(recording.read_text(encoding="utf-8"))
+        text, cut = whole(recording.read_text(encoding="utf-8"))
+        head, entries = read(text)
     except (RecordingError, UnicodeDecodeError) as error:
         reason = str(error) if isinstance(error, RecordingError) else "It is no text."
         raise Failure(Exit.USAGE, f"{recording} cannot be played: {reason}") from error
-    entries = [entry for entry in entries if door is None or entry.door == door]
+    if cut:
+        click.echo(f"The last line of {recording} is cut short, and left out.", err=True)
+    entries = _passed(entries, door)
     where = place(reader, token_name)
     if where.reader and len(doors := sorted({entry.door for entry in entries})) > 1:
         raise Failure(
@@ -190,6 +195,25 @@ def replay(
     _report(played, head.card, where.name, as_json)
     if any(item.outcome is Outcome.DIFFERENT for item in played):
         raise click.exceptions.Exit(1)
+    if all(item.outcome is Outcome.SKIPPED for item in played):
+        raise Failure(
+            Exit.GENERAL,
+            "Nothing was compared: no exchange could be played.",
+            "Give the PINs, or another recording.",
+        )
+
+
+def _passed(entries: Sequence[Entry], door: int | None) -> list[Entry]:
+    """What passed on a way to the card, on all for None. Raises Failure where nothing did."""
+    if not entries:
+        raise Failure(Exit.USAGE, "The recording holds no exchanges.", "Record some first.")
+    passed = [entry for entry in entries if door is None or entry.door == door]
+    if not passed:
+        doors = sorted({entry.door for entry in entries})
+        raise Failure(
+            Exit.USAGE, f"Nothing was recorded on door {door}.", f"Choose one of {doors}."
+        )
+    return passed
 
 
 def _report(played: Sequence[Replayed], recorded_on: str, name: str, as_json: bool) -> None:
@@ -236,15 +260,12 @@ def _while(
         with suppress(KeyboardInterrupt):
             yield mark
         return
-    path = shutil.which(program[0])
-    if path is None:
-        raise Failure(Exit.USAGE, f"There is no program {program[0]!r}.")
     codes: list[int] = []
     closed = threading.Event()
 
     def run() -> None:
         printed = _STDERR if aside else None
-        done = subprocess.run([path, *program[1:]], stdout=printed, check=False)
+        done = subprocess.run(program, stdout=printed, check=False)
         codes.append(done.returncode)
         try:
             _pass(mark, token)
@@ -262,6 +283,16 @@ def _while(
     thread.join()
     if codes[0]:
         raise Failure(Exit.GENERAL, f"{program[0]} ended with exit code {codes[0]}.")
+
+
+def _path(program: Sequence[str]) -> Sequence[str]:
+    """The program, where there is one, by its path. Raises Failure where that leads to none."""
+    if not program:
+        return program
+    path = shutil.which(program[0])
+    if path is None:
+        raise Failure(Exit.USAGE, f"There is no program {program[0]!r}.")
+    return (path, *program[1:])
 
 
 def _pass(mark: _Mark, token: str | None) -> None:

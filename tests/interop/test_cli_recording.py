@@ -100,8 +100,10 @@ def test_a_program_that_fails_fails_the_recording(
 ) -> None:
     done = klyuch("record", "-o", str(tmp_path / "one.klog"), "false", code=1)
     assert "exit code 1" in done.stderr
-    missing = klyuch("record", "-o", str(tmp_path / "two.klog"), "no-such-program", code=2)
+    unmade = tmp_path / "two.klog"
+    missing = klyuch("record", "-o", str(unmade), "no-such-program", code=2)
     assert "no-such-program" in missing.stderr
+    assert not unmade.exists()
 
 
 def test_a_trace_shows_what_a_program_sends(klyuch: Run, token: ScratchToken) -> None:
@@ -162,6 +164,36 @@ def test_what_pcsc_cannot_show_is_said(klyuch: Run, tmp_path: Path) -> None:
             *arguments, "--script", "-", code=2, stdin="00 A4\nhello\n", **pcscd.environment
         )
         assert "Line 2" in refused.stderr
+
+
+def test_a_recording_that_was_cut_short_is_played_as_far_as_it_goes(
+    command: Command, recording: Path, spare: ScratchToken, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.klog"
+    head, select, *_ = recording.read_text(encoding="utf-8").splitlines(keepends=True)
+    cut.write_text(head + select + select[:20], encoding="utf-8")
+    played = command("replay", cut, "--token", "Spare")
+    assert "1 same, 0 different" in played.output
+    assert "cut short" in played.stderr
+
+
+def test_a_replay_that_compares_nothing_fails(
+    command: Command, recording: Path, spare: ScratchToken, tmp_path: Path
+) -> None:
+    no_door = command("replay", recording, "--token", "Spare", "--door", "7", code=2)
+    assert "door 7" in no_door.stderr
+    assert "[0" in no_door.stderr
+    lines = recording.read_text(encoding="utf-8").splitlines(keepends=True)
+    empty, masked = tmp_path / "empty.klog", tmp_path / "masked.klog"
+    empty.write_text(lines[0], encoding="utf-8")
+    assert "no exchanges" in command("replay", empty, "--token", "Spare", code=2).stderr
+    masked.write_text(
+        lines[0] + next(line for line in lines if '"VERIFY"' in line and "masked" in line),
+        encoding="utf-8",
+    )
+    skipped = command("replay", masked, "--token", "Spare", code=1)
+    assert "1 skipped" in skipped.output
+    assert "Nothing was compared" in skipped.stderr
 
 
 def test_a_script_that_is_no_text_is_refused(

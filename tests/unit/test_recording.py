@@ -10,7 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from apdu import tlv
 from apdu.codec import CHAINING, Command, Response
 from apdu.model import APPLICATIONS
-from apdu.recording import Entry, Head, Mask, Recorder, RecordingError, read, write, write_entry
+from apdu.recording import (
+    Entry,
+    Head,
+    Mask,
+    Recorder,
+    RecordingError,
+    read,
+    whole,
+    write,
+    write_entry,
+)
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from tests import cards, piv_cards
@@ -126,6 +136,19 @@ def test_a_recorder_tells_how_long_each_answer_took() -> None:
     recorder.transceive(pki.select_application().encode())
     recorder.was_reset()
     assert [(item.door, item.at, item.seconds) for item in kept] == [(3, 10, 1), (3, 12, 0)]
+
+
+@pytest.mark.parametrize("left", [1, 40, -1])
+def test_a_last_line_that_was_cut_short_is_left_out(left: int) -> None:
+    first, second = (entry(pki.challenge(size), Response(0x9000, bytes(size))) for size in (8, 9))
+    cut = text(first) + write_entry(second).rstrip()[:left]
+    assert whole(cut) == (text(first), True)
+
+
+def test_a_recording_that_lacks_but_its_last_line_end_is_whole() -> None:
+    kept = text(entry(pki.challenge(8), Response(0x9000, bytes(8))))
+    assert whole(kept) == (kept, False)
+    assert whole(kept.rstrip()) == (kept.rstrip(), False)
 
 
 BAD = {
