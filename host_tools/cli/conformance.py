@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +43,16 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _MANAGEMENT_KEYS = (16, 24, 32)
 
 
+def _writable(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file that cannot be made, before anything is examined."""
+    if path is None:
+        return None
+    folder = path.absolute().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise click.BadParameter(f"{path} cannot be written.", param=parameter)
+    return path
+
+
 @click.group()
 def conformance() -> None:
     """Examine cards by the catalogue's rules and the vectors."""
@@ -62,8 +73,12 @@ Examples:
     "--destructive", is_flag=True, help="Also what spends tries of PINs and erases the card."
 )
 @yes_option
-@click.option("--html", type=_FILE, help="Write the report as a page for a browser.")
-@click.option("--output", type=_FILE, help="Write the report as JSON to a file.")
+@click.option(
+    "--html", type=_FILE, callback=_writable, help="Write the report as a page for a browser."
+)
+@click.option(
+    "--output", type=_FILE, callback=_writable, help="Write the report as JSON to a file."
+)
 @secret_options(USER_PIN, SO_PIN, PUK, MANAGEMENT_KEY)
 @json_option
 def run(
@@ -92,15 +107,15 @@ def run(
     _require(where, application)
     pins = _read(application, secrets) if destructive else {}
     report = _examine(where, application, pins, yes)
+    if as_json:
+        print_json(report.document())
+    else:
+        _print(report)
     if output is not None:
         document = json.dumps(report.document(), ensure_ascii=False, indent=2)
         output.write_text(f"{document}\n", encoding="utf-8")
     if html is not None:
         html.write_text(report.html(), encoding="utf-8")
-    if as_json:
-        print_json(report.document())
-    else:
-        _print(report)
     if not report.sound:
         raise click.exceptions.Exit(1)
 

@@ -159,6 +159,17 @@ def test_the_reports_tell_what_was_sent_expected_and_got(
     assert "http" not in html
 
 
+@pytest.mark.parametrize("option", ["--html", "--output"])
+@pytest.mark.parametrize("path", ["missing/report", "a file/report"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_examination(
+    command: Command, token: ScratchToken, tmp_path: Path, option: str, path: str
+) -> None:
+    (tmp_path / "a file").touch()
+    refused = command("conformance", "run", option, tmp_path / path, code=2)
+    assert "cannot be written" in refused.stderr
+    assert "passed" not in refused.stdout
+
+
 def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
     interface = cards.operational().connect()
     with VpcdReader() as pcscd, VpcdCard(pcscd, interface) as card:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -73,7 +74,9 @@ class VpcdCard:
                 for asked in wire.receive(data):
                     answer = self._answer(asked)
                     if answer is not None:
-                        self._connection.sendall(wire.send(answer))
+                        # One that is pulled while it answers is no more heard.
+                        with suppress(OSError):
+                            self._connection.sendall(wire.send(answer))
 
     def _receive(self) -> bytes:
         try:
