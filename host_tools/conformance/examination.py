@@ -26,6 +26,7 @@ class Kind:
     `credentials` what they are for; `references` are P2 of VERIFY by the name of the PIN, `padded`
     is a PIN as VERIFY takes it; `harmless` are checks of this application alone. In the vectors
     the secrets take the `place` of the table's, or the card has those of the table meanwhile.
+    `extended` says whether its cards take extended length fields: those of PIV need only chains.
     """
 
     dialect: Callable[[Subject, Vectors, Pins, Blank | None], Dialect]
@@ -35,6 +36,7 @@ class Kind:
     padded: Callable[[bytes], bytes] = bytes
     harmless: Callable[[Subject], Iterator[Check]] = lambda _: iter(())
     place: bool = False
+    extended: bool = True
 
 
 KINDS: Mapping[str, Kind] = {
@@ -53,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
         piv.VERIFIED,
         piv.padded,
         piv.unread_without_pin,
+        extended=False,
     ),
 }
 """The applications whose cards can be examined."""
@@ -126,8 +129,8 @@ class Examination:
         destructive: bool = False,
         blank: Blank | None = None,
     ) -> None:
-        self._subject = Subject(card, APPLICATIONS[application])
         self._kind = KINDS[application]
+        self._subject = Subject(card, APPLICATIONS[application], extended=self._kind.extended)
         self._table = vectors.load(application)
         self._credentials = self._kind.credentials(self._table, pins)
         self._missing = [name for name in self._kind.secrets if name not in pins]

@@ -29,16 +29,17 @@ class Card(Transport, Protocol):
 class Subject:
     """A card with an application; what is exchanged is kept, decoded, until a check tells it.
 
-    As a Transport it raises DifferenceError for answers that no card may give.
+    `extended` says whether the application has to take extended length fields. As a Transport it
+    raises DifferenceError for answers that no card may give.
     """
 
-    def __init__(self, card: Card, application: ApplicationSpec) -> None:
+    def __init__(self, card: Card, application: ApplicationSpec, *, extended: bool = True) -> None:
         self.application = application
         self._card = card
         self._lines: list[str] = []
         self._noted = ("", "")
         self._traced = Trace(card, self._lines.append, application)
-        self.client = CardClient(self)
+        self.client = CardClient(self, extended=extended)
         self.broken_off: Check | None = None
 
     def transceive(self, command: bytes) -> bytes:

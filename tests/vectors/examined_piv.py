@@ -36,6 +36,15 @@ class HasNoReset(EmulatedCard):
         return self.soundly(command)
 
 
+class TakesShortLengthsOnly(EmulatedCard):
+    """A sound card without extended length fields."""
+
+    def transceive(self, command: bytes) -> bytes:
+        if len(command) > 5 and command[4] == 0:
+            return Response(SW.WRONG_LENGTH).encode()
+        return super().transceive(command)
+
+
 class CountsTooMany(EmulatedCard):
     """After a wrong PUK it tells one try more than are left."""
 

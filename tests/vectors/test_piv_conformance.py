@@ -42,6 +42,11 @@ def test_the_sound_card_passes_every_check() -> None:
     assert {rule.name for rule in RULES} <= {check.group for check in checks}
 
 
+def test_a_sound_card_need_not_take_extended_lengths() -> None:
+    checks = examine(examined_piv.TakesShortLengthsOnly())
+    assert [check for check in checks if check.verdict is not Verdict.PASSED] == []
+
+
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
 def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
     group, clause = FLAWS[flaw]
