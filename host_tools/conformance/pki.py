@@ -211,6 +211,16 @@ class PkiDialect:
             self.public[step["key"]] = pki.public_objects(response.data)
         return response
 
+    def get_public(self, step: Step) -> Response:
+        self.client.call(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
+        response = self.client.send(pki.public_key())
+        if (
+            response.sw == SW.NO_ERROR
+            and pki.public_objects(response.data) != self.public[step["key"]]
+        ):
+            raise DifferenceError("the key that was generated", "another one")
+        return response
+
     def delete_key(self, step: Step) -> Response:
         return self.client.send(pki.delete_key(step["key"]))
 
@@ -365,6 +375,7 @@ _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
     "RESET RETRY COUNTER BY SO": PkiDialect.reset_by_so,
     "INITIALIZE": PkiDialect.initialize,
     "GENERATE ASYMMETRIC KEY PAIR": PkiDialect.generate,
+    "GET PUBLIC KEY": PkiDialect.get_public,
     "GENERATE SECRET KEY": PkiDialect.generate_secret,
     "GET SECRET KEY": PkiDialect.get_secret,
     "DELETE KEY": PkiDialect.delete_key,

@@ -16,7 +16,7 @@ from tests import cards
 from token_fw.card import Profile
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
-VERIFY, SELECT, READ_BINARY_ODD = 0x20, 0xA4, 0xB1
+VERIFY, SELECT, READ_BINARY_ODD, GENERATE = 0x20, 0xA4, 0xB1, 0x46
 COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x2A, 0x84, 0xFA, 0x2D
 
 
@@ -335,3 +335,14 @@ class VanishesWhenErased(EmulatedCard):
         if command.ins == INITIALIZE and command.data[:1] == b"\x81":
             raise CardRemoved("the card was pulled out")
         return self.soundly(command)
+
+
+class TellsAnotherPublicKey(EmulatedCard):
+    """The public key of a key that is there already is zeros."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        asked = (command.cla, command.ins, command.p1) == (0x00, GENERATE, 0x01)
+        if asked and response.data:
+            return replace(response, data=response.data[:8] + bytes(len(response.data) - 8))
+        return response

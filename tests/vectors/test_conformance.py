@@ -49,6 +49,7 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.HasNoResetLine: ("reset ends a login", VERIFYING),
     examined.SelectsAnything: ("an unknown application", SELECTING),
     examined.ChallengesTooShort: ("challenges are as long", CHALLENGES),
+    examined.TellsAnotherPublicKey: ("vector: keys of every kind", GENERATION),
     examined.ChallengesByZeros: ("challenges are as long", CHALLENGES),
 }
 VISIBLE_WITHOUT_HARM = [
