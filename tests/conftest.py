@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -14,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 from host_tools.cli.commands import cli
 from host_tools.testing import Command, Run, Scratch, ScratchToken
+
+# A suite that was started in the background of a shell ignores Ctrl+C; what it starts must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_CALM)
