@@ -214,10 +214,10 @@ def test_a_reader_that_is_not_there_is_named_with_those_that_are(klyuch: Run) ->
         assert READER in said
 
 
-def test_without_pcscd_it_is_said_how_to_get_it(klyuch: Run, home: Scratch) -> None:
+def test_without_a_running_pcscd_it_is_said_how_to_start_it(klyuch: Run, home: Scratch) -> None:
     nowhere = {"PCSCLITE_CSOCK_NAME": str(home.path / "nowhere")}
     said = klyuch("serve", "--reader", "any", code=6, **nowhere).stderr
-    assert "apt-get install pcscd" in said
+    assert "systemctl start pcscd.socket" in said
 
 
 def test_without_pyscard_it_is_said_how_to_get_it(home: Scratch) -> None:
