@@ -58,7 +58,8 @@ class Whims:
         link.say(Inserted(ATR))
         while (heard := link.hear()) is not None:
             chance = self._random.random()
-            if chance < 0.01:
+            # The driver pauses after a lie: with many there would be time for nothing else.
+            if chance < 0.002:
                 link.say_raw(self._random.choice(LIES))
             elif chance < 0.02:
                 return
