@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define FAREWELL_SECONDS 2
+#define CROWDED_SECONDS 2
 #define FINALIZE_NUMBER 1
 #define GREETING_TRIES 3
 /* After another daemon won, its socket may be a moment away. */
@@ -46,6 +47,8 @@ static unsigned char application[APPLICATION_ID];
 /* The application lives in the daemon; a thread is connecting it; threads that use a socket. */
 static bool anchored, anchoring;
 static unsigned users;
+/* The daemon had no connection to give: until then threads take turns without asking again. */
+static time_t crowded_until;
 
 bool link_is_up(void)
 {
@@ -256,6 +259,14 @@ static struct connection *find_free(const struct call *call)
     return NULL;
 }
 
+static time_t now_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 /* A connection for the call, marked busy. */
 static CK_RV take(const struct call *call, struct connection **taken)
 {
@@ -270,9 +281,12 @@ static CK_RV take(const struct call *call, struct connection **taken)
             *taken = found;
             return CKR_OK;
         }
-        rv = attach(taken);
-        if (rv != CKR_HOST_MEMORY || (call->flags & CALL_BLOCKING))
-            return rv;
+        if ((call->flags & CALL_BLOCKING) || now_seconds() >= crowded_until) {
+            rv = attach(taken);
+            if (rv != CKR_HOST_MEMORY || (call->flags & CALL_BLOCKING))
+                return rv;
+            crowded_until = now_seconds() + CROWDED_SECONDS;
+        }
         /* All are busy, the anchor with something short. */
         if (find_free(call) == NULL)
             pthread_cond_wait(&changed, &lock);
