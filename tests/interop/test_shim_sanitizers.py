@@ -208,9 +208,9 @@ def test_the_sanitizers_see_a_race_where_there_is_one(tmp_path: Path) -> None:
     source = tmp_path / "race.c"
     source.write_text(
         "#include <pthread.h>\n"
-        "static int shared;\n"
-        "static void *add(void *unused) { shared++; return unused; }\n"
-        "int main(void) { pthread_t one; pthread_create(&one, 0, add, 0); shared++;\n"
+        "static volatile int shared;\n"
+        "static void *add(void *none) { for (int i = 0; i < 100000; i++) shared++; return none; }\n"
+        "int main(void) { pthread_t one; pthread_create(&one, 0, add, 0); add(0);\n"
         "                 return pthread_join(one, 0); }\n"
     )
     program = tmp_path / "race"
