@@ -31,6 +31,7 @@ from token_fw.apps import (
     Application,
     Handler,
     Session,
+    Told,
     check_data,
     class_error,
     management,
@@ -293,6 +294,7 @@ class Interface:
         self._chain = CommandChain()
         self._queue = ResponseQueue()
         self._selected: tuple[Application[Any], Session] | None = None
+        self._told = Told()
         self._closed = False
         self.cause: Exception | None = None
         """Why the last command was refused, for a trace; None when it was not."""
@@ -321,6 +323,7 @@ class Interface:
             self._chain.reset()
             self._queue.clear()
             self._selected = None
+            self._told = Told()
         return ATR
 
     def close(self) -> None:
@@ -400,9 +403,14 @@ class Interface:
         return self._queue.get_response(ne)
 
     def _select(self, application: Application[Any], command: Command) -> Response:
-        """Begin a session; whatever the interface had verified or chosen is forgotten."""
+        """Begin a session; whatever the interface had verified or chosen is forgotten.
+
+        Where the storage fails nothing is selected afterwards: its status word promises no state
+        (ISO/IEC 7816-4:2013, 5.6), and so none in which access rights are left.
+        """
         application.find(command)
-        session = application.open_session()
+        self._selected = None
+        session = application.open_session(self._told)
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
             self._selected = application, session

@@ -16,7 +16,7 @@ from apdu.transport import CardRemoved, Transport
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import FailingStore
 from tests import cards
-from token_fw.apps import Application, Handler
+from token_fw.apps import Application, Handler, Told
 from token_fw.apps.pki import HANDLERS, SPEC, PkiSession, information
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
@@ -188,7 +188,7 @@ def test_a_profile_says_what_can_be_made(profile: dict[str, object]) -> None:
 
 
 def test_an_application_whose_handlers_and_table_disagree_cannot_be_built() -> None:
-    def session() -> PkiSession:
+    def session(_: Told) -> PkiSession:
         raise AssertionError
 
     handlers = dict(HANDLERS)

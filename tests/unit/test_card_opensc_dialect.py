@@ -8,9 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from apdu import tlv
 from apdu.codec import Command
-from apdu.model import SW
+from apdu.model import APPLICATIONS, SW
 from host_tools.conformance import pki_commands as pki
 from tests import cards
+from token_fw.card import Interface
 
 PUK, PIN = b"87654321".ljust(16, b"\0"), b"4815".ljust(16, b"\0")
 CHV = 0x90
@@ -121,10 +122,30 @@ def test_a_driver_that_never_asked_for_the_version_has_its_message_hashed(messag
     signature = client.ok(Command(0x00, 0x2A, 0x9E, 0x9A, message, 256))
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     key.verify(signature, message, ec.ECDSA(hashes.SHA1()))
-    # A later driver asks, once, and selects again afterwards.
-    cards.Client(bench.connect()).ok(pki.get_data(1))
-    client.ok(choose(0x21, 3, 0xB6))
-    pki.check_ecdsa(point, bytes(32), client.ok(pki.sign(bytes(32))))
+
+
+def test_what_a_driver_asked_for_holds_on_its_interface_until_a_reset() -> None:
+    bench = cards.operational()
+    former, later = cards.logged_in(bench), cards.logged_in(bench)
+    point = cards.make_key(later, 3)
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+
+    def sign(client: cards.Client) -> bytes:
+        client.ok(choose(0x21, 3, 0xB6))
+        return client.ok(pki.sign(bytes(32)))
+
+    # A later driver asks, once, and selects again afterwards, perhaps what another wanted between.
+    later.ok(pki.get_data(1))
+    later.ok(pki.select_application(APPLICATIONS["piv"]))
+    later.ok(pki.select_application())
+    later.log_in()
+    pki.check_ecdsa(point, bytes(32), sign(later))
+    key.verify(sign(former), bytes(32), ec.ECDSA(hashes.SHA1()))
+    assert isinstance(later.transport, Interface)
+    later.transport.reset()
+    later.ok(pki.select_application())
+    later.log_in()
+    key.verify(sign(later), bytes(32), ec.ECDSA(hashes.SHA1()))
 
 
 def test_curves_the_card_does_not_have_are_refused() -> None:

@@ -171,6 +171,17 @@ def test_a_storage_that_fails_gives_no_half_application() -> None:
     piv_cards.managed(bench)
 
 
+def test_a_selection_that_fails_leaves_no_access_rights() -> None:
+    store = FailingStore(made_earlier())
+    client = cards.logged_in(cards.Bench(store=store))
+    store.failing = True
+    assert client.status(select(AID)) == SW.MEMORY_FAILURE
+    store.failing = False
+    assert client.status(pki.verify(pki.USER)) == SW.INS_NOT_SUPPORTED
+    client.ok(pki.select_application())
+    assert client.status(pki.verify(pki.USER)) == 0x63C3
+
+
 def test_what_changes_moves_the_change_counter_by_one() -> None:
     bench = cards.operational()
     client = piv_cards.managed(bench)

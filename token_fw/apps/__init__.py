@@ -22,6 +22,17 @@ CARD_COMMANDS = frozenset({"GET RESPONSE"})
 """Commands in a catalogue that the card itself runs, for every application."""
 
 
+@dataclass(slots=True)
+class Told:
+    """What the client of one interface was told; it holds until a reset, whatever is selected.
+
+    `version`: that of the PKI application's command set, for which clients of version 1 ask once,
+    when they find the card, and others never.
+    """
+
+    version: bool = False
+
+
 class Session(Protocol):
     """What an application keeps for one interface between a SELECT and the next."""
 
@@ -68,7 +79,7 @@ class Application(Generic[S]):
         self,
         spec: ApplicationSpec,
         handlers: Mapping[str, Handler[S, Any]],
-        open_session: Callable[[], S],
+        open_session: Callable[[Told], S],
         select: Callable[[S], bytes] = lambda _: b"",
     ) -> None:
         """`select` runs when the application is selected and gives what SELECT answers.

@@ -68,4 +68,4 @@ HANDLERS: dict[str, Handler[ManagementSession, Any]] = {
 
 def application(token: Token) -> Application[ManagementSession]:
     """The application of one token."""
-    return Application(SPEC, HANDLERS, lambda: ManagementSession(token), _name)
+    return Application(SPEC, HANDLERS, lambda _: ManagementSession(token), _name)

@@ -63,4 +63,4 @@ def core(transaction: Transaction, token: Token, pins: Pins, env: Env) -> Core:
 
 def application(core: Core) -> Application[PivSession]:
     """The application over the durable state of one token."""
-    return Application(SPEC, HANDLERS, lambda: PivSession(core), information.select)
+    return Application(SPEC, HANDLERS, lambda _: PivSession(core), information.select)

@@ -80,4 +80,6 @@ HANDLERS: dict[str, Handler[PkiSession, Any]] = {
 
 def application(core: Core) -> Application[PkiSession]:
     """The application over the durable state of one token."""
-    return Application(SPEC, HANDLERS, lambda: PkiSession(core), lambda _: information.VERSION_0)
+    return Application(
+        SPEC, HANDLERS, lambda told: PkiSession(core, told), lambda _: information.VERSION_0
+    )

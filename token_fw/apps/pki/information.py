@@ -28,7 +28,7 @@ def get_challenge(session: PkiSession, length: int) -> bytes:
 
 
 def _version(session: PkiSession) -> bytes:
-    session.core.version_told = True
+    session.told.version = True
     return VERSION + bytes((FEATURES,))
 
 

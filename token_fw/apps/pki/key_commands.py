@@ -242,7 +242,7 @@ def compute_signature(session: PkiSession, data: bytes) -> bytes:
     scheme = environment.scheme
     if scheme is None and key.spec.kind is KeyKind.EC:
         # Version 0 of IsoApplet hashes on the card, version 1 has its client do it.
-        hashed = data if session.core.version_told else digest.compute(Hash.SHA1, data)
+        hashed = data if session.told.version else digest.compute(Hash.SHA1, data)
         return key.private.sign(Ecdsa(der=True), hashed)
     return key.private.sign(cast("SignScheme", scheme or pss_for(data)), data)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from apdu.spec import Access, CommandSpec
+from token_fw.apps import Told
 from token_fw.apps.pins import VerifiedPins
 from token_fw.apps.pki.algorithms import Environment
 from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
@@ -42,8 +43,7 @@ _NEEDS_CONSENT = "the key needs the user PIN verified right before"
 class Core:
     """What all interfaces share: the token's durable state and the effects.
 
-    `path` is None where nothing can be entered on the token. `version_told`: some client asked for
-    the version of the command set, as those of version 1 do when they find the card, and only they.
+    `path` is None where nothing can be entered on the token.
     """
 
     transaction: Transaction
@@ -54,17 +54,17 @@ class Core:
     rng: Callable[[int], bytes]
     path: ProtectedPath | None
     changes: Callable[[], int]
-    version_told: bool = False
 
 
 class PkiSession:
     """The security status and the choices of one interface.
 
-    All of it ends with a reset, and when the application is selected again.
+    All of it ends with a reset, and but for what was `told` when the application is selected again.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, told: Told) -> None:
         self.core = core
+        self.told = told
         self.environments: dict[int, Environment] = {}
         self.pins = VerifiedPins(core.pins)
         self._consent = False
@@ -98,7 +98,7 @@ class PkiSession:
 
     def branch(self) -> PkiSession:
         """One with the same security status and choices of its own; consent is not shared."""
-        other = PkiSession(self.core)
+        other = PkiSession(self.core, self.told)
         other.pins = self.pins
         return other
 
