@@ -11,6 +11,7 @@ import fcntl
 import gc
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
@@ -87,6 +88,7 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._alarm, self._wake = socket.socketpair()
         self._connections: dict[socket.socket, threading.Thread] = {}
+        self._departures = _Departures()
         self._connections_lock = threading.Lock()
         self._lingering = threading.Lock()
         self._quiet_since = time.monotonic()
@@ -145,6 +147,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.stop())
         self._selector.register(self._alarm, selectors.EVENT_READ)
+        self._selector.register(self._departures, selectors.EVENT_READ)
 
     def _listen(self, name: str) -> None:
         """Bind beside the name and move into place: a client never meets a half-made socket."""
@@ -184,6 +187,8 @@ class Daemon:
             for key, _ in self._selector.select(self._patience()):
                 if key.fileobj is self._alarm:
                     _drain(self._alarm)
+                elif key.fileobj is self._departures:
+                    self._departures.tell()
                 else:
                     self._accept(key.data)
             if self._patience() == 0.0:
@@ -290,6 +295,7 @@ class Daemon:
         peer = _peer(doors, name, connection)
         ear = _Ear(connection, self._lingering)
         try:
+            self._departures.watch(connection, peer)
             while data := ear.receive():
                 for answer in peer.receive(data):
                     if answer:
@@ -303,6 +309,7 @@ class Daemon:
         except Exception:  # noqa: BLE001  one client's trouble is not the others'
             _log.exception("a connection failed")
         finally:
+            self._departures.forget(connection)
             peer.closed()
             with self._connections_lock:
                 del self._connections[connection]
@@ -338,6 +345,44 @@ def _peer(doors: "Doors", name: str, connection: socket.socket) -> "Peer":
     if name == PKCS11_SOCKET:
         return doors.pkcs11()
     return doors.reader(connection.sendall) if name == READER_SOCKET else doors.control()
+
+
+class _Departures:
+    """The clients that leave while their threads do not listen: they may wait for a user.
+
+    One that only says no more still waits for its answers, and has not left. Thread-safe but for
+    `tell`, which is for one thread.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._lock = threading.Lock()
+        self._peers: dict[int, Peer] = {}
+
+    def fileno(self) -> int:
+        """What is readable where there is something to tell."""
+        return self._epoll.fileno()
+
+    def watch(self, connection: socket.socket, peer: "Peer") -> None:
+        """Tell the peer once that its client has left. Raises OSError for too many of them."""
+        with self._lock:
+            # No event is wished for, so what wakes is the end of both directions alone.
+            self._epoll.register(connection, select.EPOLLONESHOT)
+            self._peers[connection.fileno()] = peer
+
+    def forget(self, connection: socket.socket) -> None:
+        """The connection is about to be closed."""
+        with self._lock:
+            if self._peers.pop(connection.fileno(), None) is not None:
+                self._epoll.unregister(connection)
+
+    def tell(self) -> None:
+        """Tell those whose clients have left."""
+        for descriptor, _ in self._epoll.poll(0):
+            with self._lock:
+                peer = self._peers.get(descriptor)
+            if peer is not None:
+                peer.left()
 
 
 class _Ear:

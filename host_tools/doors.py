@@ -43,8 +43,15 @@ class Peer(Protocol):
         """What to send back for bytes of the client; raises one of Doors.protocol_errors."""
         ...
 
+    def left(self) -> None:
+        """The client has left, perhaps while `receive` waits for the user of a token: it ends.
+
+        From another thread; `closed` follows.
+        """
+        ...
+
     def closed(self) -> None:
-        """The client has left."""
+        """The connection has ended."""
         ...
 
 
@@ -137,9 +144,12 @@ class ControlPeer:
                 # The answer is on its way: stopping closes this connection.
                 self._doors.stop()
 
-    def closed(self) -> None:
-        for _, door in self._interfaces.values():
+    def left(self) -> None:
+        for _, door in list(self._interfaces.values()):
             door.close()
+
+    def closed(self) -> None:
+        self.left()
 
     def _answer(self, request: Json) -> Json:
         try:

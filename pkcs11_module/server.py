@@ -93,6 +93,9 @@ class RpcConnection:
         answers = b"".join([wire.frame(self._answer(body)) for body in bodies])
         return [answers] if answers else []
 
+    def left(self) -> None:
+        """The peer has left: what may wait for long comes by no anchor, whose end wakes it."""
+
     def closed(self) -> None:
         """The connection has ended; with the anchor ends the application."""
         if self._anchor and self._ident is not None:

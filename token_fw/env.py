@@ -6,19 +6,18 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from token_fw.storage.base import Store
 
+T_co = TypeVar("T_co", covariant=True)
 
-class Question(Protocol):
-    """Something that the token has asked its user to enter."""
 
-    def wait(self) -> bytes:
-        """What was entered, to be compared on the card. Blocks.
+class Question(Protocol[T_co]):
+    """Something that the token has asked of its user."""
 
-        Raises EntryCancelled or EntryTimedOut.
-        """
+    def wait(self) -> T_co:
+        """What the user did. Blocks."""
 
     def cancel(self) -> None:
         """Ask no more; nothing happens where there is an answer. From any thread."""
@@ -27,8 +26,11 @@ class Question(Protocol):
 class ProtectedPath(Protocol):
     """The protected authentication path: a pad or a sensor of the token's own. Thread-safe."""
 
-    def ask(self, reference: int) -> Question:
-        """Ask for the PIN of that reference; does not block."""
+    def ask(self, reference: int) -> Question[bytes]:
+        """Ask for the PIN of that reference, to be compared on the card; does not block.
+
+        Its `wait` raises EntryCancelled or EntryTimedOut.
+        """
 
     def close(self) -> None:
         """The token is pulled: every question, also a later one, is cancelled."""
@@ -37,8 +39,8 @@ class ProtectedPath(Protocol):
 class Presence(Protocol):
     """A button or a sensor that only somebody at the token can touch. Thread-safe."""
 
-    def touched(self) -> bool:
-        """Ask for a touch and wait; False where none came in time. Blocks."""
+    def ask(self) -> Question[bool]:
+        """Ask for a touch; does not block. It is False where none came in time, or cancelled."""
 
     def close(self) -> None:
         """The token is pulled: nothing waits for a touch any more."""

@@ -24,25 +24,17 @@ class TouchPad:
         self._patience = patience
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: deque[_Wait] = deque()
+        self._waiting: deque[_Wish] = deque()
         self._closed = False
 
-    def touched(self) -> bool:
-        """Wait for a touch; False where none came in time, or the token is pulled."""
-        wait = _Wait()
-        end = self._clock() + self._patience
+    def ask(self) -> _Wish:
+        """Wish for a touch once those before it are given."""
+        wish = _Wish(self)
         with self._changed:
-            if self._closed:
-                return False
-            self._waiting.append(wait)
-            self._changed.notify_all()
-            while wait in self._waiting:
-                left = end - self._clock()
-                if left <= 0:
-                    self._waiting.remove(wait)
-                    break
-                self._changed.wait(left)
-        return wait.touched
+            if not self._closed:
+                self._waiting.append(wish)
+                self._changed.notify_all()
+        return wish
 
     def close(self) -> None:
         """No command waits any more, and no later one does."""
@@ -68,8 +60,39 @@ class TouchPad:
             self._changed.notify_all()
         return True
 
+    # What a wish does
 
-class _Wait:
-    """One command that waits."""
+    def wait(self, wish: _Wish) -> bool:
+        """Wait until a wish is fulfilled; False where it was not in time, or was withdrawn."""
+        end = self._clock() + self._patience
+        with self._changed:
+            while wish in self._waiting:
+                left = end - self._clock()
+                if left <= 0:
+                    self._waiting.remove(wish)
+                    break
+                self._changed.wait(left)
+        return wish.touched
 
-    touched = False
+    def withdraw(self, wish: _Wish) -> None:
+        """Wish no more."""
+        with self._changed:
+            if wish in self._waiting:
+                self._waiting.remove(wish)
+                self._changed.notify_all()
+
+
+class _Wish:
+    """One touch that a command waits for."""
+
+    def __init__(self, pad: TouchPad) -> None:
+        self._pad = pad
+        self.touched = False
+
+    def wait(self) -> bool:
+        """Whether somebody touched the token."""
+        return self._pad.wait(self)
+
+    def cancel(self) -> None:
+        """Wish no more."""
+        self._pad.withdraw(self)

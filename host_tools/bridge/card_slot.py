@@ -17,7 +17,7 @@ class CardSlot:
     It shows the applications of these `names` alone, all of a card where none is named.
 
     Power and reset are this reader's own: what is selected and verified on it ends with them, and
-    other readers and applications notice nothing. `look` may come from another thread.
+    other readers and applications notice nothing. `look` and `close` may come from other threads.
     """
 
     def __init__(self, rack: Rack, slot_id: int, names: Sequence[str] = ()) -> None:
@@ -48,8 +48,9 @@ class CardSlot:
             case PowerDown():
                 self.close()
             case Reset():
-                if self._door is not None:
-                    self._door.reset()
+                door = self._door
+                if door is not None:
+                    door.reset()
         return b""
 
     def close(self) -> None:
@@ -70,10 +71,11 @@ class CardSlot:
             self._door = None
 
     def _transmit(self, command: bytes) -> bytes:
-        if self._door is None:
+        door = self._door
+        if door is None:
             return b""
         try:
-            return self._door.transceive(command)
+            return door.transceive(command)
         except TransportError:
             return b""
 

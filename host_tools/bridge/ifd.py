@@ -30,6 +30,7 @@ class ReaderPeer:
         self._wire = DaemonEnd()
         self._slot: CardSlot | None = None
         self._watch = rack.events.watch()
+        self._left = False
 
     def receive(self, data: bytes) -> tuple[bytes, ...]:
         """Carry out what the driver wants; the answers are sent, none is given back.
@@ -37,6 +38,8 @@ class ReaderPeer:
         Raises WireError where the peer is no driver, OSError where it is gone.
         """
         for event in self._wire.receive(data):
+            if self._left:
+                break
             if isinstance(event, Hello):
                 self._begin(event)
                 continue
@@ -45,6 +48,13 @@ class ReaderPeer:
             if isinstance(event, Transmit):
                 self._tell(Answer(response))
         return ()
+
+    def left(self) -> None:
+        """The driver has left: no command waits for its user, and none is begun."""
+        self._left = True
+        slot = self._slot
+        if slot is not None:
+            slot.close()
 
     def closed(self) -> None:
         """The connection has ended: so has the power of the card."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import pytest
@@ -20,11 +23,13 @@ from yubikit.piv import (
     PivSession,
 )
 
+from host_tools.conformance import piv_commands as commands
 from host_tools.control import ControlClient
+from host_tools.home import current
 from host_tools.testing import Command, Scratch, ScratchToken
 from host_tools.token_transport import TokenTransport
 from tests import piv_cards
-from tests.interop.yubikit_card import Connection
+from tests.interop import yubikit_card
 
 MESSAGE = b"to be signed"
 LONG = 30
@@ -39,7 +44,7 @@ def door(home: Scratch, token: ScratchToken) -> Iterator[ControlClient]:
 
 @pytest.fixture
 def piv(door: ControlClient, token: ScratchToken) -> PivSession:
-    session = PivSession(Connection(TokenTransport(door, token.serial)))
+    session = PivSession(yubikit_card.Connection(TokenTransport(door, token.serial)))
     session.authenticate(DEFAULT_MANAGEMENT_KEY)
     session.verify_pin(piv_cards.PIN.decode())
     return session
@@ -105,6 +110,41 @@ def test_a_management_key_that_wants_a_touch_is_proven_with_one(
     assert piv.get_object(OBJECT_ID.CHUID) == b"written"
     piv.set_management_key(MANAGEMENT_KEY_TYPE.AES192, DEFAULT_MANAGEMENT_KEY)
     piv.authenticate(DEFAULT_MANAGEMENT_KEY)
+
+
+def use_it(serial: str, ready: Connection) -> None:
+    """What another program does: prove the PIN, tell that it is ready, and use the key."""
+    with ControlClient(current()) as client:
+        card = piv_cards.Client(TokenTransport(client, serial))
+        card.log_in()
+        ready.send(None)
+        card.use(commands.AUTHENTICATION, commands.P256, bytes(32))
+
+
+def test_a_program_that_is_killed_takes_its_wait_for_a_touch_with_it(
+    home: Scratch, token: ScratchToken, piv: PivSession, pool: ThreadPoolExecutor, command: Command
+) -> None:
+    piv.generate_key(SLOT.AUTHENTICATION, KEY_TYPE.ECCP256, touch_policy=TOUCH_POLICY.ALWAYS)
+    first = begun(home, pool, lambda: sign(piv))
+    here, there = multiprocessing.Pipe()
+    program = multiprocessing.get_context("spawn").Process(
+        target=use_it, args=(token.serial, there)
+    )
+    program.start()
+    here.recv()
+    with home.control() as control:
+        served = control.call("status")["connections"]
+        # A command that takes a process of its own: the program waits long before it has ended.
+        command("token", "list")
+        program.kill()
+        program.join()
+        while control.call("status")["connections"] == served:
+            time.sleep(0.01)
+    # It gave up before the wait that began earlier did.
+    assert not first.done()
+    command("touch", "Work")
+    first.result(LONG)
+    command("touch", "Work", code=9)
 
 
 def test_a_touch_is_refused_where_it_makes_no_sense(

@@ -22,7 +22,7 @@ from host_tools.conformance.piv_commands import (
 )
 from tests import cards, piv_cards
 from token_fw.apps.piv.session import TOUCH_SECONDS
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card, Interface, Profile, personalise
 from token_fw.env import Env
 from token_fw.storage.memory import MemoryStore
 from token_fw.touch_pad import PATIENCE, TouchPad
@@ -41,10 +41,16 @@ class Finger:
     before: Callable[[], object] = field(default=lambda: None)
     asked: int = 0
 
-    def touched(self) -> bool:
+    def ask(self) -> Finger:
         self.asked += 1
+        return self
+
+    def wait(self) -> bool:
         self.before()
         return self.touches
+
+    def cancel(self) -> None:
+        """It has touched the token already, or never will."""
 
     def close(self) -> None:
         """It asked nobody who could still wait."""
@@ -187,7 +193,7 @@ def test_a_touch_given_to_the_sensor_lets_the_key_be_used_once() -> None:
 def test_a_touch_before_it_is_asked_for_is_none() -> None:
     sensor = TouchPad(patience=0)
     assert not sensor.give()
-    assert not sensor.touched()
+    assert not sensor.ask().wait()
 
 
 def test_one_touch_is_for_one_use_of_those_that_wait() -> None:
@@ -208,7 +214,7 @@ def test_the_sensor_waits_15_seconds() -> None:
     now = iter((0.0, PATIENCE - 0.001, PATIENCE))
     sensor = TouchPad(clock=lambda: next(now))
     assert PATIENCE == 15
-    assert not sensor.touched()
+    assert not sensor.ask().wait()
     assert next(now, None) is None
     assert not sensor.awaited()
 
@@ -236,4 +242,30 @@ def test_a_token_pulled_while_its_sensor_waits_answers_nothing() -> None:
         with pytest.raises(CardRemoved):
             answer.result(LONG)
     assert not sensor.give()
-    assert not sensor.touched()
+    assert not sensor.ask().wait()
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "before it asks"])
+def test_an_interface_that_is_closed_waits_for_no_touch(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(sensor=(sensor := TouchPad(patience=3600)))
+    client = desk.managed()
+    client.make_key(AUTHENTICATION, touch=TOUCH_ALWAYS)
+    interface = client.transport
+    assert isinstance(interface, Interface)
+    with ThreadPoolExecutor(1) as pool:
+        if when == "meanwhile":
+            answer = begin(pool, desk, client)
+            interface.close()
+        else:
+            ask = sensor.ask
+
+            def late() -> object:
+                interface.close()
+                return ask()
+
+            monkeypatch.setattr(sensor, "ask", late)
+            answer = pool.submit(client.status, USE)
+        assert answer.result(LONG) == DENIED
+    assert not sensor.give()

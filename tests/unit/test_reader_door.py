@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -13,11 +15,15 @@ from apdu.model import APPLICATIONS, SW
 from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, FromDriver, Hello, Inserted, Removed
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
+from host_tools import tokens
 from host_tools.bridge.ifd import ReaderPeer
+from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
 from host_tools.tokens import Rack, TokenReader
+from tests import piv_cards
 from token_fw.card import ATR, Profile
+from token_fw.touch_pad import TouchPad
 
 PATIENCE = 30
 SELECT = Transmit(pki.select_application().encode())
@@ -59,6 +65,16 @@ class Driver:
         with self._news:
             self._told.extend(self.wire.receive(data))
             self._news.notify_all()
+
+
+class Asked:
+    """A driver's card as a Transport."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def transceive(self, command: bytes) -> bytes:
+        return self._driver.ask(Transmit(command))
 
 
 @pytest.fixture
@@ -175,6 +191,30 @@ def test_a_token_that_cannot_be_opened_is_mute_and_then_gone(
     driver.say(PowerUp())
     assert driver.told(1) == [GONE]
     assert driver.ask(SELECT) == b""
+
+
+def test_a_driver_that_leaves_takes_the_wait_for_a_touch_with_it(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "TouchPad", partial(TouchPad, patience=3600))
+    token = make(rack)
+    driver = Driver(rack, shown="piv")
+    assert driver.told(1) == [THERE]
+    driver.say(PowerUp())
+    card = piv_cards.Client(Asked(driver))
+    card.prove()
+    card.log_in()
+    card.make_key(piv.AUTHENTICATION, pin=piv.NEVER, touch=piv.TOUCH_ALWAYS)
+    use = Transmit(piv.use(piv.AUTHENTICATION, piv.P256, bytes(32)).encode())
+    with ThreadPoolExecutor(1) as pool:
+        # The second of them would wait for ever as well.
+        waiting = pool.submit(driver.say, use, use)
+        assert token.sensor is not None
+        assert token.sensor.awaited(PATIENCE)
+        driver.peer.left()
+        waiting.result(PATIENCE)
+        assert not token.sensor.give()
+    driver.peer.closed()
 
 
 def test_the_readers_that_are_connected_are_known(driver: Driver) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from apdu.spec import Access, CommandSpec
+from token_fw.apps.attendance import Attendance
 from token_fw.apps.pins import VerifiedPins
 from token_fw.apps.piv.algorithms import KEY_SLOTS, PinPolicy, TouchPolicy
 from token_fw.apps.piv.objects import DataObjects
@@ -73,6 +74,7 @@ class PivSession:
         self._proven = _NOBODY
         self._last = Left()
         self._left = Left()
+        self._attendance = Attendance(core.transaction)
 
     def begin(self, _: CommandSpec | None) -> None:
         """What the last command left is for this one alone, whether it takes it or not."""
@@ -85,7 +87,8 @@ class PivSession:
         return other
 
     def end(self) -> None:
-        """The interface is closed: what waits for a touch gives up by itself."""
+        """The interface is closed: a command that waits for a touch waits no more."""
+        self._attendance.end()
 
     def permits(self, access: Access) -> bool:
         """KEY and OBJECT are decided where the key or the object is known."""
@@ -175,9 +178,7 @@ class PivSession:
             return
         if core.presence is None:
             raise SecurityStatusNotSatisfied("nobody is there to touch the token")
-        with core.transaction.released():
-            touched = core.presence.touched()
-        if not touched:
+        if not self._attendance.wait(core.presence.ask()):
             raise SecurityStatusNotSatisfied("nobody touched the token")
         core.touched = core.clock()
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from apdu.spec import Access, CommandSpec
 from token_fw.apps import Told
+from token_fw.apps.attendance import Attendance
 from token_fw.apps.pins import VerifiedPins
 from token_fw.apps.pki.algorithms import Environment
 from token_fw.apps.pki.files import MF, Condition, File, FileKind, FileSystem, Rule
 from token_fw.apps.pki.keys import KeyPolicy, Keys, StoredKey
 from token_fw.crypto import SecretKey
-from token_fw.env import ProtectedPath, Question
+from token_fw.env import ProtectedPath
 from token_fw.errors import (
     ConditionsNotSatisfied,
     FileNotFound,
@@ -68,8 +69,7 @@ class PkiSession:
         self.environments: dict[int, Environment] = {}
         self.pins = VerifiedPins(core.pins)
         self._consent = False
-        self._question: Question | None = None
-        self._ended = False
+        self._attendance = Attendance(core.transaction)
         self._df = MF
         self._ef = b""
 
@@ -86,15 +86,7 @@ class PkiSession:
         """
         if self.core.path is None:
             raise ConditionsNotSatisfied("nothing can be entered on the token")
-        self._question = question = self.core.path.ask(ref)
-        if self._ended:
-            # Whoever ended it came before there was a question to see.
-            question.cancel()
-        try:
-            with self.core.transaction.released():
-                return question.wait()
-        finally:
-            self._question = None
+        return self._attendance.wait(self.core.path.ask(ref))
 
     def branch(self) -> PkiSession:
         """One with the same security status and choices of its own; consent is not shared."""
@@ -104,10 +96,7 @@ class PkiSession:
 
     def end(self) -> None:
         """The interface is closed: a command that waits for its user waits no more."""
-        self._ended = True
-        question = self._question
-        if question is not None:
-            question.cancel()
+        self._attendance.end()
 
     def permits(self, access: Access) -> bool:
         """FILE and KEY are decided where the file or the key is known."""
