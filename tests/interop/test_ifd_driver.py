@@ -204,6 +204,32 @@ def test_a_daemon_that_lies_after_a_true_word_is_not_tried_again_without_a_pause
     assert connections <= 2
 
 
+def test_a_daemon_that_hangs_up_again_and_again_is_followed_more_and_more_slowly(
+    daemon: ReaderDaemon, driver: IfdDriver
+) -> None:
+    daemon.listen()
+    connections, end = 0, time.monotonic() + 1
+    while time.monotonic() < end:
+        link = daemon.greet()
+        link.say(Inserted(ATR))
+        link.close()
+        connections += 1
+    # After pauses of 20, 40, 80, 160, 320 and 640 ms.
+    assert connections <= 7
+    # One that is of use is followed at once again.
+    link = daemon.greet()
+    link.say(Inserted(ATR))
+    driver.wait_for(ifd.PRESENT)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(driver.transmit, COMMAND)
+        assert link.hear() == Transmit(COMMAND)
+        link.say(Answer(RESPONSE))
+        assert answer.result() == (ifd.SUCCESS, RESPONSE)
+    link.close()
+    daemon.greet().say(Inserted(ATR))
+    driver.wait_for(ifd.PRESENT)
+
+
 def test_a_socket_in_a_folder_of_others_is_not_trusted(
     daemon: ReaderDaemon, opened: Callable[..., IfdDriver]
 ) -> None:

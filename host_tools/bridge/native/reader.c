@@ -11,8 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Between two connections of which the first ended before a word of the daemon, or by a lie. */
+/* Between two connections of which the first ended before a word of the daemon, or by a lie. Where
+ * it only did nothing, the pause begins at the shorter one and doubles up to that. */
 #define PAUSE_MS 1000
+#define SHORT_PAUSE_MS 20
 #define SW_SIZE 2
 
 struct exchange {
@@ -108,11 +110,23 @@ static void hang_up(struct reader *reader)
     pthread_mutex_unlock(&reader->lock);
 }
 
-/* False where the daemon said nothing, or what it may not say. */
-static bool listen_to(struct reader *reader, int fd)
+enum course { USELESS, IDLE, USEFUL };
+
+static long long now_ms(void)
 {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* USELESS where the daemon said nothing, or what it may not say; IDLE where it soon hung up without
+ * having answered anything. */
+static enum course listen_to(struct reader *reader, int fd)
+{
+    long long end = now_ms() + PAUSE_MS;
     struct frame frame = {0};
-    bool good = true, spoke = false;
+    bool good = true, spoke = false, answered = false;
 
     reader->inbox.size = 0;
     pthread_mutex_lock(&reader->lock);
@@ -123,19 +137,33 @@ static bool listen_to(struct reader *reader, int fd)
         good = take(reader, &frame);
         pthread_mutex_unlock(&reader->lock);
         spoke = true;
+        answered |= frame.what == ANSWER;
     }
     hang_up(reader);
-    return spoke && good;
+    if (!spoke || !good)
+        return USELESS;
+    return answered || now_ms() >= end ? USEFUL : IDLE;
+}
+
+static int next_pause(int before, enum course course)
+{
+    if (course == USEFUL)
+        return 0;
+    if (course == USELESS || before > PAUSE_MS / 2)
+        return PAUSE_MS;
+    return before == 0 ? SHORT_PAUSE_MS : 2 * before;
 }
 
 static void *keep_connected(void *argument)
 {
     struct reader *reader = argument;
-    int fd;
+    int fd, pause = 0;
 
-    while ((fd = door_connect(&reader->address, reader->alarm)) >= 0)
-        if (!listen_to(reader, fd) && !door_pause(reader->alarm, PAUSE_MS))
+    while ((fd = door_connect(&reader->address, reader->alarm)) >= 0) {
+        pause = next_pause(pause, listen_to(reader, fd));
+        if (!door_pause(reader->alarm, pause))
             break;
+    }
     return NULL;
 }
 
