@@ -18,9 +18,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
+from host_tools.closing import Closing
 from host_tools.home import Home, socket_address, unusable
 
 SOCKET = "control.sock"
@@ -103,7 +103,7 @@ def _decode(line: bytes) -> Json:
     return message
 
 
-class ControlClient:
+class ControlClient(Closing):
     """A connection to the daemon of ``home``; with ``start`` one is started where none runs.
 
     The greeting has to come within seconds, other answers may take as long as the work does.
@@ -132,17 +132,6 @@ class ControlClient:
                     raise
             else:
                 return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._socket.close()

@@ -40,7 +40,7 @@ def serve_vpcd(
             return keep_daemon(home, ready, again)
         finally:
             for bridge in bridges:
-                bridge.close()
+                bridge.end()
             for thread in threads:
                 thread.join()
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from apdu.wire import vpcd
 from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, Hello, Inserted
 from apdu.wire.reader import Answer, PowerDown, Transmit
 from host_tools.bridge.address import SOCKET
-from host_tools.control import connect_socket
-from host_tools.home import Home
+from host_tools.closing import Closing
+from host_tools.control import ControlError, connect_socket
+from host_tools.home import Home, HomeError
 
 _RECEIVE: Final = 128 * 1024
 _RETRY: Final = 0.2
 """Seconds between attempts to reach a pcscd or a daemon that is not there."""
 
 
-class VpcdCard:
+class VpcdCard(Closing):
     """The token of one slot in the reader that listens at `address`, and of it what is `shown`.
 
     While there is a token and a reader, they are connected; both may go and come back.
@@ -37,41 +37,53 @@ class VpcdCard:
         slot: int,
         address: tuple[str, int],
         shown: str = "pki",
+        *,
         waits: Callable[[], None] = lambda: None,
+        troubled: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`waits` is called once, from the thread that serves, where nobody listens there yet."""
+        """`waits` is called once, from the thread that serves, where nobody listens there yet.
+
+        `troubled` gets why the daemon cannot be reached, once for each trouble. It is tried on.
+        """
         self._waits: Callable[[], None] | None = waits
+        self._troubled = troubled
+        self._trouble = ""
         self._home = home
         self._hello = Hello(slot, shown)
         self._address = address
         self._alarm, self._wake = socket.socketpair()
-        self._closing = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._alarm.close()
-        self._wake.close()
+        self._ending = False
 
     def serve(self) -> None:
-        """Carry APDUs until `close`."""
-        while not self._closing:
-            daemon = connect_socket(self._home, SOCKET)
+        """Carry APDUs until `end`."""
+        while not self._ending:
+            daemon = self._find_daemon()
             if daemon is not None:
                 with daemon, _Session(daemon, self._alarm, self._reach) as session:
                     session.serve(self._hello)
             self._pause()
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End `serve`; from any thread, and from signal handlers."""
-        self._closing = True
+        self._ending = True
         self._wake.send(b"\0")
+
+    def close(self) -> None:
+        """Let go of everything, once `serve` has ended."""
+        self._alarm.close()
+        self._wake.close()
+
+    def _find_daemon(self) -> socket.socket | None:
+        """A connection to the daemon; None where it is not there, or cannot be reached for now."""
+        try:
+            daemon = connect_socket(self._home, SOCKET)
+        except (ControlError, HomeError) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._troubled(f"{error} {error.hint}".rstrip())
+            return None
+        self._trouble = ""
+        return daemon
 
     def _reach(self) -> socket.socket | None:
         """The reader's end of a new connection; None where nobody listens."""
@@ -92,7 +104,7 @@ class VpcdCard:
             selector.select(_RETRY)
 
 
-class _Session:
+class _Session(Closing):
     """One connection to the daemon, and the connections to the reader that it outlives."""
 
     def __init__(
@@ -114,15 +126,7 @@ class _Session:
         for waited in (daemon, alarm):
             self._selector.register(waited, selectors.EVENT_READ)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._pull()
         self._selector.close()
 

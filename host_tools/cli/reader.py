@@ -212,8 +212,15 @@ def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | 
     for _, label, at in cards:
         click.echo(f"{label} goes to {_at(host, at)}.")
     made = [
-        VpcdCard(current(), slot, (host, at), shown or _DEFAULT, partial(_say_waiting, host, at))
-        for slot, _, at in cards
+        VpcdCard(
+            current(),
+            slot,
+            (host, at),
+            shown or _DEFAULT,
+            waits=partial(_say_waiting, host, at),
+            troubled=partial(_say_trouble, label),
+        )
+        for slot, label, at in cards
     ]
     ready = partial(click.echo, "Ctrl+C ends.")
     _until_stopped(runner.serve_vpcd(current(), made, ready, _say_again))
@@ -225,6 +232,10 @@ def _say_again(before: int, now: int) -> None:
 
 def _say_waiting(host: str, port: int) -> None:
     click.echo(f"Nobody listens at {_at(host, port)}; waiting for vpcd there.", err=True)
+
+
+def _say_trouble(label: str, why: str) -> None:
+    click.echo(f"{label} is in no reader: {why}", err=True)
 
 
 def _at(host: str, port: int) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from apdu.codec import MAX_SHORT_DATA, ApduFormatError, Command
 from apdu.transport import CardRemoved, TransportError
 from host_tools import pcscd
+from host_tools.closing import Closing
 from host_tools.control import ControlError, ErrorCode
 
 try:
@@ -122,7 +122,7 @@ def find_reader(name: str) -> Reader:
     )
 
 
-class ReaderTransport:
+class ReaderTransport(Closing):
     """The card in a reader, shared with other programs: a Transport for one thread.
 
     `epoch` differs after whatever made the card forget what was selected and verified: whoever
@@ -140,17 +140,6 @@ class ReaderTransport:
         self._held = 0
         with _mapped():
             self._connect()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Leave the card as it is to the other programs."""

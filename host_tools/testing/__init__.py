@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
+from host_tools.closing import Closing
 from host_tools.control import ControlClient, is_daemon
 from host_tools.cryptoki import LIBRARY
 from host_tools.home import Home
@@ -35,7 +35,7 @@ class ScratchToken:
     so_pin: str
 
 
-class Scratch:
+class Scratch(Closing):
     """A home folder in a short temporary path, deleted at the end together with its daemon.
 
     ``below`` puts the home into a folder further down. ``environment`` is what a process needs to
@@ -84,14 +84,3 @@ class Scratch:
     def close(self) -> None:
         self.kill_daemon()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+from queue import Queue
 
 import pytest
 
 from apdu.codec import Response
 from apdu.model import SW
+from apdu.wire.ifd import Inserted
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from apdu.wire.vpcd import MAX_FRAME, Atr, FromCard, FromReader, GetAtr, ReaderEnd
+from host_tools import control
+from host_tools.bridge.address import SOCKET
 from host_tools.bridge.vpcd import VpcdCard
 from host_tools.conformance import pki_commands as pki
+from host_tools.home import Home
 from host_tools.testing import Command, Scratch, ScratchToken
 from tests.interop.processes import PATIENCE
+from tests.interop.reader_daemon import ReaderDaemon
 from token_fw.card import ATR
 
 SELECT = Transmit(pki.select_application().encode())
@@ -81,7 +90,7 @@ def slot(home: Scratch, token: ScratchToken) -> Iterator[Slot]:
         thread = threading.Thread(target=card.serve)
         thread.start()
         yield made
-        card.close()
+        card.end()
         thread.join()
     made.close()
 
@@ -157,3 +166,43 @@ def test_a_killed_daemon_takes_the_card_out_and_the_next_one_puts_it_in(
     again = slot.card()
     again.say(PowerUp())
     assert again.ask(SELECT).sw == SW.NO_ERROR
+
+
+def test_a_daemon_that_does_not_answer_is_told_of_once_and_tried_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "_GREETING", 0.05)
+    told: Queue[str] = Queue()
+    made = Slot()
+    with ReaderDaemon() as daemon, ExitStack() as crowd:
+        daemon.listen()
+        home = Home(daemon.folder.parent)
+        home.lock.write_text(str(os.getpid()))
+        waiting = fill(crowd, home)
+        with VpcdCard(home, 0, made.address, troubled=told.put) as card:
+            thread = threading.Thread(target=card.serve)
+            thread.start()
+            assert told.get(timeout=PATIENCE) == (
+                f"The daemon (process {os.getpid()}) does not answer. End it: klyuch stop --force"
+            )
+            for _ in range(waiting):
+                daemon.accept().close()
+            link = daemon.greet()
+            link.say(Inserted(ATR))
+            made.card().say(GetAtr())
+            card.end()
+            thread.join()
+    assert told.empty()
+    made.close()
+
+
+def fill(crowd: ExitStack, home: Home) -> int:
+    """Stand in the queue before the daemon's door for readers until it is full; how many do."""
+    for number in count():
+        try:
+            connection = control.connect_socket(home, SOCKET)
+        except control.DaemonSilent:
+            return number
+        assert connection is not None
+        crowd.enter_context(connection)
+    raise AssertionError
