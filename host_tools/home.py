@@ -9,6 +9,7 @@
     run/control.sock          the command line's door
     run/reader.sock           the door of the driver in pcscd
     run/daemon.lock           held by the one daemon of this home; its process id
+    run/epoch                 the page that the libraries map: a number that moves with every change
     daemon.log                what the daemon met, without secrets
 
 Every folder below the home is 0700 and every file 0600.
@@ -16,6 +17,7 @@ Every folder below the home is 0700 and every file 0600.
 
 import errno
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ class HomeError(Exception):
 _PROBE = 8192
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _MORE_ROOM = "Free disk space, or raise the quota or limit that is met."
+_FILES_IN_RUN = ("epoch", "*.new", "*.lock", "*.sock")
 _ELSEWHERE = "Point KLYUCH_HOME at a folder of your own that you may write to."
 
 
@@ -88,7 +91,7 @@ class Home:
         """Make the folders where they are missing and check who may enter them.
 
         Raises HomeError where a folder belongs to somebody else, can be changed by others, or
-        cannot be made.
+        cannot be made, and where another folder is in the way of a file.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,9 +110,9 @@ class Home:
         found = _problem(self.path, 0o022)
         if found is not None:
             return [found]
-        return [
-            problem for folder in (self.tokens, self.run) if (problem := _problem(folder, 0o077))
-        ]
+        folders = [_problem(folder, 0o077) for folder in (self.tokens, self.run)]
+        files = [self.log, *(path for name in _FILES_IN_RUN for path in self.run.glob(name))]
+        return [problem for problem in (*folders, *map(_in_the_way, files)) if problem]
 
     def unwritable(self) -> HomeError | None:
         """Why nothing can be kept in the home; None where a small file was, and is gone again."""
@@ -150,6 +153,17 @@ def _problem(folder: Path, forbidden: int) -> HomeError | None:
         return HomeError(f"{folder} is open to other users.", f"Run: chmod 700 '{folder}'")
     usable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     return None if usable else HomeError(f"{folder} cannot be written to.", _ELSEWHERE)
+
+
+def _in_the_way(file: Path) -> HomeError | None:
+    """That a folder is where the daemon keeps a file; nothing where it is none."""
+    if not file.is_dir():
+        return None
+    away = file.with_name(f"{file.name}.away")
+    return HomeError(
+        f"{file} is a folder, and in the way of the file of that name.",
+        f"Move it away: mv {shlex.quote(str(file))} {shlex.quote(str(away))}",
+    )
 
 
 def current() -> Home:

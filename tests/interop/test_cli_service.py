@@ -136,6 +136,17 @@ def test_a_home_that_is_a_file_is_named(
     _is_reported_with_the_rest(command, f"{file} is not a folder")
 
 
+def test_a_folder_where_the_daemon_keeps_a_file_is_named(command: Command, home: Scratch) -> None:
+    home.home.make()
+    (home.home.run / "epoch").mkdir()
+    refused = command("token", "list", code=6)
+    assert f"{home.home.run}/epoch is a folder" in refused.stderr
+    assert "mv " in refused.stderr
+    finding = _findings(command, code=1)["home"]
+    assert "epoch is a folder" in str(finding["found"])
+    assert str(finding["mend"]) in refused.stderr
+
+
 def test_a_home_that_cannot_be_entered_is_named(
     home: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

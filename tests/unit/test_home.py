@@ -1,6 +1,7 @@
 """The home folder: where it is, who may enter it, and sockets in long paths."""
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def test_a_home_open_to_others_is_refused_with_the_command_that_mends_it(
     with pytest.raises(HomeError) as refused:
         home.make()
     assert refused.value.hint == f"Run: chmod 700 '{opened}'"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["daemon.log", "run/epoch", "run/epoch.new", "run/daemon.lock", "run/reader.sock"],
+)
+def test_a_folder_in_the_way_of_a_file_is_named_with_the_command_that_moves_it(
+    tmp_path: Path, name: str
+) -> None:
+    home = Home(tmp_path / "home")
+    home.make()
+    (home.path / name).mkdir()
+    (home.run / "of somebody else").mkdir()
+    [problem] = home.problems()
+    assert f"{home.path / name} is a folder" in str(problem)
+    subprocess.run(problem.hint.partition(": ")[2], shell=True, check=True)
+    home.make()
 
 
 def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
