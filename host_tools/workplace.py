@@ -6,6 +6,8 @@ brings it. A fault is what is set up and leads nowhere.
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import shlex
 import shutil
@@ -29,13 +31,19 @@ _DATABASES = (
     ".pki/nssdb/pkcs11.txt",
 )
 _PATIENCE = 10.0
+_AS_ROOT = (
+    "Have it run as root (systemctl edit pcscd: [Service] User=root), or put the tokens into"
+    " vpcd's readers: klyuch reader run --vpcd localhost:35963"
+)
 
 
-def examine(reader_files: Path = READER_FILES) -> Iterator[Finding]:
+def examine(
+    reader_files: Path = READER_FILES, processes: Path = Path("/proc")
+) -> Iterator[Finding]:
     """All checks of the workplace."""
     yield _pcscd()
     yield _readers()
-    yield _driver(reader_files)
+    yield _driver(reader_files, processes)
     yield from _browsers(Path.home())
     engines = _engines_folder()
     yield _engine("OpenSSL engine", engines, "pkcs11.so", "libengine-pkcs11-openssl")
@@ -60,18 +68,34 @@ def _readers() -> Finding:
     return Finding("readers", True, "; ".join(told) or "pcscd runs and has none")
 
 
-def _driver(folder: Path) -> Finding:
-    """The reader file that names our driver, which must be where it says."""
+def _driver(folder: Path, processes: Path) -> Finding:
+    """The reader file that names our driver, which must be where it says, in a pcscd let in."""
     files = [path for path in sorted(folder.glob("*")) if path.is_file()]
     for path in files:
         for library in _LIBPATH.findall(path.read_text(encoding="utf-8", errors="replace")):
             if Path(library).name == _DRIVER:
-                if Path(library).exists():
-                    return Finding("reader driver", True, f"{path} names {library}")
-                found = f"{path} names {library}, which is not there"
-                return Finding("reader driver", False, found, "klyuch reader install")
+                if not Path(library).exists():
+                    found = f"{path} names {library}, which is not there"
+                    return Finding("reader driver", False, found, "klyuch reader install")
+                return _let_in(f"{path} names {library}", processes)
     found = f"no file in {folder} names {_DRIVER}"
     return Finding("reader driver", True, found, "klyuch reader install")
+
+
+def _let_in(found: str, processes: Path) -> Finding:
+    """Whether the daemon of this user lets the pcscd in that runs."""
+    strangers = pcscd.users(processes) - {0, os.getuid()}
+    if not strangers:
+        return Finding("reader driver", True, found)
+    told = f"{found}, but pcscd runs as {_user(min(strangers))}: only root and you may connect"
+    return Finding("reader driver", False, told, _AS_ROOT)
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _browsers(home: Path) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,30 @@ def test_a_reader_file_has_to_name_a_driver_that_is_there(person: Path) -> None:
     absent = findings(person)["reader driver"]
     assert absent.ok
     assert absent.mend
+
+
+@pytest.mark.parametrize(("user", "ok"), [(0, True), (os.getuid(), True), (64, False)])
+def test_a_pcscd_of_another_user_is_told_that_it_is_not_let_in(
+    person: Path, user: int, ok: bool
+) -> None:
+    driver = person / "libklyuch-ifd.so"
+    driver.touch()
+    (person / "klyuch").write_text(f'FRIENDLYNAME "Klyuch"\nLIBPATH {driver}\n')
+    processes = person / "processes"
+    for number, comm, uid in ((1, "init", 64), (7, "pcscd", user)):
+        process = processes / str(number)
+        process.mkdir(parents=True)
+        (process / "comm").write_text(f"{comm}\n")
+        (process / "status").write_text(f"Name:\t{comm}\nUid:\t0\t{uid}\t{uid}\t{uid}\n")
+    found = {item.what: item for item in workplace.examine(person, processes)}["reader driver"]
+    assert found.ok == ok
+    assert ("only root and you may connect" in found.found) != ok
+    assert ("--vpcd" in found.mend) != ok
+
+
+def test_the_user_of_a_running_pcscd_is_found() -> None:
+    with VpcdReader():
+        assert os.geteuid() in pcscd.users()
 
 
 def test_the_readers_of_a_running_pcscd_are_told(klyuch: Run) -> None:
