@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from host_tools.cli.commands import cli
 from host_tools.testing import Command, Run, Scratch, ScratchToken
+from token_fw import pin
 
 # A suite that was started in the background of a shell ignores Ctrl+C; what it starts must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,6 +40,14 @@ def program(name: str, package: str) -> str:
 def _expect(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done
+
+
+@pytest.fixture(scope="module")
+def cheap_hash() -> Iterator[None]:
+    """PINs of cards within this process are hashed at once, as tests of many cards need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pin, "HASH_COST", 2)
+        yield
 
 
 @pytest.fixture

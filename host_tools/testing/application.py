@@ -1,71 +1,26 @@
-"""Another process that uses the library: an application of its own, told what to do by a test.
+"""Another process that uses the library: an application of its own, told what to do by a test."""
 
-Run as a module it reads requests ``[name, arguments…]`` and writes ``{"result": …}`` or
-``{"error": "CKR_…"}``, a line of JSON each.
-"""
-
-import json
-import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 from host_tools import objects
 from host_tools.cryptoki import LIBRARY, Cryptoki, CryptokiError, Session
+from host_tools.testing.worker import RemoteWorker, serve
 from pkcs11_module import _constants as ck
 from token_fw.crypto import Ecdsa, digest
 
 MESSAGE = b"one of two applications"
 
 
-class Refused(Exception):
-    """The library's answer in the other process; its text is the CKR_ name."""
-
-
-class RemoteApplication:
+class RemoteApplication(RemoteWorker):
     """The other process, after its C_Initialize. Its methods are those of :class:`_Worker`.
 
-    `library` is what it loads where that is not ours.
+    `library` is what it loads where that is not ours. What that refuses raises Refused; its text is
+    the CKR_ name.
     """
 
     def __init__(self, library: Path = LIBRARY) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "host_tools.testing.application", library],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def send(self, name: str, *arguments: object) -> None:
-        """Ask without waiting for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        """The answer to the oldest request. Raises Refused."""
-        assert self.process.stdout is not None
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            raise Refused(answer["error"])
-        return answer["result"]
-
-    def call(self, name: str, *arguments: object) -> Any:
-        self.send(name, *arguments)
-        return self.answer()
+        super().__init__(__name__, str(library))
 
 
 class _Worker:
@@ -149,17 +104,5 @@ class _Worker:
         self.library.initialize()
 
 
-def _serve() -> None:
-    worker = _Worker(Path(sys.argv[1]))
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        try:
-            answer: dict[str, object] = {"result": getattr(worker, name)(*arguments)}
-        except CryptokiError as error:
-            answer = {"error": error.name}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    _serve()
+    serve(_Worker(Path(sys.argv[1])), CryptokiError, lambda error: error.name)

@@ -31,9 +31,7 @@ def assert_found(machine: type[CardMachine]) -> None:
         run_state_machine_as_test(machine, settings=HUNT)
 
 
-@pytest.fixture(autouse=True)
-def cheap_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pin, "HASH_COST", 2)
+pytestmark = pytest.mark.usefixtures("cheap_hash")
 
 
 def compare_first(self: Pins, ref: PinRef, value: bytes) -> None:

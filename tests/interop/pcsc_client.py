@@ -1,23 +1,17 @@
 """A program that uses readers, told what to do by a test: a process of its own.
 
 libpcsclite remembers for the life of a process where pcscd was, hence each pcscd needs another.
-Run as a module it reads requests ``[name, arguments…]`` and writes ``{"result": …}`` or
-``{"error": "SCARD_…"}``, a line of JSON each; bytes are hexadecimal texts.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from smartcard import scard
 
 from apdu.transport import TransportError
+from host_tools.testing.worker import RemoteWorker, serve
 
 PATIENCE = 60
 
@@ -26,47 +20,16 @@ class PcscError(TransportError):
     """A call that failed; its text is the SCARD_ name."""
 
 
-class PcscClient:
-    """The other process; its methods are those of :class:`_Worker`. A Transport once connected."""
+class PcscClient(RemoteWorker):
+    """The other process; its methods are those of :class:`_Worker`, bytes are hexadecimal texts.
+
+    A Transport once connected.
+    """
+
+    refusal = PcscError
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tests.interop.pcsc_client"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def send(self, name: str, *arguments: object) -> None:
-        """Ask without waiting for the answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> Any:
-        """The answer to the oldest request. Raises PcscError."""
-        assert self._process.stdout is not None
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise PcscError(answer["error"])
-        return answer["result"]
-
-    def call(self, name: str, *arguments: object) -> Any:
-        self.send(name, *arguments)
-        return self.answer()
+        super().__init__(__name__, environment=environment)
 
     def transceive(self, command: bytes) -> bytes:
         return bytes.fromhex(self.call("transmit", command.hex()))
@@ -167,17 +130,5 @@ class _Worker:
             known &= ~scard.SCARD_STATE_CHANGED
 
 
-def _serve() -> None:
-    worker = _Worker()
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        try:
-            answer: dict[str, object] = {"result": getattr(worker, name)(*arguments)}
-        except PcscError as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    _serve()
+    serve(_Worker(), PcscError)

@@ -14,7 +14,8 @@ import pytest
 
 from hatch_build import compiler
 from host_tools.testing import Run, Scratch
-from host_tools.testing.application import Refused, RemoteApplication
+from host_tools.testing.application import RemoteApplication
+from host_tools.testing.worker import Refused
 from tests.conftest import program
 from tests.interop.consumers import KINDS, SUBJECT, Owner, call, shared_object
 from tests.interop.processes import Process

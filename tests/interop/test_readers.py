@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from host_tools.conformance import pki_commands as pki
+from host_tools.testing.worker import Refused
 from tests import cards
 from tests.interop.reader_worker import RemoteReader
 from tests.interop.vpcd_card import READER, VpcdCard, VpcdReader
@@ -38,15 +38,29 @@ def card(pcscd: VpcdReader) -> Iterator[VpcdCard]:
 @pytest.fixture
 def connect(pcscd: VpcdReader, card: VpcdCard) -> Iterator[Connect]:
     """Programs that use the card in the reader."""
-    environment = {**os.environ, **pcscd.environment}
     with ExitStack() as programs:
-        yield lambda: programs.enter_context(RemoteReader(READER, environment))
+        yield lambda: programs.enter_context(RemoteReader(READER, pcscd.environment))
+
+
+def refusal(program: RemoteReader, name: str, *arguments: object) -> str:
+    """How a request fails."""
+    with pytest.raises(Refused) as refused:
+        program.call(name, *arguments)
+    return str(refused.value)
+
+
+def outcome(program: RemoteReader) -> str:
+    """What SELECT answers, or how it fails."""
+    try:
+        return str(program.call("transceive", SELECT))
+    except Refused as refused:
+        return str(refused)
 
 
 def answers_until(program: RemoteReader, wanted: str) -> set[str]:
     """What SELECT answers before it answers `wanted`; pcscd needs time between to look around."""
     seen = set()
-    while (answer := program.call("transceive", SELECT)) != wanted:
+    while (answer := outcome(program)) != wanted:
         seen.add(answer)
         time.sleep(0.05)
     return seen
@@ -87,7 +101,7 @@ def test_a_program_learns_that_another_has_reset_the_card(connect: Connect) -> N
     assert one.call("transceive", SELECT) == SELECTED
     one.call("end")
     other.call("reset")
-    assert one.call("transceive", SELECT) == "TransportError"
+    assert refusal(one, "transceive", SELECT) == "TransportError"
     assert one.call("transceive", SELECT) == SELECTED
 
 
@@ -96,14 +110,14 @@ def test_a_card_that_is_pulled_is_removed(connect: Connect, card: VpcdCard) -> N
     assert program.call("transceive", SELECT) == SELECTED
     card.pull()
     assert answers_until(program, "CardRemoved") <= {"TransportError"}
-    assert program.call("begin") == "CardRemoved"
+    assert refusal(program, "begin") == "CardRemoved"
 
 
 def test_a_program_goes_on_after_pcscd_was_restarted(connect: Connect, pcscd: VpcdReader) -> None:
     program = connect()
     assert program.call("transceive", SELECT) == SELECTED
     pcscd.stop()
-    assert program.call("transceive", SELECT) == "TransportError"
+    assert refusal(program, "transceive", SELECT) == "TransportError"
     pcscd.start()
     with VpcdCard(pcscd, cards.operational().connect()):
         assert answers_until(program, SELECTED) <= {"CardRemoved", "TransportError"}

@@ -17,7 +17,8 @@ from host_tools.cryptoki import Cryptoki, CryptokiError, Session
 from host_tools.cryptoki_values import mechanism_of
 from host_tools.objects import SPECS, find_key, generate, new_id, public_key
 from host_tools.testing import Run
-from host_tools.testing.application import Refused, RemoteApplication
+from host_tools.testing.application import RemoteApplication
+from host_tools.testing.worker import Refused
 from pkcs11_module import _constants as ck
 from tests import cards, piv_cards
 from tests.interop.pcsc_client import PcscClient

@@ -15,7 +15,8 @@ import pytest
 
 from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.testing import Command, Scratch, ScratchToken
-from host_tools.testing.application import Refused, RemoteApplication
+from host_tools.testing.application import RemoteApplication
+from host_tools.testing.worker import Refused
 from pkcs11_module import _constants as ck
 from tests.conftest import program
 

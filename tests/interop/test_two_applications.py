@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from host_tools.testing import Scratch, ScratchToken
-from host_tools.testing.application import Refused, RemoteApplication
+from host_tools.testing.application import RemoteApplication
+from host_tools.testing.worker import Refused
 from pkcs11_module import _constants as ck
 
 

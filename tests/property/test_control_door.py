@@ -15,7 +15,6 @@ from host_tools import holder
 from host_tools.control import ErrorCode, encode
 from host_tools.doors import _HANDLERS, ControlPeer, Doors
 from host_tools.home import Home
-from token_fw import pin
 
 
 def _nested(value: object) -> object:
@@ -47,12 +46,11 @@ _REQUESTS = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    """The doors of a home with cheap hashes; its daemon cannot be stopped."""
+def doors(tmp_path_factory: pytest.TempPathFactory, cheap_hash: None) -> Iterator[Doors]:
+    """The doors of a home; its daemon cannot be stopped."""
     home = Home(tmp_path_factory.mktemp("odd") / "home\udcff")
     home.make()
     with pytest.MonkeyPatch.context() as patch, closing(Doors(home, lambda: None)) as opened:
-        patch.setattr(pin, "HASH_COST", 2)
         patch.setattr(holder, "_TICK", 0)
         yield opened
 

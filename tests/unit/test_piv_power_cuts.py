@@ -11,7 +11,6 @@ from apdu.model import SW
 from host_tools.conformance import piv_commands as piv
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests import cards, piv_cards
-from token_fw import pin
 from token_fw.storage.memory import Medium
 
 MOMENTS = pytest.mark.parametrize("moment", [Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT])
@@ -19,11 +18,7 @@ NEW_KEY = bytes(range(32))
 SECRETS = (piv.REF_PIN, piv.REF_PUK, piv.MANAGEMENT)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cheap_hash() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pin, "HASH_COST", 2)
-        yield
+pytestmark = pytest.mark.usefixtures("cheap_hash")
 
 
 def in_use() -> Medium:
