@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from token_fw.errors import EntryCancelled, EntryTimedOut
+from token_fw.questions import Questions
 
 PATIENCE = 60.0
 """Seconds until a question that nobody answers ends."""
@@ -22,90 +21,57 @@ class PinPad:
     def __init__(
         self, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._patience = patience
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._questions: deque[_Question] = deque()
-        self._closed = False
+        self._questions = Questions[_Question](patience, clock)
 
     def ask(self, reference: int) -> _Question:
         """Show a question for the PIN of that reference once those before it are answered."""
-        question = _Question(self, reference)
-        with self._changed:
-            if not self._closed:
-                self._questions.append(question)
-                self._changed.notify_all()
+        question = _Question(self._questions, reference)
+        self._questions.put(question)
         return question
 
     def close(self) -> None:
         """Cancel every question, also each later one."""
-        with self._changed:
-            self._closed = True
-            self._questions.clear()
-            self._changed.notify_all()
+        self._questions.close()
 
     # What the user sees and does
 
     def shown(self, seconds: float = 0.0) -> int | None:
         """The reference of the PIN that is asked for; waits so long for a question."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._questions or self._closed, seconds)
-            return self._questions[0].reference if self._questions else None
+        question = self._questions.first(seconds)
+        return None if question is None else question.reference
 
     def enter(self, value: bytes) -> int | None:
         """Answer the question that is shown; gives its reference, None where there is none."""
-        return self._answer(value)
+        question = self._questions.answer(lambda shown: shown.fill(value))
+        return None if question is None else question.reference
 
     def cancel(self) -> int | None:
         """Call off the question that is shown; gives its reference, None where there is none."""
-        return self._answer(None)
-
-    def _answer(self, value: bytes | None) -> int | None:
-        with self._changed:
-            if not self._questions:
-                return None
-            question = self._questions.popleft()
-            question.value = value
-            self._changed.notify_all()
-        return question.reference
-
-    # What a question does
-
-    def wait(self, question: _Question) -> bytes:
-        """Wait until a question has left the pad; raises EntryCancelled or EntryTimedOut."""
-        end = self._clock() + self._patience
-        with self._changed:
-            while question in self._questions:
-                left = end - self._clock()
-                if left <= 0:
-                    self._questions.remove(question)
-                    raise EntryTimedOut("nothing was entered in time")
-                self._changed.wait(left)
-            value, question.value = question.value, None
-        if value is None:
-            raise EntryCancelled("the entry was cancelled")
-        return value
-
-    def withdraw(self, question: _Question) -> None:
-        """Take a question off the pad, if it still is on it."""
-        with self._changed:
-            if question in self._questions:
-                self._questions.remove(question)
-                self._changed.notify_all()
+        question = self._questions.answer(lambda _: None)
+        return None if question is None else question.reference
 
 
 class _Question:
     """One entry that a command waits for."""
 
-    def __init__(self, pad: PinPad, reference: int) -> None:
-        self._pad = pad
+    def __init__(self, questions: Questions[_Question], reference: int) -> None:
+        self._questions = questions
         self.reference = reference
         self.value: bytes | None = None
 
+    def fill(self, value: bytes) -> None:
+        """What is entered."""
+        self.value = value
+
     def wait(self) -> bytes:
         """What was entered; raises EntryCancelled or EntryTimedOut."""
-        return self._pad.wait(self)
+        if not self._questions.wait(self):
+            raise EntryTimedOut("nothing was entered in time")
+        value, self.value = self.value, None
+        if value is None:
+            raise EntryCancelled("the entry was cancelled")
+        return value
 
     def cancel(self) -> None:
         """Ask no more."""
-        self._pad.withdraw(self)
+        self._questions.withdraw(self)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
+
+from token_fw.questions import Questions
 
 PATIENCE = 15.0
 """Seconds until a command waits no longer."""
@@ -21,78 +21,45 @@ class TouchPad:
     def __init__(
         self, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._patience = patience
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._waiting: deque[_Wish] = deque()
-        self._closed = False
+        self._wishes = Questions[_Wish](patience, clock)
 
     def ask(self) -> _Wish:
         """Wish for a touch once those before it are given."""
-        wish = _Wish(self)
-        with self._changed:
-            if not self._closed:
-                self._waiting.append(wish)
-                self._changed.notify_all()
+        wish = _Wish(self._wishes)
+        self._wishes.put(wish)
         return wish
 
     def close(self) -> None:
         """No command waits any more, and no later one does."""
-        with self._changed:
-            self._closed = True
-            self._waiting.clear()
-            self._changed.notify_all()
+        self._wishes.close()
 
     # What the user sees and does
 
     def awaited(self, seconds: float = 0.0) -> bool:
         """Whether a touch is waited for; waits so long for a command that does."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
-            return bool(self._waiting)
+        return self._wishes.first(seconds) is not None
 
     def give(self) -> bool:
         """Touch the token; False where nobody waits for it."""
-        with self._changed:
-            if not self._waiting:
-                return False
-            self._waiting.popleft().touched = True
-            self._changed.notify_all()
-        return True
-
-    # What a wish does
-
-    def wait(self, wish: _Wish) -> bool:
-        """Wait until a wish is fulfilled; False where it was not in time, or was withdrawn."""
-        end = self._clock() + self._patience
-        with self._changed:
-            while wish in self._waiting:
-                left = end - self._clock()
-                if left <= 0:
-                    self._waiting.remove(wish)
-                    break
-                self._changed.wait(left)
-        return wish.touched
-
-    def withdraw(self, wish: _Wish) -> None:
-        """Wish no more."""
-        with self._changed:
-            if wish in self._waiting:
-                self._waiting.remove(wish)
-                self._changed.notify_all()
+        return self._wishes.answer(_Wish.fulfil) is not None
 
 
 class _Wish:
     """One touch that a command waits for."""
 
-    def __init__(self, pad: TouchPad) -> None:
-        self._pad = pad
-        self.touched = False
+    def __init__(self, wishes: Questions[_Wish]) -> None:
+        self._wishes = wishes
+        self._touched = False
 
     def wait(self) -> bool:
         """Whether somebody touched the token."""
-        return self._pad.wait(self)
+        self._wishes.wait(self)
+        return self._touched
 
     def cancel(self) -> None:
         """Wish no more."""
-        self._pad.withdraw(self)
+        self._wishes.withdraw(self)
+
+    def fulfil(self) -> None:
+        """The token is touched."""
+        self._touched = True

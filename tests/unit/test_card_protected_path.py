@@ -140,7 +140,7 @@ def test_the_time_is_the_one_that_is_passed_in(monkeypatch: pytest.MonkeyPatch) 
     pad = PinPad(clock=lambda: next(now))
     question = pad.ask(USER)
     waits: list[float | None] = []
-    monkeypatch.setattr(pad._changed, "wait", waits.append)
+    monkeypatch.setattr(pad._questions._changed, "wait", waits.append)
     with pytest.raises(EntryTimedOut):
         question.wait()
     assert waits == [1.0]
