@@ -6,10 +6,10 @@ import socket
 import tempfile
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from apdu.wire.ifd import DaemonEnd, FromDaemon, FromDriver, Hello
+from host_tools.closing import Closing
 from host_tools.home import socket_address
 from tests.interop.processes import PATIENCE
 
@@ -17,7 +17,7 @@ ATR: Final = bytes.fromhex("3B8080010101")
 _NAME: Final = "reader.sock"
 
 
-class ReaderDaemon:
+class ReaderDaemon(Closing):
     """Listens in a private folder of its own, below which `folder` may be a longer path."""
 
     def __init__(self, below: str = "run") -> None:
@@ -27,15 +27,7 @@ class ReaderDaemon:
         self._listener: socket.socket | None = None
         self._links: list[Link] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.leave()
         for link in self._links:
             link.close()

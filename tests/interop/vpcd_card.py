@@ -6,12 +6,12 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from apdu.transport import TransportError
 from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from apdu.wire.vpcd import Atr, CardEnd, FromCard, FromReader, GetAtr
+from host_tools.closing import Closing
 from host_tools.conformance.subject import Card
 from tests.interop.pcscd import Pcscd, free_ports, vpcd_entry
 from tests.interop.processes import PATIENCE
@@ -31,7 +31,7 @@ class VpcdReader(Pcscd):
         super().__init__(vpcd_entry(_NAME, self.port))
 
 
-class VpcdCard:
+class VpcdCard(Closing):
     """A card in that reader: what pcscd sends is answered by it.
 
     One that is not `quick` leaves its socket as sockets are, like the one that comes with vpcd.
@@ -46,15 +46,7 @@ class VpcdCard:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.pull()
 
     def wait_until_seen(self) -> None:
