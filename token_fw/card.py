@@ -318,12 +318,15 @@ class Interface:
         return other
 
     def reset(self) -> bytes:
-        """Forget selection, security status and unfinished chains; returns the ATR."""
+        """Forget selection, security status and unfinished chains; returns the ATR.
+
+        What the client was told stays: the program that resets a card is not always the one that
+        asked, and that one does not ask again.
+        """
         with self._lock:
             self._chain.reset()
             self._queue.clear()
             self._selected = None
-            self._told = Told()
         return ATR
 
     def close(self) -> None:

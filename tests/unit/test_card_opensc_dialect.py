@@ -124,7 +124,7 @@ def test_a_driver_that_never_asked_for_the_version_has_its_message_hashed(messag
     key.verify(signature, message, ec.ECDSA(hashes.SHA1()))
 
 
-def test_what_a_driver_asked_for_holds_on_its_interface_until_a_reset() -> None:
+def test_what_a_driver_asked_for_holds_on_its_interface_until_the_power_goes() -> None:
     bench = cards.operational()
     former, later = cards.logged_in(bench), cards.logged_in(bench)
     point = cards.make_key(later, 3)
@@ -145,7 +145,10 @@ def test_what_a_driver_asked_for_holds_on_its_interface_until_a_reset() -> None:
     later.transport.reset()
     later.ok(pki.select_application())
     later.log_in()
-    key.verify(sign(later), bytes(32), ec.ECDSA(hashes.SHA1()))
+    pki.check_ecdsa(point, bytes(32), sign(later))
+    later.transport.close()
+    powered_again = cards.logged_in(bench)
+    key.verify(sign(powered_again), bytes(32), ec.ECDSA(hashes.SHA1()))
 
 
 def test_curves_the_card_does_not_have_are_refused() -> None:

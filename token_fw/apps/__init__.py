@@ -24,7 +24,7 @@ CARD_COMMANDS = frozenset({"GET RESPONSE"})
 
 @dataclass(slots=True)
 class Told:
-    """What the client of one interface was told; it holds until a reset, whatever is selected.
+    """What the client of one interface was told; it holds until the power goes.
 
     `version`: that of the PKI application's command set, for which clients of version 1 ask once,
     when they find the card, and others never.

@@ -60,7 +60,7 @@ class Core:
 class PkiSession:
     """The security status and the choices of one interface.
 
-    All of it ends with a reset, and but for what was `told` when the application is selected again.
+    All of it but what was `told` ends with a reset, and when the application is selected again.
     """
 
     def __init__(self, core: Core, told: Told) -> None:
