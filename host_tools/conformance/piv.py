@@ -46,6 +46,8 @@ MANAGEMENT_LENGTHS = {
     24: (piv.AES_192, piv.DES3),
     32: (piv.AES_256,),
 }
+# P2 of SET MANAGEMENT KEY by the touch policy that GET METADATA tells.
+_TOUCH_P2 = {piv.TOUCH_ALWAYS: 0xFE, piv.TOUCH_CACHED: 0xFD}
 SHA256_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
 _MOST_TRIES = 255
 _BEHIND_THE_PIN = ("5FC103", "5FC108", "5FC109", "5FC121", "5FC123")
@@ -107,6 +109,37 @@ def management_algorithm(client: CardClient, key: bytes) -> int:
     return next((found for found, answer in pairs if answer.sw == SW.NO_ERROR), candidates[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an erased card has lost beside its PINs and keys.
+
+    The `algorithm` and the `touch` policy of the management key, and the `tries` of PIN and PUK
+    at most, which only a card with GET METADATA tells.
+    """
+
+    algorithm: int
+    touch: int
+    tries: tuple[int, ...]
+
+    @classmethod
+    def of(cls, client: CardClient, key: bytes) -> Settings:
+        """Those of the card whose management key is `key`."""
+        policies = metadata(client, piv.MANAGEMENT).get(piv.POLICIES, b"\x00\x00")
+        return cls(management_algorithm(client, key), policies[1], most_tries(client))
+
+
+def most_tries(client: CardClient) -> tuple[int, ...]:
+    """The tries at most of PIN and PUK; none where the card does not tell them."""
+    told = [metadata(client, reference).get(piv.RETRIES) for reference in REFS.values()]
+    return tuple(tries[0] for tries in told if tries)
+
+
+def metadata(client: CardClient, reference: int) -> dict[int, bytes]:
+    """What GET METADATA tells, by tag: nothing on a card without it, or of what is not there."""
+    response = client.send(piv.metadata(reference))
+    return tlv.to_dict(tlv.parse(response.data)) if response.sw == SW.NO_ERROR else {}
+
+
 def prove(client: CardClient, algorithm: int, key: bytes) -> Response:
     """Mutual authentication (SP 800-73-4 part 2, A.1).
 
@@ -166,7 +199,7 @@ class PivDialect:
     blank: Blank | None = None
     kinds: dict[int, int] = field(default_factory=dict)
     public: dict[int, piv.PublicKey] = field(default_factory=dict)
-    given_algorithm: int | None = None
+    before: Settings | None = None
     erased: bool = False
 
     def begin(self, _: str) -> None:
@@ -174,9 +207,9 @@ class PivDialect:
         self.kinds.clear()
         self.public.clear()
         self.subject.fresh()
-        if self.given_algorithm is None and MANAGEMENT_KEY in self.given:
+        if self.before is None and MANAGEMENT_KEY in self.given:
             key = bytes.fromhex(self.given[MANAGEMENT_KEY])
-            self.given_algorithm = management_algorithm(self.client, key)
+            self.before = Settings.of(self.client, key)
         response = self.client.send(piv.reset())
         if response.sw == SW.INS_NOT_SUPPORTED:
             raise SkipError("no command makes the card factory-new again")
@@ -197,17 +230,21 @@ class PivDialect:
         raise DifferenceError("a blocked PIN (6983)", f"{_MOST_TRIES} more tries")
 
     def leave(self) -> None:
-        """Factory-new, but with the PINs and the management key that were given.
+        """Factory-new, but with the PINs and the management key that were given, and their tries.
 
         A card that no vector could erase has them still.
         """
         if not self.erased:
             return
         self.begin(FACTORY)
-        assert self.given_algorithm is not None
+        assert self.before is not None
         prove(self.client, *self._management_key("factory"))
+        if self.before.tries != most_tries(self.client):
+            self.client.call(piv.verify(self.table.pins[PIN].encode()))
+            self.client.call(piv.set_retries(*self.before.tries))
         key = bytes.fromhex(self.given[MANAGEMENT_KEY])
-        self.client.call(piv.set_management_key(self.given_algorithm, key))
+        touch = _TOUCH_P2.get(self.before.touch, 0xFF)
+        self.client.call(piv.set_management_key(self.before.algorithm, key, touch))
         for name, reference in REFS.items():
             old, new = self.table.pins[name].encode(), self.given[name].encode()
             self.client.call(piv.change(reference, old, new))

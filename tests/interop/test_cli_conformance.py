@@ -58,6 +58,19 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
 
 
+def test_a_destructive_examination_leaves_the_tries_and_the_policy_of_the_pins(
+    command: Command, home: Scratch
+) -> None:
+    rules = {"pin_policy": "strict6", "user_tries": 5, "so_tries": 7}
+    token = home.create_token("Own", pin="735194", so_pin="82736455", **rules)
+    before = command("token", "show", "Own", "--json").output
+    arguments = ("conformance", "run", "--token", "Own", "--destructive", "--yes", "--json")
+    report = json.loads(command(*arguments, **secrets(token)).stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert command("token", "show", "Own", "--json").output == before
+    assert "strict6" in before
+
+
 PIV_SECRETS = {
     "KLYUCH_PIN": piv_cards.PIN.decode(),
     "KLYUCH_PUK": piv_cards.PUK.decode(),

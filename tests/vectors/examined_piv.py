@@ -10,8 +10,10 @@ from host_tools.conformance import piv_commands as piv
 from host_tools.conformance.checks import Check
 from host_tools.conformance.examination import Examination
 from host_tools.conformance.pki_commands import select_application
-from tests import piv_cards
+from tests import cards, piv_cards
 from tests.vectors.examined import SELECT, VERIFY, EmulatedCard
+from token_fw.card import Card
+from token_fw.env import Env
 
 PINS = {
     "pin": piv_cards.PIN.decode(),
@@ -25,6 +27,24 @@ _COUNTERS = range(SW.WRONG_PIN, SW.WRONG_PIN + 16)
 def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
     examination = Examination(card, "piv", PINS, destructive=destructive)
     return list(examination.run())
+
+
+class Finger:
+    """Somebody who touches the token whenever it asks."""
+
+    def touched(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nobody waits."""
+
+
+class IsTouched(EmulatedCard):
+    """A sound card with a finger on it."""
+
+    def _insert(self, bench: cards.Bench) -> None:
+        bench.card = Card(Env(bench.store, presence=Finger()))
+        super()._insert(bench)
 
 
 class HasNoReset(EmulatedCard):

@@ -93,6 +93,19 @@ def test_the_card_is_left_with_the_secrets_that_were_given(algorithm: int) -> No
     after.ok(piv.change(piv.REF_PUK, b"11111111", piv_cards.PUK))
 
 
+def test_the_card_is_left_with_the_tries_and_the_touch_policy_that_it_had() -> None:
+    card = examined_piv.IsTouched()
+    client = piv_cards.managed(card.bench)
+    client.ok(piv.set_retries(5, 7))
+    client.ok(piv.set_management_key(piv.AES_192, piv_cards.MANAGEMENT_KEY, touch=0xFE))
+    examination = Examination(card, "piv", PINS, destructive=True)
+    assert failures(list(examination.run())) == []
+    examination.restore()
+    after = piv_cards.managed(card.bench)
+    assert (after.tries(piv.REF_PIN), after.tries(piv.REF_PUK)) == ((5, 5), (7, 7))
+    assert after.metadata(piv.MANAGEMENT)[piv.POLICIES][1] == piv.TOUCH_ALWAYS
+
+
 def test_a_card_that_cannot_be_reset_keeps_its_pins_its_keys_and_its_objects() -> None:
     card = examined_piv.HasNoReset()
     client = piv_cards.managed(card.bench)
