@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from apdu import tlv
@@ -55,13 +55,30 @@ class EmulatedCard:
         return Response.parse(self.interface.transceive(command.encode()))
 
 
+def examination(card: EmulatedCard, *, destructive: bool = True) -> Examination:
+    return Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
+
+
 def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
-    examination = Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
-    return list(examination.run())
+    return list(examination(card, destructive=destructive).run())
 
 
 def failures(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.verdict is Verdict.FAILED]
+
+
+def first_of(checks: Iterable[Check], group: str, clause: str) -> Check:
+    """The first check of a group that fails with this clause; none is made after it."""
+    passed_by = set()
+    for check in checks:
+        if check.verdict is Verdict.FAILED:
+            if check.group.startswith(group) and check.clause == clause:
+                assert check.expected
+                assert check.got
+                assert check.exchanges
+                return check
+            passed_by.add((check.group, check.clause))
+    raise AssertionError(f"only these failed: {passed_by}")
 
 
 def _tries(response: Response) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 from host_tools.conformance.checks import Verdict
 from host_tools.conformance.rules import RULES
 from tests.vectors import examined
-from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures
+from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures, first_of
 from token_fw.card import Profile
 
 CLASS = "ISO/IEC 7816-4:2013 5.4.1"
@@ -79,10 +79,7 @@ def test_the_sound_card_passes_every_check() -> None:
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
 def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
     group, clause = FLAWS[flaw]
-    found = failures(examine(flaw()))
-    named = [check for check in found if check.group.startswith(group) and check.clause == clause]
-    assert named, {(check.group, check.clause) for check in found}
-    assert all(check.expected and check.got and check.exchanges for check in named)
+    first_of(examined.examination(flaw()).run(), group, clause)
 
 
 @pytest.mark.parametrize("flaw", VISIBLE_WITHOUT_HARM, ids=lambda flaw: flaw.__name__)
