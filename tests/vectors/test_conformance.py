@@ -21,6 +21,9 @@ UNBLOCKING = "ISO/IEC 7816-4:2013 11.5.10"
 CHALLENGES = "ISO/IEC 7816-4:2013 11.5.3"
 GENERATION = "ISO/IEC 7816-8:2004 5.1"
 SIGNING = "ISO/IEC 7816-8:2004 5.4"
+IMPORTING = "ISO/IEC 7816-8:2004 C.2"
+UPDATING = "ISO/IEC 7816-4:2013 11.2.5"
+CHANGING = "ISO/IEC 7816-4:2013 11.5.7"
 
 FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.CountsTooMany: ("a wrong PIN costs a try", VERIFYING),
@@ -50,6 +53,13 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.SelectsAnything: ("an unknown application", SELECTING),
     examined.ChallengesTooShort: ("challenges are as long", CHALLENGES),
     examined.TellsAnotherPublicKey: ("vector: keys of every kind", GENERATION),
+    examined.ImportsAnotherKey: ("vector: imported keys are those", IMPORTING),
+    examined.ReadsFromTheStart: ("vector: the current file is read", READING),
+    examined.WritesAtTheStart: ("vector: the current file is read", UPDATING),
+    examined.ChangesForAnybody: ("vector: PINs of a fixed length", CHANGING),
+    examined.UnblocksForAnybodyEvenly: ("vector: PINs of a fixed length", UNBLOCKING),
+    examined.SetsPinsAgain: ("vector: PINs of a fixed length", CHANGING),
+    examined.SignsWronglyWithLongKeys: ("vector: longer keys sign", SIGNING),
     examined.ChallengesByZeros: ("challenges are as long", CHALLENGES),
 }
 VISIBLE_WITHOUT_HARM = [
