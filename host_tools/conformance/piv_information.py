@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from apdu import tlv
 from apdu.codec import Response
 from apdu.model import SW
+from apdu.piv import READ_WITH_PIN
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance.checks import Check, DifferenceError, SkipError
 from host_tools.conformance.pki_commands import select_application
@@ -27,7 +28,6 @@ SERIAL_OID = x509.ObjectIdentifier("1.3.6.1.4.1.41482.3.7")
 SERIAL_SIZE = 4
 _DISCOVERY_CLAUSE = "SP 800-73-4 part 1 3.3.2"
 _RID_SIZE = 5
-_BEHIND_THE_PIN = ("5FC103", "5FC108", "5FC109", "5FC121", "5FC123")
 # The first byte of the PIN usage policy: this application's PIN always counts, the two lowest bits
 # and the highest are not used. The second tells which of two PINs is the first one.
 _APPLICATION_PIN, _UNUSED, _GLOBAL_PIN = 0x40, 0x83, 0x20
@@ -66,10 +66,11 @@ def _unread_without_pin(subject: Subject) -> Iterator[Check]:
     spec = subject.application.command("GET DATA")
     refused = (SW.SECURITY_STATUS_NOT_SATISFIED, SW.FILE_NOT_FOUND)
     group = "what is behind the PIN is not read without it"
-    for tag in _BEHIND_THE_PIN:
-        with subject.check(group, f"{spec.name} {tag}", spec.name, spec.clause) as outcome:
+    for tag in sorted(READ_WITH_PIN):
+        name = f"{spec.name} {tag.hex().upper()}"
+        with subject.check(group, name, spec.name, spec.clause) as outcome:
             subject.fresh()
-            subject.expect(subject.client.send(piv.get_data(bytes.fromhex(tag))), refused)
+            subject.expect(subject.client.send(piv.get_data(tag)), refused)
         yield outcome[0]
 
 
