@@ -162,17 +162,17 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
         confirm(f"Do all this to the card in {where.name}?", yes)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     blank = partial(make_blank, where) if where.details is not None else None
-    with where.opened() as card, working(f"Examining {where.name}"):
+    # Ctrl+C does not break off what makes the card usable again either.
+    with where.opened() as card, working(f"Examining {where.name}"), postponed() as pressed:
         examination = Examination(card, application, pins, destructive=bool(pins), blank=blank)
         checks: list[Check] = []
         interrupted = False
         try:
-            with postponed() as pressed:
-                for check in examination.run():
-                    checks.append(check)
-                    if interrupted := pressed():
-                        click.echo("Interrupted: the report ends here.", err=True)
-                        break
+            for check in examination.run():
+                checks.append(check)
+                if interrupted := pressed():
+                    click.echo("Interrupted: the report ends here.", err=True)
+                    break
         except WrongPinError as error:
             raise Failure(
                 Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,
