@@ -207,6 +207,8 @@ _MANAGEMENT_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico management application, 5.0",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        harmless=True,
+        volatile="serial number",
         status=("NO_ERROR",),
     ),
     CommandSpec(
@@ -315,6 +317,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         secret=True,
         secret_response=True,
         chaining=True,
+        harmless=True,
         volatile="signature, plain text, shared secret or random bytes",
         status=(
             "NO_ERROR",
@@ -1366,5 +1369,34 @@ RESPONSE_OBJECTS: dict[tuple[str, str], tuple[TagSpec, ...]] = {
                 TagSpec(tag=0x87, name="cofactor"),
             ),
         ),
+    ),
+    ("piv", "GET METADATA"): (
+        TagSpec(
+            tag=0x01,
+            name="algorithm",
+            values=(
+                (bytes.fromhex("03"), "3DES"),
+                (bytes.fromhex("08"), "AES-128"),
+                (bytes.fromhex("0A"), "AES-192"),
+                (bytes.fromhex("0C"), "AES-256"),
+                (bytes.fromhex("07"), "RSA-2048"),
+                (bytes.fromhex("05"), "RSA-3072"),
+                (bytes.fromhex("16"), "RSA-4096"),
+                (bytes.fromhex("11"), "P-256"),
+                (bytes.fromhex("14"), "P-384"),
+                (bytes.fromhex("E0"), "Ed25519"),
+                (bytes.fromhex("E1"), "X25519"),
+                (bytes.fromhex("FF"), "PIN"),
+            ),
+        ),
+        TagSpec(tag=0x02, name="PIN and touch policy"),
+        TagSpec(
+            tag=0x03,
+            name="origin",
+            values=((bytes.fromhex("01"), "generated"), (bytes.fromhex("02"), "imported")),
+        ),
+        TagSpec(tag=0x04, name="public key", volatile=True),
+        TagSpec(tag=0x05, name="factory value"),
+        TagSpec(tag=0x06, name="tries at most and left"),
     ),
 }

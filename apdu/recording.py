@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apdu import tlv
+from apdu import piv, tlv
 from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import APPLICATIONS, command_name
+from apdu.piv import Kept
 from apdu.selection import SECRET_INSTRUCTIONS, Selection
-from apdu.spec import ApplicationSpec, TagSpec
+from apdu.spec import ApplicationSpec, CommandSpec, TagSpec
 from apdu.transport import Transport
 
 VERSION = 1
 _KIND = "recording"
-_HEADER = 4
+_HEADER, _STATUS_WORD = 4, 2
+_GET_RESPONSE = 0xC0
 
 
 class RecordingError(ValueError):
@@ -44,8 +46,8 @@ class Entry:
 
     `door` numbers the ways from 0, each with a selection and login of its own; `at` is the time in
     seconds since the recording began, `seconds` how long the answer took. A reset has an empty
-    `command`. Of a `masked` command only the header is kept, and `ne`; of a response whose
-    `length` is given, only the status word.
+    `command`. Of a `masked` command only the header is kept, and `ne`; a `blanked` one is whole,
+    with zeros for its secret values; of a response whose `length` is given, only the status word.
     """
 
     door: int
@@ -56,6 +58,7 @@ class Entry:
     ne: int = 0
     response: bytes = b""
     length: int | None = None
+    blanked: bool = False
 
     @property
     def is_reset(self) -> bool:
@@ -84,21 +87,27 @@ class Entry:
         fields |= {"seconds": round(self.seconds, 6), "command": self.command.hex()}
         if self.masked:
             fields |= {"masked": True, "ne": self.ne}
+        if self.blanked:
+            fields["blanked"] = True
         fields["response"] = self.response.hex()
         return fields if self.length is None else {**fields, "length": self.length}
 
 
 class Mask:
-    """Leaves out of the exchanges on one way to a card what a trace never shows.
+    """Leaves out of the exchanges on one way to a card what nobody may learn from a recording.
 
     It begins with `application` and follows SELECT as a trace does. Left out are the data fields
     of secret commands and of commands nobody knows, secret responses, and data fields with a
-    secret data object in them. The contents of other files stay.
+    secret data object in them; of PIV's what `apdu.piv` says. The contents of other files stay.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
         self._selection = Selection(application)
         self._chained = False
+        self._joined = b""
+        self._dropped = False
+        # GET RESPONSE goes on with an answer of which a part was kept.
+        self._goes_on = False
 
     def entry(self, door: int, at: float, seconds: float, raw: bytes, answer: bytes) -> Entry:
         """An exchange as it may be kept; the bytes may be anything."""
@@ -106,23 +115,44 @@ class Mask:
             command = Command.parse(raw)
         except ApduFormatError:
             # Whatever else it is, its data are in no known place.
+            self._goes_on = False
             header, response = raw[:4] or b"\x00", answer[-2:]
             return Entry(door, at, seconds, header, True, 0, response, max(0, len(answer) - 2))
         spec = self._selection.command(command)
-        name = self._selection.application.name, spec.name if spec is not None else ""
+        kept = self._kept(command, spec, answer[:-2])
         self._selection.response(answer[-2:][0] if len(answer) > 1 else 0)
-        hidden = command.ins in SECRET_INSTRUCTIONS or spec is None
+        entry = Entry(door, at, seconds, raw, response=answer, blanked=kept.blanked)
+        if kept.data is None:
+            entry = replace(entry, command=command.header, masked=True, ne=command.ne)
+        elif kept.blanked:
+            entry = replace(entry, command=replace(command, data=kept.data).encode())
+        if not kept.answer and len(answer) > _STATUS_WORD:
+            size = len(answer) - _STATUS_WORD
+            return replace(entry, response=answer[-_STATUS_WORD:], length=size)
+        return entry
+
+    def _kept(self, command: Command, spec: CommandSpec | None, answer: bytes) -> Kept:
+        """What may be kept of a command and its answer, both followed through their parts."""
+        application = self._selection.application.name
+        name = application, spec.name if spec is not None else ""
         part = command.chained or self._chained
+        self._joined = (self._joined if self._chained else b"") + command.data
+        self._dropped = self._dropped and self._chained
         self._chained = command.chained
-        secret = hidden or _secret(command.data, COMMAND_OBJECTS, name, part=part)
-        masked = bool(command.data) and secret
-        kept = command.header if masked else raw
-        ne = command.ne if masked else 0
-        data = answer[:-2]
-        silent = spec is None or spec.secret_response or _secret(data, RESPONSE_OBJECTS, name)
-        if data and silent:
-            return Entry(door, at, seconds, kept, masked, ne, answer[-2:], len(data))
-        return Entry(door, at, seconds, kept, masked, ne, answer)
+        goes_on = self._goes_on and command.ins == _GET_RESPONSE
+        judged = piv.judge(name[1], command, self._joined) if application == piv.NAME else None
+        if judged is not None:
+            # A chain is kept as a whole, or not at all.
+            self._dropped = self._dropped or judged.data is None
+            kept = Kept() if self._dropped else judged
+        else:
+            hidden = command.ins in SECRET_INSTRUCTIONS or spec is None
+            secret = hidden or _secret(command.data, COMMAND_OBJECTS, name, part=part)
+            silent = spec is None or spec.secret_response
+            told = goes_on or not (silent or _secret(answer, RESPONSE_OBJECTS, name))
+            kept = Kept(None if command.data and secret else command.data, told)
+        self._goes_on = kept.answer and (goes_on or judged is not None)
+        return kept
 
 
 class Recorder:
@@ -215,6 +245,7 @@ def read_entry(fields: Mapping[str, Any], number: int = 0) -> Entry:
             int(fields.get("ne", 0)),
             bytes.fromhex(fields["response"]),
             None if length is None else int(length),
+            fields.get("blanked") is True,
         )
         Response.parse(entry.response)
         if not entry.masked or len(entry.command) >= _HEADER:

@@ -25,7 +25,9 @@ from host_tools.home import Home, socket_address, unusable
 
 SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
-SECRET_VARIABLES = frozenset(("KLYUCH_PIN", "KLYUCH_SO_PIN", "KLYUCH_NEW_PIN", "KLYUCH_PASSPHRASE"))
+SECRET_VARIABLES = frozenset(
+    f"KLYUCH_{name}" for name in ("PIN", "SO_PIN", "NEW_PIN", "PASSPHRASE", "PUK", "MANAGEMENT_KEY")
+)
 _START_PATIENCE = 15.0
 _GREETING = 5.0
 # Another daemon may win the lock, or leave for being idle, between our start and our connection.

@@ -8,15 +8,18 @@ from enum import StrEnum
 
 from apdu import tlv
 from apdu._catalogue import RESPONSE_OBJECTS
-from apdu.codec import ApduFormatError, Response
+from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import APPLICATIONS, SW, describe
+from apdu.piv import MANAGEMENT_KEY
+from apdu.piv import NAME as PIV
 from apdu.recording import Entry
 from apdu.selection import Selection, find_spec
 from apdu.spec import ApplicationSpec, TagSpec
 from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
+from host_tools.replay_piv import IncomparableError, Proof, PublicKeys, UnlikeError, Uses
 
-_VERIFY = 0x20
+_VERIFY, _AUTHENTICATE, _GET_RESPONSE = 0x20, 0x87, 0xC0
 _STATUS_WORD = 2
 _SEQUENCE, _INTEGER = 0x30, 0x02
 
@@ -44,20 +47,38 @@ class Replayed:
     reason: str = ""
 
 
+@dataclass
+class _Door:
+    """A way to the card, with what replay knows of it."""
+
+    card: Card
+    uses: Uses
+    proof: Proof | None
+    # Whether the last command was skipped, so that nothing goes on with its answer.
+    skipped: bool = False
+
+
 class Player:
     """Plays the entries of a recording; `open_door` gives a way to the card for each of its doors.
 
     A masked VERIFY of the recording's `application` gets the PIN of its reference from `pins`
-    where it was right in the recording; everything else that is masked is skipped. After the card
-    has refused a PIN none is sent again.
+    where it was right in the recording, and a proof of PIV's management key, likewise, one by the
+    `management_key`; everything else that is masked is skipped. After the card has refused a PIN
+    none is sent again; so it is with the key.
     """
 
     def __init__(
-        self, application: str, open_door: Callable[[], Card], pins: Mapping[str, str]
+        self,
+        application: str,
+        open_door: Callable[[], Card],
+        pins: Mapping[str, str],
+        management_key: bytes | None = None,
     ) -> None:
         self._application = APPLICATIONS[application]
         self._open_door = open_door
-        self._doors: dict[int, Card] = {}
+        self._doors: dict[int, _Door] = {}
+        self._made: PublicKeys = {}
+        self._management_key = management_key
         kind = KINDS[application]
         self._pins = {
             kind.references[name]: kind.padded(value.encode()) for name, value in pins.items()
@@ -66,33 +87,46 @@ class Player:
     def play(self, entries: list[Entry]) -> Iterator[Replayed]:
         """Each exchange as it comes. Raises TransportError where the card does not answer."""
         for number, (entry, application) in enumerate(_followed(self._application, entries), 1):
-            card = self._door(entry.door)
+            door = self._door(entry.door)
             if entry.is_reset:
-                card.reset()
+                door.card.reset()
                 continue
             told = _told(entry.response, entry.length)
-            command, reason = self._command(entry, application)
+            command, reason = self._command(door, entry, application)
+            door.skipped = command is None
             if command is None:
                 yield Replayed(number, entry.name, Outcome.SKIPPED, told, reason=reason)
                 continue
-            answer = card.transceive(command)
-            if entry.masked and Response.parse(answer).sw != SW.NO_ERROR:
+            answer = door.card.transceive(command)
+            refused = Response.parse(answer).sw != SW.NO_ERROR
+            if entry.masked and refused:
                 self._pins.clear()
-            same = alike(application, entry, answer)
-            outcome = Outcome.SAME if same else Outcome.DIFFERENT
-            reason = "" if same else _where(application, entry, answer)
+            if entry.blanked and refused:
+                self._management_key = None
+            outcome, reason = _compare(door, entry, application, command, answer)
             yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
 
-    def _door(self, number: int) -> Card:
+    def _door(self, number: int) -> _Door:
         if number not in self._doors:
-            self._doors[number] = self._open_door()
-            self._doors[number].reset()
+            card = self._open_door()
+            card.reset()
+            key = self._management_key
+            proof = None if key is None else Proof(key)
+            self._doors[number] = _Door(card, Uses(card, self._made), proof)
         return self._doors[number]
 
-    def _command(self, entry: Entry, application: ApplicationSpec) -> tuple[bytes | None, str]:
+    def _command(
+        self, door: _Door, entry: Entry, application: ApplicationSpec
+    ) -> tuple[bytes | None, str]:
         """What to send, or None and why nothing."""
-        if not entry.masked:
-            return entry.command, ""
+        if door.skipped and entry.command[1:2] == bytes((_GET_RESPONSE,)):
+            return None, "it goes on with the answer to what was skipped"
+        if entry.blanked:
+            return self._proof(door, entry)
+        return self._login(entry, application) if entry.masked else (entry.command, "")
+
+    def _login(self, entry: Entry, application: ApplicationSpec) -> tuple[bytes | None, str]:
+        """A VERIFY with the PIN that was given; nothing else that is masked can be sent."""
         header = entry.command
         if len(header) < 4 or header[1] != _VERIFY:
             return None, "its data are masked"
@@ -102,6 +136,47 @@ class Player:
         if pin is None:
             return None, "its PIN is masked, and not given or refused before"
         return replace(entry.parsed(), data=pin).encode(), ""
+
+    def _proof(self, door: _Door, entry: Entry) -> tuple[bytes | None, str]:
+        """A proof of the management key to the card that is played to."""
+        if Response.parse(entry.response).sw != SW.NO_ERROR:
+            return None, "its management key was wrong"
+        if door.proof is None or self._management_key is None:
+            return None, "its management key is masked, and not given or refused before"
+        command = door.proof.command(entry.parsed())
+        if command is None:
+            return None, "the card has not asked for a proof that the management key can give"
+        return command.encode(), ""
+
+
+def _compare(
+    door: _Door, entry: Entry, application: ApplicationSpec, sent: bytes, raw: bytes
+) -> tuple[Outcome, str]:
+    """How an answer compares with the recorded one, and why, as far as that is told."""
+    recorded, answered = Response.parse(entry.response), Response.parse(raw)
+    try:
+        used = application.name == PIV and _follow(door, Command.parse(sent), answered)
+    except ApduFormatError:
+        # What is no command uses no key.
+        used = False
+    except UnlikeError as unlike:
+        return Outcome.DIFFERENT, str(unlike)
+    except IncomparableError as incomparable:
+        return Outcome.SKIPPED, str(incomparable)
+    if used and recorded.sw == answered.sw:
+        size = len(recorded.data) if entry.length is None else entry.length
+        # What is whole has been compared; a part of it is as long as the other.
+        same = recorded.sw == SW.NO_ERROR or size == len(answered.data)
+    else:
+        same = alike(application, entry, raw)
+    return (Outcome.SAME, "") if same else (Outcome.DIFFERENT, _where(application, entry, raw))
+
+
+def _follow(door: _Door, command: Command, answer: Response) -> bool:
+    """Whether a key was used, and rightly. Raises UnlikeError, IncomparableError where not."""
+    if door.proof is not None and command.p2 == MANAGEMENT_KEY and command.ins == _AUTHENTICATE:
+        door.proof.answered(command, answer)
+    return door.uses.answered(command, answer)
 
 
 def _followed(
@@ -184,21 +259,25 @@ def _is_der_signature(data: bytes) -> bool:
 
 
 def _blanked(data: bytes, objects: tuple[TagSpec, ...]) -> bytes:
-    """The data with zeros for the values of volatile data objects."""
+    """The data with zeros for the values of volatile data objects; the last may be cut short."""
     known = {member.tag: member for member in objects}
     if not any(_any_volatile(member) for member in objects):
         return data
-    try:
-        items = tlv.parse(data)
-    except tlv.TlvError:
-        return data
-    parts = []
-    for item in items:
-        spec = known.get(item.tag)
-        value = item.value
+    parts, rest = [], data
+    while rest:
+        spec = known.get(rest[0])
+        try:
+            item, used = tlv.parse_one(rest)
+        except tlv.TlvError:
+            if spec is None or not spec.volatile:
+                return data
+            parts.append(bytes(len(rest)))
+            break
+        value, spec = item.value, known.get(item.tag)
         if spec is not None:
             value = bytes(len(value)) if spec.volatile else _blanked(value, spec.members)
         parts.append(tlv.encode(item.tag, value))
+        rest = rest[used:]
     return b"".join(parts)
 
 

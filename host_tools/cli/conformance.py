@@ -29,6 +29,7 @@ from host_tools.cli.secret_input import (
     PUK,
     SO_PIN,
     USER_PIN,
+    management_key,
     secret_options,
 )
 from host_tools.cli.session import control
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from host_tools.conformance.report import Report
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-_MANAGEMENT_KEYS = (16, 24, 32)
 
 
 def _writable(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -147,16 +147,9 @@ def _read(application: str, options: Mapping[str, str | Path | None]) -> dict[st
             f"The vectors use the value of the {clashing[0]} PIN for another one.",
             "Change it on the card first.",
         )
-    if (key := pins.get("management-key")) is not None and not _is_management_key(key):
-        raise Failure(Exit.USAGE, "The management key is not 16, 24 or 32 bytes in hexadecimal.")
+    if (key := pins.get("management-key")) is not None:
+        management_key(key)
     return pins
-
-
-def _is_management_key(text: str) -> bool:
-    try:
-        return len(bytes.fromhex(text)) in _MANAGEMENT_KEYS
-    except ValueError:
-        return False
 
 
 def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) -> Report:
@@ -169,17 +162,17 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
         confirm(f"Do all this to the card in {where.name}?", yes)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     blank = partial(make_blank, where) if where.details is not None else None
-    with where.opened() as card, working(f"Examining {where.name}"):
+    # Ctrl+C does not break off what makes the card usable again either.
+    with where.opened() as card, working(f"Examining {where.name}"), postponed() as pressed:
         examination = Examination(card, application, pins, destructive=bool(pins), blank=blank)
         checks: list[Check] = []
         interrupted = False
         try:
-            with postponed() as pressed:
-                for check in examination.run():
-                    checks.append(check)
-                    if interrupted := pressed():
-                        click.echo("Interrupted: the report ends here.", err=True)
-                        break
+            for check in examination.run():
+                checks.append(check)
+                if interrupted := pressed():
+                    click.echo("Interrupted: the report ends here.", err=True)
+                    break
         except WrongPinError as error:
             raise Failure(
                 Exit.PIN_LOCKED if error.locked else Exit.PIN_WRONG,

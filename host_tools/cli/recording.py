@@ -20,7 +20,13 @@ from host_tools.cli.card import SECRETS, Place, application_option, card_options
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
-from host_tools.cli.secret_input import SO_PIN, USER_PIN, secret_options
+from host_tools.cli.secret_input import (
+    MANAGEMENT_KEY,
+    SO_PIN,
+    USER_PIN,
+    management_key,
+    secret_options,
+)
 from host_tools.cli.session import control, token_option_or
 from host_tools.control import ControlClient, ControlError
 
@@ -146,7 +152,7 @@ Examples:
 @card_options
 @click.option("--door", type=click.IntRange(0), help="Only what passed on this way to the card.")
 @yes_option
-@secret_options(USER_PIN, SO_PIN)
+@secret_options(USER_PIN, SO_PIN, MANAGEMENT_KEY)
 @json_option
 def replay(
     *,
@@ -161,8 +167,9 @@ def replay(
     """Play a recording to another card and show the differences; with any, the exit code is 1.
 
     What differs from card to card, as random bytes, signatures and new public keys do, is compared
-    by its length and form. VERIFY gets the PINs that are given, those of the application that was
-    named when it was recorded; what else is masked is skipped.
+    by its length and form, and what a PIV key makes with its public key. VERIFY gets the PINs that
+    are given, those of the application that was named when it was recorded, and PIV's management
+    key is proven by the one that is given, in hexadecimal; what else is masked is skipped.
     """
     from apdu.recording import RecordingError, read, whole
     from host_tools.conformance.examination import KINDS
@@ -189,8 +196,12 @@ def replay(
     wanted = ((name, SECRETS[name]) for name in KINDS[head.application].references)
     given = {name: secret.given(*secret.among(secrets)) for name, secret in wanted}
     pins = {name: value for name, value in given.items() if value is not None}
+    key = MANAGEMENT_KEY.given(*MANAGEMENT_KEY.among(secrets))
+    proving = None if key is None else management_key(key)
     with ExitStack() as stack:
-        player = Player(head.application, lambda: stack.enter_context(where.opened()), pins)
+        player = Player(
+            head.application, lambda: stack.enter_context(where.opened()), pins, proving
+        )
         played = list(player.play(entries))
     _report(played, head.card, where.name, as_json)
     if any(item.outcome is Outcome.DIFFERENT for item in played):
@@ -199,7 +210,7 @@ def replay(
         raise Failure(
             Exit.GENERAL,
             "Nothing was compared: no exchange could be played.",
-            "Give the PINs, or another recording.",
+            "Give the PINs or the management key, or another recording.",
         )
 
 

@@ -63,6 +63,20 @@ NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
 PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
 
 
+_MANAGEMENT_KEYS = (16, 24, 32)
+
+
+def management_key(text: str) -> bytes:
+    """The bytes of a management key in hexadecimal. Raises Failure for what is none."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) not in _MANAGEMENT_KEYS:
+        raise Failure(Exit.USAGE, "The management key is not 16, 24 or 32 bytes in hexadecimal.")
+    return key
+
+
 def first_line(file: Path) -> str:
     """The first line of a file, without its end."""
     try:

@@ -9,7 +9,7 @@ from itertools import product
 from apdu.codec import CHAINING, Command, Response
 from apdu.model import SW, describe
 from apdu.spec import Access, CommandSpec, DataField
-from host_tools.conformance.checks import Check, DifferenceError, SkipError, tries_left
+from host_tools.conformance.checks import Check, DifferenceError, SkipError, compare, tries_left
 from host_tools.conformance.rules import guarded, header, sample
 from host_tools.conformance.subject import Subject
 
@@ -61,6 +61,7 @@ def harmless(subject: Subject) -> Iterator[Check]:
         if spec.chaining:
             yield _chain(subject, spec)
     yield _unknown_application(subject)
+    yield _extended(subject)
 
 
 def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Check]:
@@ -136,6 +137,21 @@ def _unknown_application(subject: Subject) -> Check:
         subject.fresh()
         unknown = Command(0x00, _SELECT, 0x04, 0x00, _UNKNOWN_AID)
         subject.expect(subject.exchange(unknown), (SW.FILE_NOT_FOUND,))
+    return outcome[0]
+
+
+def _extended(subject: Subject) -> Check:
+    """Lc and Le say the same in extended form."""
+    spec = subject.application.command("SELECT")
+    group = "extended length fields say what short ones do"
+    with subject.check(group, spec.name, spec.name, _LENGTHS) as outcome:
+        subject.pull_reset()
+        select = Command(0x00, _SELECT, 0x04, 0x00, subject.application.aid, 256)
+        whole = subject.client.send(select)
+        subject.pull_reset()
+        response = subject.extended(select)
+        subject.expect(response, (whole.sw,))
+        compare(response, whole.data)
     return outcome[0]
 
 

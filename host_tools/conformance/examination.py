@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from apdu.model import APPLICATIONS, SW, StatusWordError, describe
 from apdu.transport import CardRemoved, TransportError
-from host_tools.conformance import behaviour, piv, pki, rules, vectors
+from host_tools.conformance import (
+    behaviour,
+    piv,
+    piv_commands,
+    piv_information,
+    piv_login,
+    pki,
+    rules,
+    vectors,
+)
 from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError
 from host_tools.conformance.subject import Card, Subject
@@ -50,11 +59,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "piv": Kind(
         piv.PivDialect,
-        piv.SECRETS,
-        piv.credentials,
-        piv.VERIFIED,
-        piv.padded,
-        piv.unread_without_pin,
+        piv_login.SECRETS,
+        piv_login.credentials,
+        piv_login.VERIFIED,
+        piv_commands.padded,
+        piv_information.harmless,
         extended=False,
     ),
 }

@@ -14,21 +14,32 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import SW, StatusWordError
-from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import piv_commands as piv
-from host_tools.conformance.behaviour import Credential
-from host_tools.conformance.checks import Check, DifferenceError, SkipError, compare, tries_left
+from host_tools.conformance.checks import DifferenceError, SkipError, compare, tries_left
+from host_tools.conformance.made_keys import made_key, secret_bytes
+from host_tools.conformance.piv_information import check_attested_serial, check_key, objects, same
+from host_tools.conformance.piv_login import (
+    MANAGEMENT_KEY,
+    PIN,
+    PUK,
+    REFS,
+    Settings,
+    ask,
+    metadata,
+    most_tries,
+    prove,
+    prove_once,
+    wrong_value,
+)
 from host_tools.conformance.pki_commands import public_objects
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, FACTORY, SECRET, Blank, Pins, Step, Vectors
 
-PIN, PUK, MANAGEMENT_KEY = "pin", "puk", "management-key"
-SECRETS = (PIN, PUK, MANAGEMENT_KEY)
-VERIFIED = {PIN: piv.REF_PIN}
-REFS = {PIN: piv.REF_PIN, PUK: piv.REF_PUK}
 KINDS = {
     "RSA-2048": piv.RSA_2048,
+    "RSA-3072": piv.RSA_3072,
+    "RSA-4096": piv.RSA_4096,
     "P-256": piv.P256,
     "P-384": piv.P384,
     "Ed25519": piv.ED25519,
@@ -40,117 +51,13 @@ MANAGEMENT_KINDS = {
     "AES-192": piv.AES_192,
     "AES-256": piv.AES_256,
 }
-# By the length of the key in bytes; the card tells which of two it is.
-MANAGEMENT_LENGTHS = {
-    16: (piv.AES_128,),
-    24: (piv.AES_192, piv.DES3),
-    32: (piv.AES_256,),
-}
+# P2 of SET MANAGEMENT KEY by the touch policy that GET METADATA tells.
+_TOUCH_P2 = {piv.TOUCH_ALWAYS: 0xFE, piv.TOUCH_CACHED: 0xFD}
+POLICIES = {"never": piv.NEVER, "once": piv.ONCE, "always": piv.ALWAYS}
+TOUCHES = {"never": 0x01, "always": piv.TOUCH_ALWAYS, "cached": piv.TOUCH_CACHED}
+ORIGINS = {"generated": piv.GENERATED, "imported": piv.IMPORTED}
 SHA256_INFO = bytes.fromhex("3031300D060960864801650304020105000420")
 _MOST_TRIES = 255
-_BEHIND_THE_PIN = ("5FC103", "5FC108", "5FC109", "5FC121", "5FC123")
-
-padded = piv.padded
-
-
-def credentials(table: Vectors, given: Pins) -> list[Credential]:
-    """The PIN, the PUK and the management key, as far as they are given."""
-    made: list[Credential] = []
-    if PIN in given:
-        made.append(_pin(given[PIN].encode(), _wrong(table, PIN, given)))
-    if PUK in given:
-        made.append(_puk(given[PUK].encode(), _wrong(table, PUK, given)))
-    if MANAGEMENT_KEY in given:
-        made.append(_management_key(bytes.fromhex(given[MANAGEMENT_KEY])))
-    return made
-
-
-def _pin(right: bytes, wrong: bytes) -> Credential:
-    def present(subject: Subject, value: bytes) -> Response:
-        return subject.client.send(piv.verify(value))
-
-    leave = frozenset((Access.USER,))
-    return Credential("PIN", "VERIFY", present, right, wrong, piv.verify(), opens=leave)
-
-
-def _puk(right: bytes, wrong: bytes) -> Credential:
-    def present(subject: Subject, value: bytes) -> Response:
-        # The PUK stays what it is.
-        return subject.client.send(piv.change(piv.REF_PUK, value, right))
-
-    return Credential("PUK", "CHANGE REFERENCE DATA", present, right, wrong)
-
-
-def _management_key(right: bytes) -> Credential:
-    def present(subject: Subject, value: bytes) -> Response:
-        return prove(subject.client, management_algorithm(subject.client, value), value)
-
-    leave = frozenset((Access.MANAGEMENT,))
-    wrong = bytes(len(right))
-    name = "management key"
-    return Credential(
-        name, "GENERAL AUTHENTICATE", present, right, wrong, counted=False, opens=leave
-    )
-
-
-def _wrong(table: Vectors, name: str, given: Pins) -> bytes:
-    """A value that is not the one given."""
-    values = (table.pins[f"{name}-wrong"], table.pins[f"{name}-wrong-too"])
-    return next(value for value in values if value != given.get(name)).encode()
-
-
-def management_algorithm(client: CardClient, key: bytes) -> int:
-    """The algorithm by which the card takes a management key of that length."""
-    candidates = MANAGEMENT_LENGTHS[len(key)]
-    asked = (_ask(client, algorithm, {piv.WITNESS: b""}) for algorithm in candidates)
-    pairs = zip(candidates, asked, strict=True)
-    return next((found for found, answer in pairs if answer.sw == SW.NO_ERROR), candidates[0])
-
-
-def prove(client: CardClient, algorithm: int, key: bytes) -> Response:
-    """Mutual authentication (SP 800-73-4 part 2, A.1).
-
-    Raises DifferenceError where the card does not know the key itself.
-    """
-    first = _ask(client, algorithm, {piv.WITNESS: b""})
-    if first.sw != SW.NO_ERROR:
-        return first
-    challenge = DIGEST[: len(first.data)]
-    answer = {piv.WITNESS: piv.decipher(key, first.data), piv.CHALLENGE: challenge}
-    response = _ask(client, algorithm, answer)
-    compare(response, piv.encipher(key, challenge))
-    return response
-
-
-def prove_once(client: CardClient, algorithm: int, key: bytes) -> Response:
-    """Single authentication: the card proves nothing (SP 800-73-4 part 2, A.1)."""
-    first = _ask(client, algorithm, {piv.CHALLENGE: b""})
-    if first.sw != SW.NO_ERROR:
-        return first
-    return _ask(client, algorithm, {piv.RESPONSE: piv.encipher(key, first.data)})
-
-
-def _ask(
-    client: CardClient, algorithm: int, fields: dict[int, bytes], slot: int = piv.MANAGEMENT
-) -> Response:
-    """GENERAL AUTHENTICATE; the response, with what is in the template as its data."""
-    response = client.send(piv.authenticate(algorithm, slot, fields))
-    if response.sw != SW.NO_ERROR or not response.data:
-        return response
-    inner, _ = tlv.parse_one(tlv.to_dict(tlv.parse(response.data))[0x7C])
-    return Response(response.sw, inner.value)
-
-
-def unread_without_pin(subject: Subject) -> Iterator[Check]:
-    """What only the card holder may read is refused before VERIFY, whether it is there or not."""
-    spec = subject.application.command("GET DATA")
-    refused = (SW.SECURITY_STATUS_NOT_SATISFIED, SW.FILE_NOT_FOUND)
-    group = "what is behind the PIN is not read without it"
-    for tag in _BEHIND_THE_PIN:
-        with subject.check(group, f"{spec.name} {tag}", spec.name, spec.clause) as outcome:
-            subject.fresh()
-            subject.expect(subject.client.send(piv.get_data(bytes.fromhex(tag))), refused)
-        yield outcome[0]
 
 
 @dataclass
@@ -166,7 +73,7 @@ class PivDialect:
     blank: Blank | None = None
     kinds: dict[int, int] = field(default_factory=dict)
     public: dict[int, piv.PublicKey] = field(default_factory=dict)
-    given_algorithm: int | None = None
+    before: Settings | None = None
     erased: bool = False
 
     def begin(self, _: str) -> None:
@@ -174,14 +81,17 @@ class PivDialect:
         self.kinds.clear()
         self.public.clear()
         self.subject.fresh()
-        if self.given_algorithm is None and MANAGEMENT_KEY in self.given:
+        if self.before is None and MANAGEMENT_KEY in self.given:
             key = bytes.fromhex(self.given[MANAGEMENT_KEY])
-            self.given_algorithm = management_algorithm(self.client, key)
+            self.before = Settings.of(self.client, key)
         response = self.client.send(piv.reset())
         if response.sw == SW.INS_NOT_SUPPORTED:
             raise SkipError("no command makes the card factory-new again")
         if response.sw == SW.CONDITIONS_NOT_SATISFIED:
-            pin, puk = _wrong(self.table, PIN, self.given), _wrong(self.table, PUK, self.given)
+            pin, puk = (
+                wrong_value(self.table, PIN, self.given),
+                wrong_value(self.table, PUK, self.given),
+            )
             self._block(piv.verify(pin))
             self._block(piv.unblock(puk, pin))
             response = self.client.send(piv.reset())
@@ -197,17 +107,21 @@ class PivDialect:
         raise DifferenceError("a blocked PIN (6983)", f"{_MOST_TRIES} more tries")
 
     def leave(self) -> None:
-        """Factory-new, but with the PINs and the management key that were given.
+        """Factory-new, but with the PINs and the management key that were given, and their tries.
 
         A card that no vector could erase has them still.
         """
         if not self.erased:
             return
         self.begin(FACTORY)
-        assert self.given_algorithm is not None
+        assert self.before is not None
         prove(self.client, *self._management_key("factory"))
+        if self.before.tries != most_tries(self.client):
+            self.client.call(piv.verify(self.table.pins[PIN].encode()))
+            self.client.call(piv.set_retries(*self.before.tries))
         key = bytes.fromhex(self.given[MANAGEMENT_KEY])
-        self.client.call(piv.set_management_key(self.given_algorithm, key))
+        touch = _TOUCH_P2.get(self.before.touch, 0xFF)
+        self.client.call(piv.set_management_key(self.before.algorithm, key, touch))
         for name, reference in REFS.items():
             old, new = self.table.pins[name].encode(), self.given[name].encode()
             self.client.call(piv.change(reference, old, new))
@@ -265,7 +179,7 @@ class PivDialect:
         return MANAGEMENT_KINDS[key["algorithm"]], bytes.fromhex(key["value"])
 
     def _use(self, slot: int, tag: int, data: bytes) -> Response:
-        return _ask(self.client, self.kinds[slot], {piv.RESPONSE: b"", tag: data}, slot)
+        return ask(self.client, self.kinds[slot], {piv.RESPONSE: b"", tag: data}, slot)
 
     def sign(self, slot: int) -> Response:
         public = self.public[slot]
@@ -303,11 +217,57 @@ class PivDialect:
 
     def generate(self, step: Step) -> Response:
         slot, algorithm = step["slot"], KINDS[step["kind"]]
-        response = self.client.send(piv.generate(slot, algorithm))
+        pin = POLICIES.get(step.get("pin_policy", ""))
+        response = self.client.send(piv.generate(slot, algorithm, pin=pin))
         if response.sw == SW.NO_ERROR:
             self.kinds[slot] = algorithm
             self.public[slot] = piv.public_key(algorithm, public_objects(response.data))
         return response
+
+    def import_key(self, step: Step) -> Response:
+        slot, algorithm, key = step["slot"], KINDS[step["kind"]], made_key(step["kind"])
+        if isinstance(key, rsa.RSAPrivateKey):
+            fields = piv.rsa_fields(key)
+        else:
+            fields = piv.value_fields(algorithm, secret_bytes(key))
+        response = self.client.send(piv.import_key(slot, algorithm, fields))
+        if response.sw == SW.NO_ERROR:
+            public = key.public_key()
+            assert isinstance(public, piv.PublicKey)
+            self.kinds[slot], self.public[slot] = algorithm, public
+            told = metadata(self.client, slot)
+            if piv.PUBLIC in told and check_key(self.subject, told) != public:
+                raise DifferenceError("the key that was imported", "another one")
+        return response
+
+    def get_metadata(self, step: Step) -> Response:
+        """Of a slot, of the PIN or the PUK (`ref`), or of the management key."""
+        reference = (
+            step["slot"] if "slot" in step else REFS.get(step.get("ref", ""), piv.MANAGEMENT)
+        )
+        response = self.client.send(piv.metadata(reference))
+        if response.sw == SW.NO_ERROR:
+            told = objects(response.data, "metadata")
+            for what, tag, expected in self._metadata(step):
+                same(self.subject, what, expected, told.get(tag, b""))
+            if "slot" in step and check_key(self.subject, told) != self.public[step["slot"]]:
+                raise DifferenceError("the public key of the slot", "another one")
+        return response
+
+    def _metadata(self, step: Step) -> Iterator[tuple[str, int, bytes]]:
+        """What a step says that is told, with its tag and value."""
+        if "slot" in step:
+            yield "algorithm", piv.ALGORITHM, bytes((self.kinds[step["slot"]],))
+            policies = POLICIES[step["pin_policy"]], TOUCHES[step["touch_policy"]]
+            yield "PIN and touch policy", piv.POLICIES, bytes(policies)
+            yield "origin", piv.ORIGIN, bytes((ORIGINS[step["origin"]],))
+            return
+        if "management_key" in step:
+            algorithm, _ = self._management_key(step["management_key"])
+            yield "algorithm", piv.ALGORITHM, bytes((algorithm,))
+        if "left" in step:
+            yield "tries at most and left", piv.RETRIES, bytes(step["left"])
+        yield "factory value", piv.DEFAULT, bytes((step["default"],))
 
     def move(self, step: Step) -> Response:
         source, target = step["slot"], step["target"]
@@ -326,6 +286,7 @@ class PivDialect:
                 raise DifferenceError("a valid attestation", "a wrong signature") from None
             if certificate.public_key() != self.public[step["slot"]]:
                 raise DifferenceError("the key of the slot", "another key is attested")
+            check_attested_serial(self.subject, certificate)
         return response
 
     def _authority(self) -> x509.Certificate:
@@ -334,12 +295,20 @@ class PivDialect:
         return x509.load_der_x509_certificate(inner[0x70])
 
     def put_data(self, step: Step) -> Response:
-        return self.client.send(piv.put_data(bytes.fromhex(step["tag"]), step["text"].encode()))
+        return self._send(step, piv.put_data(bytes.fromhex(step["tag"]), _text(step)))
 
     def get_data(self, step: Step) -> Response:
-        response = self.client.send(piv.get_data(bytes.fromhex(step["tag"])))
-        compare(response, tlv.encode(0x53, step["text"].encode()))
+        response = self._send(step, piv.get_data(bytes.fromhex(step["tag"])))
+        compare(response, tlv.encode(0x53, _text(step)))
         return response
+
+    def _send(self, step: Step, command: Command) -> Response:
+        return self.subject.extended(command) if "extended" in step else self.client.send(command)
+
+
+def _text(step: Step) -> bytes:
+    """The content of an object: its text, as many `times`."""
+    return bytes(step["text"].encode() * step.get("times", 1))
 
 
 def _rsa(public: piv.PublicKey) -> rsa.RSAPublicKey:
@@ -383,6 +352,8 @@ _STEPS: dict[str, Callable[[PivDialect, Step], Response]] = {
     "SET MANAGEMENT KEY": PivDialect.set_management_key,
     "GENERAL AUTHENTICATE": PivDialect.authenticate,
     "GENERATE ASYMMETRIC KEY PAIR": PivDialect.generate,
+    "IMPORT ASYMMETRIC KEY": PivDialect.import_key,
+    "GET METADATA": PivDialect.get_metadata,
     "MOVE KEY": PivDialect.move,
     "ATTEST": PivDialect.attest,
     "PUT DATA": PivDialect.put_data,

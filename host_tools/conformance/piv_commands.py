@@ -33,7 +33,11 @@ CERTIFICATE = bytes.fromhex("5FC105")
 ATTESTATION_CERTIFICATE, DISCOVERY = bytes.fromhex("5FFF01"), b"\x7e"
 DELETED = 0xFF
 """The target of MOVE KEY that deletes the key."""
+# What GET METADATA tells (Yubico PIV extensions, 5.3).
+ALGORITHM, POLICIES, ORIGIN, PUBLIC, DEFAULT, RETRIES = range(0x01, 0x07)
+GENERATED, IMPORTED = 0x01, 0x02
 WITNESS, CHALLENGE, RESPONSE, EXPONENTIATION = 0x80, 0x81, 0x82, 0x85
+_VALUE_TAGS = {ED25519: 0x07, X25519: 0x08}
 _CURVES = {P256: ec.SECP256R1(), P384: ec.SECP384R1()}
 
 
@@ -137,6 +141,11 @@ def rsa_fields(key: rsa.RSAPrivateKey) -> dict[int, bytes]:
     }
 
 
+def value_fields(algorithm: int, value: bytes) -> dict[int, bytes]:
+    """A key of any other kind for IMPORT ASYMMETRIC KEY."""
+    return {_VALUE_TAGS.get(algorithm, 0x06): value}
+
+
 def move(target: int, source: int) -> Command:
     """MOVE KEY to another slot; target FF deletes the key."""
     return Command(0x00, 0xF6, target, source)
@@ -150,6 +159,11 @@ def metadata(reference: int) -> Command:
 def attest(slot: int) -> Command:
     """ATTEST the key in a slot."""
     return Command(0x00, 0xF9, slot, 0x00, b"", ALL)
+
+
+def get_serial() -> Command:
+    """GET SERIAL of the card."""
+    return Command(0x00, 0xF8, 0x00, 0x00, b"", 256)
 
 
 def get_version() -> Command:

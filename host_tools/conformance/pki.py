@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding,
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from apdu import tlv
 from apdu.codec import Response
@@ -27,6 +28,7 @@ from host_tools.conformance.checks import (
     compare,
     tries_left,
 )
+from host_tools.conformance.made_keys import PrivateKey, made_key, secret_bytes
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
 
@@ -40,7 +42,9 @@ OPENS = {
 }
 KINDS = {
     "RSA-2048": pki.RSA_2048,
-    "P-256": pki.EC,
+    "RSA-3072": pki.RSA_3072,
+    "RSA-4096": pki.RSA_4096,
+    **dict.fromkeys(pki.CURVES, pki.EC),
     "Ed25519": pki.ED25519,
     "X25519": pki.X25519,
     "Ed448": pki.ED448,
@@ -191,6 +195,16 @@ class PkiDialect:
         old, new = self.pin(step, "old"), self.pin(step, "new")
         return self.client.send(pki.change(REFS[step["ref"]], old, new))
 
+    def change_padded(self, step: Step) -> Response:
+        """With an old value, or without one on a card that is blank."""
+        ref, new = REFS[step["ref"]], self.pin(step, "new")
+        if "old" not in step:
+            return self.client.send(pki.set_pin(ref, new))
+        return self.client.send(pki.change_padded(ref, self.pin(step, "old"), new))
+
+    def unblock_padded(self, step: Step) -> Response:
+        return self.client.send(pki.unblock_padded(self.pin(step, "puk"), self.pin(step, "new")))
+
     def unblock(self, step: Step) -> Response:
         return self.client.send(pki.unblock(self.pin(step, "puk"), self.pin(step, "new")))
 
@@ -202,7 +216,7 @@ class PkiDialect:
 
     def generate(self, step: Step) -> Response:
         self.client.call(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
-        data = pki.p256() if step["kind"] == "P-256" else b""
+        data = _curve(step["kind"])
         if "usage" in step or "always_authenticate" in step:
             usage = sum(USAGE[name] for name in step.get("usage", PRIVATE_USAGE))
             data += pki.attributes(usage, int(step.get("always_authenticate", False)))
@@ -219,6 +233,34 @@ class PkiDialect:
             and pki.public_objects(response.data) != self.public[step["key"]]
         ):
             raise DifferenceError("the key that was generated", "another one")
+        return response
+
+    def import_key(self, step: Step) -> Response:
+        """PUT DATA; the public part of the key is then read, and compared."""
+        kind, reference = step["kind"], step["key"]
+        self.client.call(pki.mse(pki.GENERATE, KINDS[kind], reference))
+        if "value" in step:
+            return self._import_secret(step)
+        key = made_key(kind)
+        if isinstance(key, rsa.RSAPrivateKey):
+            command = pki.put_key(pki.rsa_template(key))
+        else:
+            command = pki.put_value(secret_bytes(key), curve=_curve(kind))
+        response = self.client.send(command)
+        if response.sw == SW.NO_ERROR:
+            self.client.call(pki.mse(pki.GENERATE, KINDS[kind], reference))
+            told = pki.public_objects(self.client.call(pki.public_key()))
+            if not told.items() >= _public(key).items():
+                raise DifferenceError("the key that was imported", "another one")
+            self.public[reference] = told
+        return response
+
+    def _import_secret(self, step: Step) -> Response:
+        value = bytes.fromhex(step["value"])
+        usage = sum(USAGE[name] for name in step["usage"])
+        response = self.client.send(pki.put_value(value, pki.attributes(usage)))
+        if response.sw == SW.NO_ERROR:
+            self.secret[step["key"]] = value
         return response
 
     def delete_key(self, step: Step) -> Response:
@@ -316,6 +358,21 @@ class PkiDialect:
             compare(response, tlv.encode(0x53, step["text"].encode()))
         return response
 
+    def update_short(self, step: Step) -> Response:
+        choice = self.client.send(pki.select(bytes.fromhex(step["file"])))
+        if choice.sw != SW.NO_ERROR:
+            return choice
+        return self.client.send(pki.update_short(step["offset"], step["text"].encode()))
+
+    def read_short(self, step: Step) -> Response:
+        choice = self.client.send(pki.select(bytes.fromhex(step["file"])))
+        if choice.sw != SW.NO_ERROR:
+            return choice
+        response = self.client.send(pki.read_short(step["offset"]))
+        if "text" in step:
+            compare(response, step["text"].encode())
+        return response
+
     def delete(self, step: Step) -> Response:
         return self.client.send(pki.delete(bytes.fromhex(step["file"])))
 
@@ -355,26 +412,41 @@ class PkiDialect:
             shared = longer.exchange(x448.X448PublicKey.from_public_bytes(point))
             mine = longer.public_key().public_bytes_raw()
         else:
-            curve = ec.SECP256R1()
-            key = ec.generate_private_key(curve)
-            shared = key.exchange(
-                ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
-            )
-            numbers = key.public_key().public_numbers()
-            mine = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+            public = pki.ec_public(point)
+            key = ec.generate_private_key(public.curve)
+            shared = key.exchange(ec.ECDH(), public)
+            mine = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         response = self.client.send(pki.derive(mine))
         compare(response, shared)
         return response
 
 
+def _curve(kind: str) -> bytes:
+    """The curve of a kind of key as a data object; nothing for others."""
+    return pki.curve(kind) if kind in pki.CURVES else b""
+
+
+def _public(key: PrivateKey) -> dict[int, bytes]:
+    """The public part as the card tells it, but for the parameters of the curve."""
+    public = key.public_key()
+    if isinstance(public, rsa.RSAPublicKey):
+        return {0x81: public.public_numbers().n.to_bytes(public.key_size // 8, "big")}
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        return {0x86: public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)}
+    return {0x86: public.public_bytes_raw()}
+
+
 _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
     "CARD RESET": PkiDialect.do_reset,
     "VERIFY": PkiDialect.verify,
+    "CHANGE REFERENCE DATA": PkiDialect.change_padded,
+    "RESET RETRY COUNTER": PkiDialect.unblock_padded,
     "CHANGE REFERENCE DATA ODD": PkiDialect.change,
     "RESET RETRY COUNTER ODD": PkiDialect.unblock,
     "RESET RETRY COUNTER BY SO": PkiDialect.reset_by_so,
     "INITIALIZE": PkiDialect.initialize,
     "GENERATE ASYMMETRIC KEY PAIR": PkiDialect.generate,
+    "PUT DATA": PkiDialect.import_key,
     "GET PUBLIC KEY": PkiDialect.get_public,
     "GENERATE SECRET KEY": PkiDialect.generate_secret,
     "GET SECRET KEY": PkiDialect.get_secret,
@@ -386,5 +458,7 @@ _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
     "CREATE FILE": PkiDialect.create,
     "UPDATE BINARY ODD": PkiDialect.update,
     "READ BINARY ODD": PkiDialect.read,
+    "UPDATE BINARY": PkiDialect.update_short,
+    "READ BINARY": PkiDialect.read_short,
     "DELETE FILE": PkiDialect.delete,
 }

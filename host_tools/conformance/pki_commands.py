@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
@@ -17,7 +17,27 @@ PKI = APPLICATIONS["pki"]
 USER, SO = 1, 2
 ALL = 65536
 P256_OID = bytes.fromhex("2A8648CE3D030107")
-RSA_2048, RSA_4096, EC, ED25519, X25519, ED448, X448 = 0xF3, 0xF5, 0xEC, 0xED, 0xEE, 0xEA, 0xEB
+CURVES = {
+    "P-256": P256_OID,
+    "P-384": bytes.fromhex("2B81040022"),
+    "P-521": bytes.fromhex("2B81040023"),
+}
+"""Object identifiers of curves, without tag and length."""
+_CURVE_OF_POINT: Mapping[int, ec.EllipticCurve] = {
+    65: ec.SECP256R1(),
+    97: ec.SECP384R1(),
+    133: ec.SECP521R1(),
+}
+RSA_2048, RSA_3072, RSA_4096, EC, ED25519, X25519, ED448, X448 = (
+    0xF3,
+    0xF4,
+    0xF5,
+    0xEC,
+    0xED,
+    0xEE,
+    0xEA,
+    0xEB,
+)
 ML_DSA, ML_KEM = {44: 0xE1, 65: 0xE2, 87: 0xE3}, {768: 0xE5, 1024: 0xE6}
 AES, DES3, GENERIC = 0xF8, 0xF9, 0xFA
 RSA_RAW, PKCS1, PSS, OAEP, ECDSA, EDDSA = 0x10, 0x11, 0x12, 0x13, 0x20, 0x22
@@ -65,6 +85,27 @@ def log_out(ref: int) -> Command:
 def change(ref: int, old: bytes, new: bytes) -> Command:
     """CHANGE REFERENCE DATA (ISO/IEC 7816-4:2013, 11.5.7), PINs of any length."""
     return Command(0x00, 0x25, 0x00, ref, tlv.encode(0x80, old) + tlv.encode(0x81, new))
+
+
+def padded(*pins: bytes) -> bytes:
+    """PINs as the even instructions take them: 16 bytes each, or 64, filled with 00."""
+    size = 16 if max(map(len, pins)) <= 16 else 64
+    return b"".join(pin.ljust(size, b"\x00") for pin in pins)
+
+
+def change_padded(ref: int, old: bytes, new: bytes) -> Command:
+    """CHANGE REFERENCE DATA of two padded PINs (ISO/IEC 7816-4:2013, 11.5.7)."""
+    return Command(0x00, 0x24, 0x00, ref, padded(old, new))
+
+
+def set_pin(ref: int, new: bytes) -> Command:
+    """CHANGE REFERENCE DATA that sets a PIN for the first time."""
+    return Command(0x00, 0x24, 0x01, ref, new)
+
+
+def unblock_padded(puk: bytes, new: bytes) -> Command:
+    """RESET RETRY COUNTER with the SO PIN, both padded (ISO/IEC 7816-4:2013, 11.5.10)."""
+    return Command(0x00, 0x2C, 0x00, USER, padded(puk, new))
 
 
 def unblock(puk: bytes, new: bytes) -> Command:
@@ -116,6 +157,16 @@ def read(offset: int, fid: bytes = b"\0\0", ne: int = ALL) -> Command:
     return Command(0x00, 0xB1, fid[0], fid[1], tlv.encode(0x54, offset.to_bytes(3, "big")), ne)
 
 
+def read_short(offset: int) -> Command:
+    """READ BINARY of the current file (ISO/IEC 7816-4:2013, 11.2.3), up to offset 7FFF."""
+    return Command(0x00, 0xB0, offset >> 8, offset & 0xFF, b"", 256)
+
+
+def update_short(offset: int, data: bytes) -> Command:
+    """UPDATE BINARY of the current file, likewise (ISO/IEC 7816-4:2013, 11.2.5)."""
+    return Command(0x00, 0xD6, offset >> 8, offset & 0xFF, data)
+
+
 def update(
     offset: int, data: bytes | None, size: int | None = None, fid: bytes = b"\0\0"
 ) -> Command:
@@ -146,7 +197,12 @@ def generate(data: bytes = b"") -> Command:
 
 def p256() -> bytes:
     """The curve P-256 by its object identifier."""
-    return tlv.encode(0x06, P256_OID)
+    return curve("P-256")
+
+
+def curve(name: str) -> bytes:
+    """A curve by its object identifier."""
+    return tlv.encode(0x06, CURVES[name])
 
 
 def explicit_p256(cofactor: bytes = b"\x01") -> bytes:
@@ -188,9 +244,9 @@ def rsa_template(key: rsa.RSAPrivateKey) -> bytes:
     return tlv.encode(0x7F48, inner)
 
 
-def put_value(value: bytes, extra: bytes = b"") -> Command:
-    """PUT DATA of a key that is one value: a seed, a secret key."""
-    return put_key(tlv.encode(0xE0, tlv.encode(0x88, value)) + extra)
+def put_value(value: bytes, extra: bytes = b"", curve: bytes = b"") -> Command:
+    """PUT DATA of a key that is one value: a number on a `curve`, a seed, a secret key."""
+    return put_key(tlv.encode(0xE0, curve + tlv.encode(0x88, value)) + extra)
 
 
 def generate_secret(length: int, extra: bytes = b"") -> Command:
@@ -253,9 +309,14 @@ def public_objects(answer: bytes) -> dict[int, bytes]:
     return tlv.to_dict(tlv.parse(outer.value))
 
 
+def ec_public(point: bytes) -> ec.EllipticCurvePublicKey:
+    """The key with this point, whose length says which curve it is on."""
+    return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE_OF_POINT[len(point)], point)
+
+
 def check_ecdsa(point: bytes, digest_: bytes, signature: bytes) -> None:
-    """Raises InvalidSignature; P-256 and a digest of 32 bytes."""
-    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    """Raises InvalidSignature; a digest of 32 bytes."""
+    key = ec_public(point)
     key.verify(signature, digest_, ec.ECDSA(utils.Prehashed(SHA256())))
 
 

@@ -14,8 +14,41 @@ from apdu.transport import CardClient, CardRemoved, Transport, TransportError
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict, names
 
 _SELECT = 0xA4
+# The compact tag of the card capabilities, and a bit of their third byte.
+_CAPABILITIES, _EXTENDED = 0x7, 0x40
 # With these a response has a data field, or may have one (ISO/IEC 7816-4:2013, 5.6).
 _WITH_DATA = frozenset((0x90, 0x61, 0x62, 0x63))
+
+
+def promises_extended(atr: bytes) -> bool:
+    """Whether the card capabilities in the ATR tell of extended length fields.
+
+    They are in the historical bytes, of the form 80 or 00 with data objects of a tag and a length
+    in one byte (ISO/IEC 7816-3:2006, 8.2; ISO/IEC 7816-4:2013, 12.1.1).
+    """
+    if len(atr) < 2:
+        return False
+    place, count = 2, atr[1] & 0x0F
+    present = atr[1] >> 4
+    while present:
+        last = place + present.bit_count() - 1
+        # The last interface byte of a group, TD, tells which ones the next group has.
+        place, present = last + 1, (atr[last] >> 4 if present & 8 and last < len(atr) else 0)
+    historical = atr[place : place + count]
+    objects = {b"\x80": historical[1:], b"\x00": historical[1:-3]}.get(historical[:1], b"")
+    while objects:
+        tag, size = objects[0] >> 4, objects[0] & 0x0F
+        if (tag, size) == (_CAPABILITIES, 3) and len(objects) > size:
+            return bool(objects[size] & _EXTENDED)
+        objects = objects[1 + size :]
+    return False
+
+
+def _extended(command: Command) -> bytes:
+    """Its bytes with extended length fields: as many as there are are asked for."""
+    data = command.data
+    body = len(data).to_bytes(2, "big") + data if data else b""
+    return command.header + b"\x00" + body + (b"\x00\x00" if command.ne else b"")
 
 
 class Card(Transport, Protocol):
@@ -40,6 +73,7 @@ class Subject:
         self._noted = ("", "")
         self._traced = Trace(card, self._lines.append, application)
         self.client = CardClient(self, extended=extended)
+        self._demanded = self._takes_extended = extended
         self.broken_off: Check | None = None
 
     def transceive(self, command: bytes) -> bytes:
@@ -61,9 +95,26 @@ class Subject:
         """What is answered to these bytes, which need not be an APDU."""
         return Response.parse(self.transceive(raw))
 
+    def extended(self, command: Command) -> Response:
+        """One APDU with extended length fields, however short it is (ISO/IEC 7816-4:2013, 5.2).
+
+        Raises SkipError where neither the application nor the card's ATR promises them and they
+        are refused, or the reader does not carry them.
+        """
+        try:
+            response = self.answer(_extended(command))
+        except CardRemoved:
+            raise
+        except TransportError as error:
+            raise SkipError(f"the reader does not carry extended length fields: {error}") from error
+        if response.sw == SW.WRONG_LENGTH and not self._takes_extended:
+            raise SkipError("the card takes short length fields alone")
+        return response
+
     def pull_reset(self) -> None:
         """Reset the card, and nothing else."""
-        self._card.reset()
+        atr = self._card.reset()
+        self._takes_extended = self._demanded or promises_extended(atr)
 
     def reset(self) -> Response:
         """Reset the card and select the application; what SELECT answered."""

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
     assert "the card is erased" in result.stderr
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
+
+
+def test_a_destructive_examination_leaves_the_tries_and_the_policy_of_the_pins(
+    command: Command, home: Scratch
+) -> None:
+    rules = {"pin_policy": "strict6", "user_tries": 5, "so_tries": 7}
+    token = home.create_token("Own", pin="735194", so_pin="82736455", **rules)
+    before = command("token", "show", "Own", "--json").output
+    arguments = ("conformance", "run", "--token", "Own", "--destructive", "--yes", "--json")
+    report = json.loads(command(*arguments, **secrets(token)).stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert command("token", "show", "Own", "--json").output == before
+    assert "strict6" in before
 
 
 PIV_SECRETS = {
@@ -235,6 +249,24 @@ class ErasedCard(EmulatedCard):
 
 
 @contextmanager
+def started(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A program whose output can be read; a test that fails does not wait for its end."""
+    with subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
 def while_it_is_erased(
     home: Scratch, output: Path
 ) -> Iterator[tuple[ErasedCard, VpcdCard, subprocess.Popen[str]]]:
@@ -245,13 +277,7 @@ def while_it_is_erased(
         card.wait_until_seen()
         arguments = (*KLYUCH, "conformance", "run", "--reader", READER, "--destructive", "--yes")
         environment = {**os.environ, **home.environment, **reader.environment, **pins}
-        with subprocess.Popen(
-            (*arguments, "--output", str(output)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        ) as process:
+        with started((*arguments, "--output", str(output)), environment) as process:
             assert emulated.erased.wait(PATIENCE)
             yield emulated, card, process
 
@@ -272,6 +298,54 @@ def test_a_card_whose_examination_is_interrupted_is_left_with_its_pins(
     client = card.bench.client()
     client.log_in()
     client.log_in(pki.SO)
+
+
+def until_done(home: Scratch, serial: str, asked: str, process: subprocess.Popen[str]) -> None:
+    """Wait until the token has done this command, which fails where its program ends before."""
+    with home.control() as client:
+        lines = client.trace(serial)
+
+        def end_with_it() -> None:
+            process.wait()
+            # What was waited for may have come.
+            with suppress(OSError):
+                client.interrupt()
+
+        threading.Thread(target=end_with_it, daemon=True).start()
+        for command, answer in pairwise(lines):
+            if asked in command and "← 9000" in answer:
+                return
+    pytest.fail(f"{asked} was not done")
+
+
+@pytest.mark.parametrize(
+    ("app", "erasing"), [("pki", "80 FA 00 00  INITIALIZE"), ("piv", "00 FB 00 00  RESET")]
+)
+def test_a_token_whose_examination_is_interrupted_is_left_with_its_pins_and_their_tries(
+    home: Scratch, command: Command, tmp_path: Path, app: str, erasing: str
+) -> None:
+    output = tmp_path / "report.json"
+    token = home.create_token("Own", user_tries=5, so_tries=7)
+    before = command("pin", "status", "--json").output
+    given = {**secrets(token), **(PIV_SECRETS if app == "piv" else {})}
+    arguments = (*KLYUCH, "conformance", "run", "--app", app, "--destructive", "--yes")
+    environment = {**os.environ, **home.environment, **given}
+    with started((*arguments, "--output", str(output)), environment) as process:
+        until_done(home, token.serial, erasing, process)
+        process.send_signal(signal.SIGINT)
+        printed, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "Interrupted: the report ends here" in told
+    assert "is left with the PINs" in told
+    assert "passed" in printed
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert report["interrupted"]
+    assert report["counts"]["failed"] == 0
+    assert report["counts"]["passed"]
+    assert command("pin", "status", "--json").output == before
+    if app == "piv":
+        assert json.loads(command(*PIV).stdout)["sound"]
+    command("key", "generate", "P-256", "--label", "mail", KLYUCH_PIN=token.pin)
 
 
 def test_what_was_found_before_a_card_was_pulled_out_is_reported(

@@ -13,6 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from host_tools.cli import secret_input
+from host_tools.cli.secret_input import Secret
 from host_tools.control import SECRET_VARIABLES, ControlError
 from host_tools.cryptoki import Cryptoki, CryptokiError
 from host_tools.daemon import PKCS11_SOCKET
@@ -231,3 +233,8 @@ def test_a_daemon_is_not_started_with_the_pins_of_whoever_starts_it(
     assert _PIN.encode() not in (process / "cmdline").read_bytes()
     assert _PIN.encode() not in (process / "environ").read_bytes()
     assert b"KLYUCH_HOME" in (process / "environ").read_bytes()
+
+
+def test_every_variable_that_a_secret_is_read_from_is_kept_from_the_daemon() -> None:
+    secrets = (item for item in vars(secret_input).values() if isinstance(item, Secret))
+    assert {secret.variable for secret in secrets} == SECRET_VARIABLES

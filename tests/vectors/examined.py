@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from apdu import tlv
@@ -17,6 +17,7 @@ from token_fw.card import Profile
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
 VERIFY, SELECT, READ_BINARY_ODD, GENERATE = 0x20, 0xA4, 0xB1, 0x46
+READ_BINARY, UPDATE_BINARY, IMPORT, CHANGE, RESET_COUNTER = 0xB0, 0xD6, 0xDB, 0x24, 0x2C
 COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x2A, 0x84, 0xFA, 0x2D
 
 
@@ -55,13 +56,30 @@ class EmulatedCard:
         return Response.parse(self.interface.transceive(command.encode()))
 
 
+def examination(card: EmulatedCard, *, destructive: bool = True) -> Examination:
+    return Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
+
+
 def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
-    examination = Examination(card, "pki", PINS, destructive=destructive, blank=card.blank)
-    return list(examination.run())
+    return list(examination(card, destructive=destructive).run())
 
 
 def failures(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.verdict is Verdict.FAILED]
+
+
+def first_of(checks: Iterable[Check], group: str, clause: str) -> Check:
+    """The first check of a group that fails with this clause; none is made after it."""
+    passed_by = set()
+    for check in checks:
+        if check.verdict is Verdict.FAILED:
+            if check.group.startswith(group) and check.clause == clause:
+                assert check.expected
+                assert check.got
+                assert check.exchanges
+                return check
+            passed_by.add((check.group, check.clause))
+    raise AssertionError(f"only these failed: {passed_by}")
 
 
 def _tries(response: Response) -> int | None:
@@ -236,9 +254,12 @@ class KeepsLoginOverSelect(KeepsLoginOverReset):
 class SignsWrongly(EmulatedCard):
     """One bit of every signature is wrong."""
 
+    shortest = 1
+
     def answer(self, command: Command) -> Response:
         response = self.soundly(command)
-        if command.ins == COMPUTE and command.p1 == 0x9E and response.data:
+        signature = (command.ins, command.p1) == (COMPUTE, 0x9E)
+        if signature and len(response.data) >= self.shortest:
             return replace(response, data=response.data[:-1] + bytes((response.data[-1] ^ 1,)))
         return response
 
@@ -346,3 +367,74 @@ class TellsAnotherPublicKey(EmulatedCard):
         if asked and response.data:
             return replace(response, data=response.data[:8] + bytes(len(response.data) - 8))
         return response
+
+
+class ImportsAnotherKey(EmulatedCard):
+    """In the place of a key on P-256 that it imports it makes one of its own."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == IMPORT and pki.P256_OID in command.data and response.sw == SW.NO_ERROR:
+            self.soundly(pki.generate(pki.p256()))
+        return response
+
+
+class ReadsFromTheStart(EmulatedCard):
+    """READ BINARY does not look at the offset."""
+
+    def answer(self, command: Command) -> Response:
+        asked = replace(command, p1=0, p2=0) if command.ins == READ_BINARY else command
+        return self.soundly(asked)
+
+
+class WritesAtTheStart(EmulatedCard):
+    """UPDATE BINARY does not look at the offset."""
+
+    def answer(self, command: Command) -> Response:
+        asked = replace(command, p1=0, p2=0) if command.ins == UPDATE_BINARY else command
+        return self.soundly(asked)
+
+
+class _TakesAnyOldPin(EmulatedCard):
+    """An instruction takes its first PIN, 16 bytes, for the right one, whatever it is."""
+
+    ins: int
+    right: bytes
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == self.ins and _tries(response) is not None:
+            data = self.right.ljust(16, b"\x00") + command.data[16:]
+            return self.soundly(replace(command, data=data))
+        return response
+
+
+class ChangesForAnybody(_TakesAnyOldPin):
+    """A PIN is changed by the even instruction without the old one."""
+
+    ins, right = CHANGE, cards.USER_PIN
+
+
+class UnblocksForAnybodyEvenly(_TakesAnyOldPin):
+    """The user PIN is unblocked by the even instruction without the SO PIN."""
+
+    ins, right = RESET_COUNTER, cards.SO_PIN
+
+
+class SetsPinsAgain(EmulatedCard):
+    """A PIN that is set already is set as one that is not."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        again = (command.ins, command.p1, response.sw) == (
+            CHANGE,
+            0x01,
+            SW.CONDITIONS_NOT_SATISFIED,
+        )
+        return Response(SW.NO_ERROR) if again else response
+
+
+class SignsWronglyWithLongKeys(SignsWrongly):
+    """One bit of every signature of more than 256 bytes is wrong."""
+
+    shortest = 257

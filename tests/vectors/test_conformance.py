@@ -7,7 +7,7 @@ import pytest
 from host_tools.conformance.checks import Verdict
 from host_tools.conformance.rules import RULES
 from tests.vectors import examined
-from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures
+from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures, first_of
 from token_fw.card import Profile
 
 CLASS = "ISO/IEC 7816-4:2013 5.4.1"
@@ -21,6 +21,9 @@ UNBLOCKING = "ISO/IEC 7816-4:2013 11.5.10"
 CHALLENGES = "ISO/IEC 7816-4:2013 11.5.3"
 GENERATION = "ISO/IEC 7816-8:2004 5.1"
 SIGNING = "ISO/IEC 7816-8:2004 5.4"
+IMPORTING = "ISO/IEC 7816-8:2004 C.2"
+UPDATING = "ISO/IEC 7816-4:2013 11.2.5"
+CHANGING = "ISO/IEC 7816-4:2013 11.5.7"
 
 FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.CountsTooMany: ("a wrong PIN costs a try", VERIFYING),
@@ -50,6 +53,13 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.SelectsAnything: ("an unknown application", SELECTING),
     examined.ChallengesTooShort: ("challenges are as long", CHALLENGES),
     examined.TellsAnotherPublicKey: ("vector: keys of every kind", GENERATION),
+    examined.ImportsAnotherKey: ("vector: imported keys are those", IMPORTING),
+    examined.ReadsFromTheStart: ("vector: the current file is read", READING),
+    examined.WritesAtTheStart: ("vector: the current file is read", UPDATING),
+    examined.ChangesForAnybody: ("vector: PINs of a fixed length", CHANGING),
+    examined.UnblocksForAnybodyEvenly: ("vector: PINs of a fixed length", UNBLOCKING),
+    examined.SetsPinsAgain: ("vector: PINs of a fixed length", CHANGING),
+    examined.SignsWronglyWithLongKeys: ("vector: longer keys sign", SIGNING),
     examined.ChallengesByZeros: ("challenges are as long", CHALLENGES),
 }
 VISIBLE_WITHOUT_HARM = [
@@ -79,10 +89,7 @@ def test_the_sound_card_passes_every_check() -> None:
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
 def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
     group, clause = FLAWS[flaw]
-    found = failures(examine(flaw()))
-    named = [check for check in found if check.group.startswith(group) and check.clause == clause]
-    assert named, {(check.group, check.clause) for check in found}
-    assert all(check.expected and check.got and check.exchanges for check in named)
+    first_of(examined.examination(flaw()).run(), group, clause)
 
 
 @pytest.mark.parametrize("flaw", VISIBLE_WITHOUT_HARM, ids=lambda flaw: flaw.__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apdu import tlv
+from apdu.piv import READ_WITH_PIN
 from apdu.spec import Access
 from token_fw.errors import FileNotFound, IncorrectData, NotEnoughMemory
 from token_fw.transaction import Transaction
@@ -13,18 +14,6 @@ ATTESTATION_CERTIFICATE = bytes.fromhex("5FFF01")
 _KIND = "piv-object"
 _DISCOVERY = b"\x7e"
 _FAMILY = 0x5F
-_READ_WITH_PIN = frozenset(
-    map(
-        bytes.fromhex,
-        (
-            "5FC103",  # fingerprints
-            "5FC108",  # facial image
-            "5FC109",  # printed information
-            "5FC121",  # iris images
-            "5FC123",  # pairing code
-        ),
-    )
-)
 
 
 def _discovery(aid: bytes) -> bytes:
@@ -49,7 +38,7 @@ class DataObjects:
 
     def access(self, tag: bytes) -> Access:
         """Who may read the object."""
-        return Access.USER if tag in _READ_WITH_PIN else Access.ALWAYS
+        return Access.USER if tag in READ_WITH_PIN else Access.ALWAYS
 
     def read(self, tag: bytes) -> bytes:
         """The object with its outermost tag; raises FileNotFound."""
