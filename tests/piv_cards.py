@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,29 @@ PIN, PUK = b"123456", b"12345678"
 NEW_PIN, NEW_PUK = b"654321", b"87654321"
 WRONG = b"000000"
 MANAGEMENT_KEY = bytes(range(1, 9)) * 3
+
+
+@dataclass
+class Finger:
+    """Somebody who touches the token when asked, or does not, or does something else first."""
+
+    touches: bool = True
+    before: Callable[[], object] = field(default=lambda: None)
+    asked: int = 0
+
+    def ask(self) -> Finger:
+        self.asked += 1
+        return self
+
+    def wait(self) -> bool:
+        self.before()
+        return self.touches
+
+    def cancel(self) -> None:
+        """It has touched the token already, or never will."""
+
+    def close(self) -> None:
+        """It asked nobody who could still wait."""
 
 
 class Client(cards.Client):

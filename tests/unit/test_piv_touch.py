@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from host_tools.conformance.piv_commands import (
     TOUCH_CACHED,
 )
 from tests import cards, piv_cards
+from tests.piv_cards import Finger
 from token_fw.apps.piv.session import TOUCH_SECONDS
 from token_fw.card import Card, Interface, Profile, personalise
 from token_fw.env import Env
@@ -31,29 +31,6 @@ DIGEST = bytes(range(32))
 USE = piv.use(AUTHENTICATION, P256, DIGEST)
 LONG = 20
 DENIED = SW.SECURITY_STATUS_NOT_SATISFIED
-
-
-@dataclass
-class Finger:
-    """Somebody who touches the token when asked, or does not, or does something else first."""
-
-    touches: bool = True
-    before: Callable[[], object] = field(default=lambda: None)
-    asked: int = 0
-
-    def ask(self) -> Finger:
-        self.asked += 1
-        return self
-
-    def wait(self) -> bool:
-        self.before()
-        return self.touches
-
-    def cancel(self) -> None:
-        """It has touched the token already, or never will."""
-
-    def close(self) -> None:
-        """It asked nobody who could still wait."""
 
 
 @dataclass

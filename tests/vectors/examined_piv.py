@@ -34,21 +34,11 @@ def examine(card: EmulatedCard, *, destructive: bool = True) -> list[Check]:
     return list(examination.run())
 
 
-class Finger:
-    """Somebody who touches the token whenever it asks."""
-
-    def touched(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Nobody waits."""
-
-
 class IsTouched(EmulatedCard):
     """A sound card with a finger on it."""
 
     def _insert(self, bench: cards.Bench) -> None:
-        bench.card = Card(Env(bench.store, presence=Finger()))
+        bench.card = Card(Env(bench.store, presence=piv_cards.Finger()))
         super()._insert(bench)
 
 
