@@ -27,6 +27,12 @@ from token_fw.crypto.errors import (
     InvalidSignature,
     Unsupported,
 )
+from token_fw.crypto.gost.keys import (
+    GostPrivateKey,
+    GostPublicKey,
+    gost_private,
+    gost_public,
+)
 from token_fw.crypto.keys import (
     PrivateKey,
     PublicKey,
@@ -56,6 +62,7 @@ from token_fw.crypto.schemes import (
     Ecdsa,
     EdDsa,
     Gcm,
+    Gost3410,
     Hmac,
     KeyWrap,
     KeyWrapPadded,
@@ -101,6 +108,9 @@ __all__ = [
     "EdwardsPrivateKey",
     "EdwardsPublicKey",
     "Gcm",
+    "Gost3410",
+    "GostPrivateKey",
+    "GostPublicKey",
     "Hash",
     "Hmac",
     "InvalidKey",
@@ -143,6 +153,8 @@ __all__ = [
     "edwards_public",
     "generate",
     "generate_secret",
+    "gost_private",
+    "gost_public",
     "is_weak_des3",
     "kdf",
     "load_private",
