@@ -1710,7 +1710,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
             Field(Kind.BYTES, "pSharedData"),
             Field(Kind.BYTES, "pPublicData"),
         ),
-        frozenset({0x1050, 0x1051}),
+        frozenset({0x1050, 0x1051, 0xD4321039}),
     ),
     Parameter(
         "CK_EDDSA_PARAMS",
@@ -1730,7 +1730,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
             Field(Kind.BYTES, "pAAD"),
             Field(Kind.ULONG, "ulTagBits"),
         ),
-        frozenset({0x1087}),
+        frozenset({0x1087, 0xD432102D, 0xD432102E}),
     ),
     Parameter(
         "CK_KEY_DERIVATION_STRING_DATA",
@@ -1800,6 +1800,28 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
             Field(Kind.BYTES, "pData"),
         ),
         frozenset({0x1103}),
+    ),
+    Parameter(
+        "CK_GOSTR3410_DERIVE_PARAMS",
+        "Gostr3410DeriveParams",
+        (
+            Field(Kind.ULONG, "kdf"),
+            Field(Kind.BYTES, "pPublicData"),
+            Field(Kind.BYTES, "pUKM"),
+        ),
+        frozenset({0xD4321007, 0xD4321038}),
+    ),
+    Parameter(
+        "CK_KDF_TREE_GOST_PARAMS",
+        "KdfTreeGostParams",
+        (
+            Field(Kind.BYTES, "pLabel"),
+            Field(Kind.BYTES, "pSeed"),
+            Field(Kind.ULONG, "ulR"),
+            Field(Kind.ULONG, "ulL"),
+            Field(Kind.ULONG, "ulOffset"),
+        ),
+        frozenset({0xD432102A}),
     ),
 )
 
