@@ -18,13 +18,14 @@ from token_fw.crypto import (
     RsaOaep,
     RsaPss,
     curve_of,
+    digest,
     oaep,
 )
 from token_fw.crypto.blocks import pkcs1_message, pkcs1_signature_block, pss_signature_block
 
 _COMMAND: Final = "GENERAL AUTHENTICATE"
 _RAW, _PKCS1, _PSS, _OAEP, _ECDSA, _EDDSA = 0x10, 0x11, 0x12, 0x13, 0x20, 0x22
-_HASHES: Final = dict(enumerate(Hash, start=1))
+_HASHES: Final = dict(enumerate(digest.ALGORITHMS, start=1))
 
 Fields = Mapping[int, bytes]
 
@@ -62,15 +63,15 @@ def _pkcs1(_: Fields, spec: KeySpec, data: bytes) -> bytes:
     return pkcs1_signature_block(data, spec.bits // 8)
 
 
-def _pss(fields: Fields, spec: KeySpec, digest: bytes) -> bytes:
+def _pss(fields: Fields, spec: KeySpec, hashed: bytes) -> bytes:
     salt = int.from_bytes(fields[0xC3], "big")
     scheme = RsaPss(_hash(fields[0xC1]), _hash(fields[0xC2]), salt)
-    return pss_signature_block(scheme, digest, spec.bits)
+    return pss_signature_block(scheme, hashed, spec.bits)
 
 
-def _ecdsa(_: Fields, spec: KeySpec, digest: bytes) -> bytes:
+def _ecdsa(_: Fields, spec: KeySpec, hashed: bytes) -> bytes:
     """The card takes no more than the leftmost bits that count (FIPS 186-5 6.4.1)."""
-    return digest[: curve_of(spec).size]
+    return hashed[: curve_of(spec).size]
 
 
 def _eddsa(_: Fields, _spec: KeySpec, message: bytes) -> bytes:

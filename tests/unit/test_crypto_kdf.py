@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from token_fw.crypto import DataLength, Hash, digest, kdf
+from token_fw.crypto import DataLength, Hash, Unsupported, digest, kdf
 
 
 def hmac_of(hash_: Hash, key: bytes, data: bytes) -> bytes:
@@ -18,7 +18,7 @@ def hmac_of(hash_: Hash, key: bytes, data: bytes) -> bytes:
     return digest.compute(hash_, bytes(byte ^ 0x5C for byte in key) + inner)
 
 
-@pytest.mark.parametrize("hash_", Hash)
+@pytest.mark.parametrize("hash_", digest.ALGORITHMS)
 def test_hkdf_is_made_of_hmacs(hash_: Hash) -> None:
     prk = kdf.hkdf_extract(hash_, b"salt", b"secret")
     assert prk == hmac_of(hash_, b"salt", b"secret")
@@ -28,24 +28,37 @@ def test_hkdf_is_made_of_hmacs(hash_: Hash) -> None:
     assert kdf.hkdf_expand(hash_, prk, b"info", length) == (first + second)[:length]
 
 
-@pytest.mark.parametrize("hash_", Hash)
+@pytest.mark.parametrize("hash_", digest.ALGORITHMS)
 def test_no_salt_is_a_salt_of_zeros(hash_: Hash) -> None:
     expected = kdf.hkdf_extract(hash_, bytes(hash_.size), b"secret")
     assert kdf.hkdf_extract(hash_, None, b"secret") == expected
     assert kdf.hkdf_extract(hash_, b"", b"secret") == expected
 
 
-@pytest.mark.parametrize("hash_", Hash)
+@pytest.mark.parametrize("hash_", digest.ALGORITHMS)
 def test_pbkdf2_is_that_of_the_standard_library(hash_: Hash) -> None:
     expected = hashlib.pbkdf2_hmac(hash_.value, b"password", b"salt", 3, 100)
     assert kdf.pbkdf2(hash_, b"password", b"salt", 3, 100) == expected
 
 
-@pytest.mark.parametrize("hash_", Hash)
+@pytest.mark.parametrize("hash_", digest.ALGORITHMS)
 def test_x963_hashes_the_secret_with_a_counter(hash_: Hash) -> None:
     blocks = (digest.compute(hash_, b"z" + bytes((0, 0, 0, i)) + b"info") for i in (1, 2))
     length = hash_.size + 1
     assert kdf.x963(hash_, b"z", b"info", length) == b"".join(blocks)[:length]
+
+
+@pytest.mark.parametrize("hash_", [Hash.STREEBOG256, Hash.STREEBOG512])
+def test_streebog_has_derivations_of_its_own(hash_: Hash) -> None:
+    attempts: list[Callable[[], bytes]] = [
+        lambda: kdf.hkdf_extract(hash_, b"salt", b"secret"),
+        lambda: kdf.hkdf_expand(hash_, b"prk", b"info", 32),
+        lambda: kdf.pbkdf2(hash_, b"password", b"salt", 3, 32),
+        lambda: kdf.x963(hash_, b"z", b"info", 32),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Unsupported, match=hash_.name):
+            attempt()
 
 
 def test_the_longest_hkdf() -> None:

@@ -10,7 +10,10 @@ from token_fw.crypto.errors import Unsupported
 
 
 class KeyKind(StrEnum):
-    """The kinds of key; the Edwards and Montgomery curves are kinds of their own."""
+    """The kinds of key; the Edwards and Montgomery curves are kinds of their own.
+
+    GOST_256 and GOST_512 are keys of GOST R 34.10-2012 by the length of their numbers in bits.
+    """
 
     RSA = "RSA"
     EC = "EC"
@@ -20,6 +23,8 @@ class KeyKind(StrEnum):
     X448 = "X448"
     ML_DSA = "ML-DSA"
     ML_KEM = "ML-KEM"
+    GOST_256 = "GOST-256"
+    GOST_512 = "GOST-512"
     AES = "AES"
     DES3 = "DES3"
     GENERIC = "generic"
@@ -50,8 +55,8 @@ def encode_oid(dotted: str) -> bytes:
 class KeySpec:
     """What kind of key, without the key.
 
-    `bits` for RSA and secret keys, `curve` for EC, `level` for ML-DSA and ML-KEM: the number in
-    the name of the parameter set.
+    `bits` for RSA and secret keys, `curve` for EC and GOST, `level` for ML-DSA and ML-KEM: the
+    number in the name of the parameter set.
     """
 
     kind: KeyKind
@@ -82,6 +87,16 @@ class KeySpec:
     def ml_kem(cls, level: int) -> KeySpec:
         """Name a parameter set of FIPS 203 8: 768 or 1024. Raises Unsupported for another."""
         return _with_identifier(cls(KeyKind.ML_KEM, level=level), f"ML-KEM-{level}")
+
+    @classmethod
+    def gost(cls, name: str) -> KeySpec:
+        """Name a parameter set of GOST R 34.10-2012. Raises Unsupported for another.
+
+        "tc26-256-A" to "-D" and "tc26-512-A" to "-C" (RFC 7836 A), "CryptoPro-A", "-B", "-C",
+        "-XchA" and "-XchB" (RFC 4357 11.4).
+        """
+        kind = KeyKind.GOST_512 if name.startswith("tc26-512-") else KeyKind.GOST_256
+        return _with_identifier(cls(kind, curve=name), f"the parameter set {name!r}")
 
     @classmethod
     def secret(cls, kind: KeyKind, bits: int) -> KeySpec:
@@ -129,8 +144,8 @@ KeySpec.X25519 = KeySpec(KeyKind.X25519)
 KeySpec.ED448 = KeySpec(KeyKind.ED448)
 KeySpec.X448 = KeySpec(KeyKind.X448)
 
-# SEC 2 (RFC 5480 2.1.1.1), RFC 8410 3, and NIST's arcs of ML-DSA (RFC 9881 2) and ML-KEM
-# (RFC 9935 3).
+# SEC 2 (RFC 5480 2.1.1.1), RFC 8410 3, NIST's arcs of ML-DSA (RFC 9881 2) and ML-KEM
+# (RFC 9935 3), and the arcs of TC26 and of CryptoPro (RFC 9215 4.2).
 _OIDS: dict[KeySpec, str] = {
     KeySpec(KeyKind.EC, curve="P-192"): "1.2.840.10045.3.1.1",
     KeySpec(KeyKind.EC, curve="P-256"): "1.2.840.10045.3.1.7",
@@ -145,6 +160,18 @@ _OIDS: dict[KeySpec, str] = {
     KeySpec(KeyKind.ML_DSA, level=87): "2.16.840.1.101.3.4.3.19",
     KeySpec(KeyKind.ML_KEM, level=768): "2.16.840.1.101.3.4.4.2",
     KeySpec(KeyKind.ML_KEM, level=1024): "2.16.840.1.101.3.4.4.3",
+    KeySpec(KeyKind.GOST_256, curve="tc26-256-A"): "1.2.643.7.1.2.1.1.1",
+    KeySpec(KeyKind.GOST_256, curve="tc26-256-B"): "1.2.643.7.1.2.1.1.2",
+    KeySpec(KeyKind.GOST_256, curve="tc26-256-C"): "1.2.643.7.1.2.1.1.3",
+    KeySpec(KeyKind.GOST_256, curve="tc26-256-D"): "1.2.643.7.1.2.1.1.4",
+    KeySpec(KeyKind.GOST_256, curve="CryptoPro-A"): "1.2.643.2.2.35.1",
+    KeySpec(KeyKind.GOST_256, curve="CryptoPro-B"): "1.2.643.2.2.35.2",
+    KeySpec(KeyKind.GOST_256, curve="CryptoPro-C"): "1.2.643.2.2.35.3",
+    KeySpec(KeyKind.GOST_256, curve="CryptoPro-XchA"): "1.2.643.2.2.36.0",
+    KeySpec(KeyKind.GOST_256, curve="CryptoPro-XchB"): "1.2.643.2.2.36.1",
+    KeySpec(KeyKind.GOST_512, curve="tc26-512-A"): "1.2.643.7.1.2.1.2.1",
+    KeySpec(KeyKind.GOST_512, curve="tc26-512-B"): "1.2.643.7.1.2.1.2.2",
+    KeySpec(KeyKind.GOST_512, curve="tc26-512-C"): "1.2.643.7.1.2.1.2.3",
 }
 _OIDS_DER = {spec: encode_oid(oid) for spec, oid in _OIDS.items()}
 _BY_OID = {oid: spec for spec, oid in _OIDS.items()}

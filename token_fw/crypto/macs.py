@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.cmac import CMAC
+from typing import Protocol
+
 from cryptography.hazmat.primitives.hmac import HMAC
+
+from token_fw.crypto import digest
+from token_fw.crypto.digest import STREEBOG_SIZES, Hash
+from token_fw.crypto.gost.kdf import StreebogHmac
+
+
+class MacState(Protocol):
+    """A keyed state, with the methods of cryptography's HMAC and CMAC."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add data of any length."""
+
+    def finalize(self) -> bytes:
+        """Give the code of all data so far, and end."""
+
+    def copy(self) -> MacState:
+        """Give an independent state that has seen the same data."""
+
+
+def start_hmac(hash_: Hash, key: bytes) -> MacState:
+    """Start HMAC (FIPS 198-1) with a key of any length."""
+    size = STREEBOG_SIZES.get(hash_)
+    return HMAC(key, digest.algorithm(hash_)) if size is None else StreebogHmac(size, key)
 
 
 class RunningMac:
@@ -11,7 +35,7 @@ class RunningMac:
 
     __slots__ = ("_size", "_state")
 
-    def __init__(self, state: HMAC | CMAC, size: int) -> None:
+    def __init__(self, state: MacState, size: int) -> None:
         self._state = state
         self._size = size
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.asymmetric import rsa as native
 
 from token_fw.crypto import keys, oaep
-from token_fw.crypto.digest import ALGORITHMS, Hash
+from token_fw.crypto.digest import Hash, algorithm
 from token_fw.crypto.errors import (
     DataLength,
     DecryptionFailed,
@@ -47,14 +47,14 @@ _AS_IS = cast("hashes.HashAlgorithm", utils.NoDigestInfo())
 
 @lru_cache(maxsize=64)
 def _pss(scheme: RsaPss) -> tuple[padding.PSS, utils.Prehashed]:
-    mgf = padding.MGF1(ALGORITHMS[scheme.mgf_hash])
-    return padding.PSS(mgf, scheme.salt_length), utils.Prehashed(ALGORITHMS[scheme.hash])
+    mgf = padding.MGF1(algorithm(scheme.mgf_hash))
+    return padding.PSS(mgf, scheme.salt_length), utils.Prehashed(algorithm(scheme.hash))
 
 
 @lru_cache(maxsize=64)
 def _oaep(scheme: RsaOaep) -> padding.OAEP:
-    mgf = padding.MGF1(ALGORITHMS[scheme.mgf_hash])
-    return padding.OAEP(mgf, ALGORITHMS[scheme.hash], scheme.label or None)
+    mgf = padding.MGF1(algorithm(scheme.mgf_hash))
+    return padding.OAEP(mgf, algorithm(scheme.hash), scheme.label or None)
 
 
 def _is_native(scheme: RsaOaep) -> bool:

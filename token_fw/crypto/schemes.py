@@ -76,6 +76,18 @@ class MlDsa:
 
 
 @dataclass(frozen=True, slots=True)
+class Gost3410:
+    """GOST R 34.10-2012 over a Streebog digest as long as the key's numbers (RFC 7091 6).
+
+    The signature is s || r, each big-endian and as long as the digest, 32 or 64 bytes.
+    `deterministic`, which is for signing only, derives k from the key and the digest as RFC 6979
+    3.2 does, with HMAC over Streebog.
+    """
+
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ecb:
     """Electronic codebook (SP 800-38A 6.1) over whole blocks."""
 
@@ -145,7 +157,7 @@ class Cmac:
     size: int
 
 
-SignScheme = RsaPkcs1 | RsaRaw | RsaPss | Ecdsa | EdDsa | MlDsa
+SignScheme = RsaPkcs1 | RsaRaw | RsaPss | Ecdsa | EdDsa | MlDsa | Gost3410
 RecoverScheme = RsaPkcs1 | RsaRaw
 CipherScheme = RsaPkcs1 | RsaRaw | RsaOaep
 WrapScheme = KeyWrap | KeyWrapPadded

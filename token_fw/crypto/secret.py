@@ -8,7 +8,6 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
-from cryptography.hazmat.primitives.hmac import HMAC
 
 from token_fw.crypto import ciphers, digest
 from token_fw.crypto.ciphers import Running
@@ -16,7 +15,7 @@ from token_fw.crypto.digest import Hash
 from token_fw.crypto.errors import DataLength, InvalidKey, Unsupported
 from token_fw.crypto.keys import Key
 from token_fw.crypto.kinds import SECRET_KINDS, KeyKind, KeySpec
-from token_fw.crypto.macs import RunningMac
+from token_fw.crypto.macs import MacState, RunningMac, start_hmac
 from token_fw.crypto.schemes import Cmac, Ecb, Hmac, MacScheme, SymmetricScheme, WrapScheme
 
 _CHECK_VALUE_SIZE = 3
@@ -50,7 +49,7 @@ class SecretKey(Key):
         self._spec = spec
         self._value = value
         self._algorithm = _algorithm(spec, value)
-        self._macs: dict[Hash | None, HMAC | CMAC] = {}
+        self._macs: dict[Hash | None, MacState] = {}
 
     @property
     def spec(self) -> KeySpec:
@@ -120,9 +119,9 @@ class SecretKey(Key):
             state = self._macs[hash_] = self._keyed(hash_)
         return RunningMac(state.copy(), scheme.size)
 
-    def _keyed(self, hash_: Hash | None) -> HMAC | CMAC:
+    def _keyed(self, hash_: Hash | None) -> MacState:
         if hash_ is not None:
-            return HMAC(self._value, digest.ALGORITHMS[hash_])
+            return start_hmac(hash_, self._value)
         assert self._algorithm is not None
         return CMAC(self._algorithm)
 
