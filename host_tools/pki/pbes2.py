@@ -30,14 +30,18 @@ class WrongPassphrase(PkiError):
     """The passphrase does not open it, or it was changed."""
 
 
-def _cbc(parameters: Any) -> SymmetricScheme:
+ENGINE_SECTION: Final = 4096
+"""After how many bytes gost-engine changes the key of CTR-ACPKM; RFC 9337 has more."""
+
+
+def _cbc(parameters: Any, _section: int) -> SymmetricScheme:
     return Cbc(parameters.native, padded=True)
 
 
-def _acpkm(iv_bytes: int, section: int) -> Callable[[Any], SymmetricScheme]:
+def _acpkm(iv_bytes: int) -> Callable[[Any, int], SymmetricScheme]:
     """CTR-ACPKM as RFC 9337 7.3 has it: the first bytes of the UKM are the initial value."""
 
-    def scheme(parameters: Any) -> SymmetricScheme:
+    def scheme(parameters: Any, section: int) -> SymmetricScheme:
         return CtrAcpkm(parameters["ukm"].native[:iv_bytes], section)
 
     return scheme
@@ -45,11 +49,12 @@ def _acpkm(iv_bytes: int, section: int) -> Callable[[Any], SymmetricScheme]:
 
 @dataclass(frozen=True, slots=True)
 class _Cipher:
-    """A cipher: its key, and its mode by the parameters of an AlgorithmIdentifier."""
+    """A cipher: its key, its mode by the parameters of an AlgorithmIdentifier, and its section."""
 
     kind: KeyKind
     key_bytes: int
-    scheme: Callable[[Any], SymmetricScheme]
+    scheme: Callable[[Any, int], SymmetricScheme]
+    section: int = 0
 
 
 _CIPHERS: Final = {
@@ -57,8 +62,8 @@ _CIPHERS: Final = {
     "aes192_cbc": _Cipher(KeyKind.AES, 24, _cbc),
     "aes256_cbc": _Cipher(KeyKind.AES, 32, _cbc),
     "tripledes_3key": _Cipher(KeyKind.DES3, 24, _cbc),
-    "magma_ctr_acpkm": _Cipher(KeyKind.MAGMA, 32, _acpkm(4, 8192)),
-    "kuznyechik_ctr_acpkm": _Cipher(KeyKind.KUZNYECHIK, 32, _acpkm(8, 262144)),
+    "magma_ctr_acpkm": _Cipher(KeyKind.MAGMA, 32, _acpkm(4), 8192),
+    "kuznyechik_ctr_acpkm": _Cipher(KeyKind.KUZNYECHIK, 32, _acpkm(8), 262144),
 }
 
 
@@ -101,20 +106,22 @@ def seal(protection: Protection, content: bytes, passphrase: bytes) -> tuple[Any
     return algorithm, key.encrypt(mode, content)
 
 
-def unseal(algorithm: Any, cryptogram: bytes, passphrase: bytes) -> bytes:
-    """The content again.
+def unseal(algorithm: Any, cryptogram: bytes, passphrase: bytes, section: int = 0) -> bytes:
+    """The content again. ``section`` is that of CTR-ACPKM where it is not the standard's.
 
     Raises WrongPassphrase where the padding tells it, or UnknownAlgorithm for what is not PBES2
     with PBKDF2 and a cipher known here.
     """
-    key, mode = _opened(algorithm, passphrase)
+    key, mode = _opened(algorithm, passphrase, section)
     try:
         return key.decrypt(mode, cryptogram)
     except CryptoError as error:
         raise WrongPassphrase("The passphrase is wrong.") from error
 
 
-def _opened(algorithm: Any, passphrase: bytes) -> tuple[SecretKey, SymmetricScheme]:
+def _opened(
+    algorithm: Any, passphrase: bytes, section: int = 0
+) -> tuple[SecretKey, SymmetricScheme]:
     if algorithm["algorithm"].native != "pbes2":
         raise UnknownAlgorithm(
             f"The encryption {algorithm['algorithm'].native} is not supported; PBES2 is."
@@ -134,7 +141,9 @@ def _opened(algorithm: Any, passphrase: bytes) -> tuple[SecretKey, SymmetricSche
             parameters["iteration_count"].native,
             cipher.key_bytes,
         )
-        return secret_key(cipher.kind, value), cipher.scheme(wanted["parameters"])
+        return secret_key(cipher.kind, value), cipher.scheme(
+            wanted["parameters"], section or cipher.section
+        )
     except (ValueError, TypeError, KeyError, CryptoError) as error:
         raise UnknownAlgorithm("The parameters of the encryption are damaged or odd.") from error
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,15 +72,22 @@ def _bags(info: Any, passphrase: str) -> Any:
     if kind == "data":
         content = info["content"].native
     elif kind == "encrypted_data":
-        encrypted = info["content"]["encrypted_content_info"]
-        content = pbes2.unseal(
-            encrypted["content_encryption_algorithm"],
-            encrypted["encrypted_content"].native,
-            passphrase.encode(),
-        )
+        return _unsealed(info["content"]["encrypted_content_info"], passphrase.encode())
     else:
         raise UnknownAlgorithm(f"A part of the container is {kind}, which needs another key.")
     return parse(pkcs12.SafeContents, content, _WHAT)
+
+
+def _unsealed(encrypted: Any, passphrase: bytes) -> Any:
+    algorithm = encrypted["content_encryption_algorithm"]
+    cryptogram = encrypted["encrypted_content"].native
+    try:
+        content = pbes2.unseal(algorithm, cryptogram, passphrase)
+        return parse(pkcs12.SafeContents, content, _WHAT)
+    except Malformed:
+        # The MAC was right, so the passphrase is: it may be gost-engine's.
+        content = pbes2.unseal(algorithm, cryptogram, passphrase, pbes2.ENGINE_SECTION)
+        return parse(pkcs12.SafeContents, content, _WHAT)
 
 
 def _sort(bag: Any, passphrase: str, private: list[bytes], certificates: list[Any]) -> None:
@@ -151,14 +159,34 @@ def write(key: PrivateKey, certificates: list[Any], name: str, passphrase: str) 
         ]
     )
     own = key.public().to_spki()
-    bags = pkcs12.SafeContents(
-        [
-            _certificate_bag(one, named if normalized(one.public_key.dump()) == own else [])
-            for one in certificates
-        ]
-    )
-    algorithm, cryptogram = pbes2.seal(protection, bags.dump(), secret)
-    encrypted = cms.EncryptedData(
+    bags = [
+        _certificate_bag(one, named if normalized(one.public_key.dump()) == own else [])
+        for one in certificates
+    ]
+    parts = [
+        {"content_type": "encrypted_data", "content": _sealed(part, protection, secret)}
+        for part in _portions(bags)
+    ]
+    kept = {"content_type": "data", "content": core.OctetString(keys_part.dump())}
+    safe = pkcs12.AuthenticatedSafe([*parts, kept]).dump()
+    return _with_mac(safe, passphrase, protection)
+
+
+def _portions(bags: list[Any]) -> Iterator[Any]:
+    """The bags as SafeContents, each shorter than gost-engine's section where that can be."""
+    portion = pkcs12.SafeContents([])
+    for bag in bags:
+        longer = pkcs12.SafeContents([*portion, bag])
+        if len(portion) and len(longer.dump()) > pbes2.ENGINE_SECTION:
+            yield portion
+            longer = pkcs12.SafeContents([bag])
+        portion = longer
+    yield portion
+
+
+def _sealed(bags: Any, protection: pbes2.Protection, passphrase: bytes) -> Any:
+    algorithm, cryptogram = pbes2.seal(protection, bags.dump(), passphrase)
+    return cms.EncryptedData(
         {
             "version": "v0",
             "encrypted_content_info": {
@@ -168,21 +196,14 @@ def write(key: PrivateKey, certificates: list[Any], name: str, passphrase: str) 
             },
         }
     )
-    safe = pkcs12.AuthenticatedSafe(
-        [
-            {"content_type": "encrypted_data", "content": encrypted},
-            {"content_type": "data", "content": core.OctetString(keys_part.dump())},
-        ]
-    ).dump()
-    return _with_mac(safe, passphrase, protection)
 
 
-def _certificate_bag(certificate: x509.Certificate, attributes: list[Any]) -> dict[str, Any]:
+def _certificate_bag(certificate: x509.Certificate, attributes: list[Any]) -> Any:
     bag = {
         "bag_id": "cert_bag",
         "bag_value": {"cert_id": "x509", "cert_value": certificate},
     }
-    return {**bag, "bag_attributes": attributes} if attributes else bag
+    return pkcs12.SafeBag({**bag, "bag_attributes": attributes} if attributes else bag)
 
 
 def _with_mac(safe: bytes, passphrase: str, protection: pbes2.Protection) -> bytes:
