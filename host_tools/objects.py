@@ -1,9 +1,8 @@
 """Keys and certificates on a token, through a PKCS#11 session: what the command line works with."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from host_tools.control import ControlError, ErrorCode
 from host_tools.cryptoki import CryptokiError, Session, Template, ulong
@@ -65,7 +64,6 @@ _PRIVATE_USAGE: Final = {
     "derive": ck.CKA_DERIVE,
 }
 _PUBLIC_USAGE: Final = {"sign": ck.CKA_VERIFY, "decrypt": ck.CKA_ENCRYPT}
-_CURVE_HASHES: Final = {"P-256": "sha256", "P-384": "sha384", "P-521": "sha512"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,39 +264,6 @@ def _public_key(session: Session, handle: int) -> PublicKey:
     return edwards_public(spec.kind, point if bare else _unwrapped(point))
 
 
-def signature_algorithm(key: KeyOnToken) -> str:
-    """What :func:`sign` uses for a key, by asn1crypto's name. Raises ControlError (no signing)."""
-    if key.spec.kind is KeyKind.RSA:
-        return "sha256_rsa"
-    if key.spec.kind is KeyKind.EC:
-        return f"{_CURVE_HASHES[key.spec.curve]}_ecdsa"
-    if key.spec.kind in (KeyKind.ED25519, KeyKind.ED448):
-        return str(key.spec).lower()
-    raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
-
-
-def sign(session: Session, key: KeyOnToken, message: bytes, pin: str = "") -> bytes:
-    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or EdDSA.
-
-    The user PIN is for a key that wants it at every use.
-    """
-    hash_name, _, scheme = signature_algorithm(key).partition("_")
-    asked = pin.encode() if key.always_authenticate else None
-    if scheme == "rsa":
-        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message, asked)
-    if scheme == "ecdsa":
-        digest = hashlib.new(hash_name, message).digest()
-        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest, asked))
-    return session.sign(ck.CKM_EDDSA, key.private, message, asked)
-
-
-def ecdsa_der(raw: bytes) -> bytes:
-    """A signature r ‖ s as the SEQUENCE of RFC 3279 2.2.3."""
-    from asn1crypto.algos import DSASignature  # noqa: PLC0415  slow to load
-
-    return bytes(DSASignature.from_p1363(raw).dump())
-
-
 def _unwrapped(point: bytes) -> bytes:
     from asn1crypto.core import OctetString  # noqa: PLC0415  slow to load
 
@@ -372,3 +337,51 @@ def key_of_certificate(session: Session, spki: bytes) -> KeyOnToken | None:
         if public_key(session, key.public or key.private).to_spki() == spki:
             return key
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What :func:`put` put on a token: under which label and id, and whether with its key."""
+
+    label: str
+    id: bytes
+    owned: bool
+    certificates: int
+
+
+def put(
+    session: Session,
+    key: KeyParts | None,
+    spki: bytes,
+    certificates: list[Any],
+    *,
+    label: str | None,
+    ident: bytes | None,
+    name: str,
+) -> Placed:
+    """Put certificates (asn1crypto's) on a token, and a key where there is one.
+
+    ``spki`` is the key's; its certificate goes beside it, others under ids of their own. What the
+    token has already is not put there again. ``name`` is the label where nothing gives another.
+    Raises CryptokiError.
+    """
+    from host_tools.pki.algorithms import normalized  # noqa: PLC0415  slow to load
+
+    spki = normalized(spki)
+    owner = key_of_certificate(session, spki)
+    label = label or (owner.label if owner else name)
+    ident = ident or (owner.id if owner else new_id(session))
+    if key is not None and (owner is None or not owner.private):
+        import_key(session, key, label, ident)
+    there = {one.value for one in find_certificates(session)} if key is not None else set()
+    missing = [one for one in certificates if one.dump() not in there]
+    for one in missing:
+        own = normalized(one.public_key.dump()) == spki
+        place = (label, ident) if own else (_common_name(one), new_id(session))
+        store_certificate(session, *place, one.dump())
+    return Placed(label, ident, key is not None or owner is not None, len(missing))
+
+
+def _common_name(certificate: Any) -> str:
+    names = certificate.subject.native
+    return str(names.get("common_name") or next(iter(names.values()), "certificate"))
