@@ -23,6 +23,7 @@ from pkcs11_module.types import (
 )
 from token_fw.crypto import Cbc, CryptoError, Ecb, Hash, KeyKind, digest
 from token_fw.crypto.gost import kdf as gost_kdf
+from token_fw.crypto.gost.keg import keg_keys, keg_number
 from token_fw.crypto.kdf import hkdf_expand, hkdf_extract, x963
 
 _Keys = tuple[Base, ...]
@@ -188,13 +189,9 @@ def _keg(keys: _Keys, parameter: Ecdh1DeriveParams, _length: int | None) -> byte
     is_short = keys[0].spec.kind is KeyKind.GOST_256
     if parameter.kdf != ck.CKD_NULL or not _KEG_UKM + (8 if is_short else 0) <= len(ukm) <= _KEK:
         raise invalid("the key derivation function, or the length of the UKM")
-    number = ukm[:_KEG_UKM][::-1]
-    if not any(number):
-        number = b"\1"
+    number = keg_number(ukm).to_bytes(_KEG_UKM, "little")
     agreed = keys[0].vko(parameter.public_data or b"", number, _KEK if is_short else 2 * _KEK)
-    if not is_short:
-        return agreed
-    return gost_kdf.kdf_tree(agreed, b"kdf tree", ukm[_KEG_UKM : _KEG_UKM + 8], 2 * _KEK)
+    return keg_keys(agreed, ukm)
 
 
 _KEG_UKM: Final = 16
