@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from tests.unit.gost_examples import EXAMPLES, Example, textbook_sum
+from tests.unit.gost_examples import EXAMPLES, Example, textbook_product, textbook_sum
 from token_fw.crypto.gost import curve, signatures
 from token_fw.crypto.gost.kdf import StreebogHmac
 from token_fw.crypto.gost.nonces import deterministic_nonce
@@ -171,3 +171,12 @@ def test_a_deterministic_nonce_is_that_of_the_textbook(parameters: ParameterSet)
         k = deterministic_nonce(parameters, d, digest)
         assert k == textbook_nonce(q, d, hashed, code, size)
         assert 0 < k < q
+
+
+@every_set
+def test_the_highest_digits_and_carries_of_a_number(parameters: ParameterSet) -> None:
+    # Digits of ones carry into the next one, up to the place for the last carry.
+    q, g = parameters.q, parameters.generator
+    top = 1 << q.bit_length() - 1
+    for k in (top, top - 1, q - 2, (1 << 230) - 1, (1 << 230) + 1, int("10" * 120, 2)):
+        assert curve.multiply_base(parameters, k % q) == textbook_product(parameters, k % q, g)

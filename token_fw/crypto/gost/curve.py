@@ -1,7 +1,13 @@
 """Points on the curves of GOST R 34.10-2012, with tables that make signing and verifying fast.
 
 A sum of points is kept as X, Y, ZZ, ZZZ with x = X/ZZ, y = Y/ZZZ and ZZ³ = ZZZ²; ZZ is 0 at
-infinity. Points of tables are affine, so that adding one takes nine reductions modulo p.
+infinity. Points of tables are affine.
+
+There are two ways through. The exact one is the textbook's and knows every special case. Where p is
+2^n - c with a small c, as in all sets but CryptoPro-C and its twins, the fast one folds what is
+above n bits instead of dividing by p: its numbers grow by a few bits only and may be negative. It
+knows no special case. A sum that meets one, a point and itself or its negative, has a ZZ that is 0
+modulo p from there to its end; such a sum is made again the exact way.
 """
 
 from __future__ import annotations
@@ -17,9 +23,15 @@ _Sum = tuple[int, int, int, int]
 _Jacobian = tuple[int, int, int]
 
 _INFINITY: Final[_Sum] = (1, 1, 0, 0)
+_BASE_WINDOWS: Final = {32: 11, 64: 9}
+"""Bits of a digit where a table has every multiple, by the size of numbers in bytes.
+
+That is 24 additions and a table of 25000 points, or 57 and 15000.
+"""
 _WINDOW: Final = 5
 """Bits of a digit where doublings are needed anyway: digits are odd, from -15 to 15."""
 _KEPT_KEYS: Final = 64
+_MAX_FOLD: Final = 1 << 16
 
 
 def multiply_base(parameters: ParameterSet, k: int) -> Point:
@@ -75,25 +87,68 @@ def _double(p: int, a: int, total: _Sum) -> _Sum:
     return x3, (m * (s - x3) - w * y) % p, v * zz % p, w * zzz % p
 
 
+@cache
+def _fold(p: int) -> tuple[int, int] | None:
+    """Give n and c of p = 2^n - c, c small and of either sign, or nothing."""
+    length = p.bit_length()
+    near = ((n, (1 << n) - p) for n in (length, length - 1))
+    return next((each for each in near if abs(each[1]) < _MAX_FOLD), None)
+
+
 def _add_base(parameters: ParameterSet, total: _Sum, k: int) -> _Sum:
-    """Add k times the base point: one point of the table for every byte of k."""
-    p, a = parameters.p, parameters.a
+    """Add k times the base point: a point of the table for every digit of k."""
+    p, window = parameters.p, _BASE_WINDOWS[parameters.size]
+    half, whole = 1 << (window - 1), 1 << window
+    points = []
+    for row in _base_table(p, parameters.a, parameters.size, parameters.generator):
+        digit = k & (whole - 1)
+        k >>= window
+        if digit > half:
+            k += 1
+            x, y = row[whole - digit - 1]
+            points.append((x, -y))
+        elif digit:
+            points.append(row[digit - 1])
+    fold = _fold(p)
+    if fold and points:
+        fast = _add_fast(*fold, total, points)
+        if fast[2] % p:
+            return fast
+    for point in points:
+        total = _add(p, parameters.a, total, point)
+    return total
+
+
+def _add_fast(n: int, c: int, total: _Sum, points: Sequence[Point]) -> _Sum:
+    """Add affine points, at least one; the steps are those of `_add`."""
+    mask = (1 << n) - 1
     x, y, zz, zzz = total
-    digits = k.to_bytes(parameters.size, "little")
-    rows = zip(_base_table(parameters), digits, strict=True)
-    for x2, y2 in [row[digit] for row, digit in rows if digit]:
-        h = (x2 * zz - x) % p
-        if h and zz:
-            r = y2 * zzz - y
-            hh = h * h % p
-            hhh = h * hh % p
-            v = x * hh % p
-            x = (r * r - hhh - 2 * v) % p
-            y = (r * (v - x) - y * hhh) % p
-            zz = zz * hh % p
-            zzz = zzz * hhh % p
-        else:
-            x, y, zz, zzz = _add(p, a, (x, y, zz, zzz), (x2, y2))
+    if not zz:
+        (x, y), *points = points
+        zz = zzz = 1
+    for x2, y2 in points:
+        t = x2 * zz - x
+        h = (t & mask) + c * (t >> n)
+        t = y2 * zzz - y
+        r = (t & mask) + c * (t >> n)
+        t = h * h
+        hh = (t & mask) + c * (t >> n)
+        t = h * hh
+        hhh = (t & mask) + c * (t >> n)
+        t = x * hh
+        v = (t & mask) + c * (t >> n)
+        t = r * r - hhh - 2 * v
+        x = (t & mask) + c * (t >> n)
+        # What is multiplied in the next round is folded twice, so that it stays short.
+        t = r * (v - x) - y * hhh
+        t = (t & mask) + c * (t >> n)
+        y = (t & mask) + c * (t >> n)
+        t = zz * hh
+        t = (t & mask) + c * (t >> n)
+        zz = (t & mask) + c * (t >> n)
+        t = zzz * hhh
+        t = (t & mask) + c * (t >> n)
+        zzz = (t & mask) + c * (t >> n)
     return x, y, zz, zzz
 
 
@@ -103,19 +158,98 @@ def _multiply(parameters: ParameterSet, k: int, point: Point) -> _Sum:
     if not point[1]:
         # Of order 2, so that there are no multiples to choose from.
         return (*point, 1, 1) if k & 1 else _INFINITY
-    multiples = _odd_multiples(parameters, point)
-    total: _Jacobian = (1, 1, 0)
-    waiting = 0
+    multiples = _odd_multiples(p, a, point)
+    steps = []
     for digit in _digits(k):
-        waiting += 1
-        if digit:
-            x, y = multiples[abs(digit) >> 1]
-            total = _double_times(p, a, waiting, total)
-            total = _add_jacobian(p, a, total, (x, y if digit > 0 else -y))
-            waiting = 0
-    x, y, z = _double_times(p, a, waiting, total)
-    zz = z * z % p
-    return x, y, zz, z * zz % p
+        x, y = multiples[abs(digit) >> 1]
+        steps.append((x, y if digit > 0 else -y) if digit else None)
+    fold = _fold(p)
+    if fold and steps:
+        x, y, z = (number % p for number in _multiply_fast(*fold, a, steps))
+        if z:
+            zz = z * z % p
+            return x, y, zz, z * zz % p
+    total = _INFINITY
+    for step in steps:
+        total = _double(p, a, total)
+        if step:
+            total = _add(p, a, total, step)
+    return total
+
+
+def _multiply_fast(n: int, c: int, a: int, steps: Sequence[Point | None]) -> _Jacobian:
+    """Double at every step and add its point; the first step has one.
+
+    In Jacobian coordinates, x = X/Z² and y = Y/Z³, with W = a·Z⁴ for the doublings.
+    """
+    mask = (1 << n) - 1
+    first, *others = steps
+    assert first
+    x, y = first
+    z, w = 1, a
+    for point in others:
+        x, y, z, w = _double_fast(n, c, mask, (x, y, z, w))
+        if point:
+            x, y, z = _add_jacobian_fast(n, c, mask, (x, y, z), point)
+            t = z * z
+            t = (t & mask) + c * (t >> n)
+            t = t * t
+            t = (t & mask) + c * (t >> n)
+            t = a * ((t & mask) + c * (t >> n))
+            t = (t & mask) + c * (t >> n)
+            w = (t & mask) + c * (t >> n)
+    return x, y, z
+
+
+def _double_fast(n: int, c: int, mask: int, total: _Sum) -> _Sum:
+    x, y, z, w = total
+    t = y * y
+    yy = (t & mask) + c * (t >> n)
+    t = 4 * x * yy
+    s = (t & mask) + c * (t >> n)
+    t = 8 * yy * yy
+    u = (t & mask) + c * (t >> n)
+    t = 3 * x * x + w
+    m = (t & mask) + c * (t >> n)
+    t = 2 * y * z
+    t = (t & mask) + c * (t >> n)
+    z = (t & mask) + c * (t >> n)
+    t = m * m - 2 * s
+    t = (t & mask) + c * (t >> n)
+    x = (t & mask) + c * (t >> n)
+    t = m * (s - x) - u
+    t = (t & mask) + c * (t >> n)
+    y = (t & mask) + c * (t >> n)
+    t = 2 * u * w
+    t = (t & mask) + c * (t >> n)
+    return x, y, z, (t & mask) + c * (t >> n)
+
+
+def _add_jacobian_fast(n: int, c: int, mask: int, total: _Jacobian, point: Point) -> _Jacobian:
+    x, y, z = total
+    x2, y2 = point
+    t = z * z
+    zz = (t & mask) + c * (t >> n)
+    t = x2 * zz - x
+    h = (t & mask) + c * (t >> n)
+    t = z * zz
+    t = y2 * ((t & mask) + c * (t >> n)) - y
+    r = (t & mask) + c * (t >> n)
+    t = h * h
+    hh = (t & mask) + c * (t >> n)
+    t = h * hh
+    hhh = (t & mask) + c * (t >> n)
+    t = x * hh
+    v = (t & mask) + c * (t >> n)
+    t = r * r - hhh - 2 * v
+    t = (t & mask) + c * (t >> n)
+    x = (t & mask) + c * (t >> n)
+    t = r * (v - x) - y * hhh
+    t = (t & mask) + c * (t >> n)
+    y = (t & mask) + c * (t >> n)
+    t = z * h
+    t = (t & mask) + c * (t >> n)
+    return x, y, (t & mask) + c * (t >> n)
 
 
 def _digits(k: int) -> Sequence[int]:
@@ -134,62 +268,24 @@ def _digits(k: int) -> Sequence[int]:
     return digits[::-1]
 
 
-def _double_times(p: int, a: int, times: int, total: _Jacobian) -> _Jacobian:
-    """Double a point in Jacobian coordinates, x = X/Z² and y = Y/Z³, so many times."""
-    x, y, z = total
-    if not z or not times:
-        return total
-    w = a * pow(z, 4, p) % p
-    for _ in range(times):
-        yy = y * y % p
-        s = 4 * x * yy % p
-        u = 8 * yy * yy % p
-        m = 3 * x * x + w
-        z = 2 * y * z % p
-        x = (m * m - 2 * s) % p
-        y = (m * (s - x) - u) % p
-        w = 2 * u * w % p
-    return x, y, z
-
-
-def _add_jacobian(p: int, a: int, total: _Jacobian, point: Point) -> _Jacobian:
-    """Add an affine point, which may be the sum itself or its negative."""
-    x1, y1, z1 = total
-    x2, y2 = point
-    if not z1:
-        return x2, y2, 1
-    zz = z1 * z1 % p
-    h = (x2 * zz - x1) % p
-    r = (y2 * z1 * zz - y1) % p
-    if not h:
-        return (1, 1, 0) if r else _double_times(p, a, 1, total)
-    hh = h * h % p
-    hhh = h * hh % p
-    v = x1 * hh % p
-    x3 = (r * r - hhh - 2 * v) % p
-    return x3, (r * (v - x3) - y1 * hhh) % p, z1 * h % p
-
-
 @cache
-def _base_table(parameters: ParameterSet) -> Sequence[Sequence[Point]]:
-    """Give j * 256^i times the base point for j below 256 (that of 0 is never used), row by row."""
-    p, a = parameters.p, parameters.a
-    first, rows = parameters.generator, []
-    for _ in range(parameters.size):
-        row: list[Point] = [first]
+def _base_table(p: int, a: int, size: int, generator: Point) -> Sequence[Sequence[Point]]:
+    """Give j * 2^(w·i) times the base point for j from 1 to 2^(w-1), row by row."""
+    window, first, rows = _BASE_WINDOWS[size], generator, []
+    # A carry out of the last bits of k needs a place.
+    for _ in range(8 * size // window + 1):
+        row = [first]
         # Each step doubles the row: the last point is added to all of them.
-        while len(row) < 128:
+        while len(row) < 1 << (window - 1):
             row += _affine_sums(p, a, row, row[-1])
-        row += _affine_sums(p, a, row, row[-1])
-        first = row.pop()
-        rows.append([first, *row])
+        (first,) = _affine_sums(p, a, row[-1:], row[-1])
+        rows.append(row)
     return rows
 
 
 @lru_cache(maxsize=_KEPT_KEYS)
-def _odd_multiples(parameters: ParameterSet, point: Point) -> Sequence[Point]:
+def _odd_multiples(p: int, a: int, point: Point) -> Sequence[Point]:
     """Give the point, 3 times the point and so on, as many as digits need."""
-    p, a = parameters.p, parameters.a
     (twice,) = _affine_sums(p, a, [point], point)
     multiples = [point]
     while len(multiples) < 1 << (_WINDOW - 2):
