@@ -58,7 +58,9 @@ def _parts(pkcs8: bytes) -> KeyParts:
     try:
         key = serialization.load_der_private_key(pkcs8, None)
     except UnsupportedAlgorithm as error:
-        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+        raise UnreadableFile(
+            "Keys of this kind do not fit on the token.", "Use it as a file: --key-file FILE"
+        ) from error
     except ValueError as error:
         raise UnreadableFile("The private key is damaged.") from error
     for kind, split in _SPLITTERS.items():

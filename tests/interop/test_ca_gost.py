@@ -1,13 +1,15 @@
 """Certificates, CRLs and OCSP answers with GOST R 34.10-2012, judged by OpenSSL and GnuTLS."""
 
+import json
 import subprocess
 
 import pytest
 
 from host_tools.cli.ca_create import KEY_TYPES
 from host_tools.pki.algorithms import SIGNING_SPECS
+from host_tools.testing import ScratchToken
 from tests.conftest import program
-from tests.interop.office import Office
+from tests.interop.office import PIN, Office
 from token_fw.crypto import KeyKind
 
 pytestmark = pytest.mark.usefixtures("gost_engine")
@@ -92,6 +94,17 @@ def test_openssl_reads_an_ocsp_answer_with_streebog(office: Office) -> None:
     shown = office.openssl("ocsp", "-reqin", asked, "-respin", answer, *trusted, "-text")
     assert "Response verify OK" in shown.stderr
     assert "Cert Status: good" in shown.stdout
+
+
+def test_a_certificate_is_kept_on_a_token_without_its_key(
+    office: Office, token: ScratchToken
+) -> None:
+    office.create("Root", kind="CryptoPro-A")
+    leaf = office.issue("Root", request=office.request(kind=engine_key("CryptoPro-A")))
+    office.command("cert", "import", leaf, "--label", "Иванов", **PIN)
+    (listed,) = json.loads(office.command("cert", "list", "--json").stdout)
+    assert (listed["label"], listed["issuer"]) == ("Иванов", "CN=Root,O=Acme,C=RU")
+    assert office.command("cert", "export", "Иванов").stdout == leaf.read_text()
 
 
 def test_an_encrypted_key_of_openssl_signs(office: Office) -> None:
