@@ -96,6 +96,25 @@ def test_openssl_reads_an_ocsp_answer_with_streebog(office: Office) -> None:
     assert "Cert Status: good" in shown.stdout
 
 
+@pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-256-A", "tc26-512-A"])
+def test_a_ca_and_its_user_have_their_keys_on_a_token(
+    office: Office, token: ScratchToken, name: str
+) -> None:
+    assert token.label
+    for label in ("root", "подпись"):
+        office.command("key", "generate", name, "--label", label, **PIN)
+    root = office.create("Root", "--key", "root")
+    request, crl = office.folder / "our.csr", office.folder / "crl"
+    subject = ("--subject", "CN=Иванов,ИНН=500100732259,C=RU")
+    office.command("cert", "request", "подпись", *subject, "--out", request, **PIN)
+    assert "verify OK" in office.openssl("req", "-in", request, "-noout", "-verify").stderr
+    leaf = office.issue("Root", "--profile", "qualified", request=request)
+    office.ca("crl", "Root", "--out", crl)
+    office.openssl("verify", "-crl_check", "-CRLfile", crl, "-CAfile", root, leaf)
+    done = office.command("cert", "import", leaf, "--json", **PIN)
+    assert json.loads(done.stdout) == {"token": "Work", "label": "подпись", "id": "02", "key": True}
+
+
 def test_a_certificate_is_kept_on_a_token_without_its_key(
     office: Office, token: ScratchToken
 ) -> None:
