@@ -30,6 +30,8 @@ SECRET_VARIABLES = frozenset(
         "KLYUCH_PIN",
         "KLYUCH_SO_PIN",
         "KLYUCH_NEW_PIN",
+        "KLYUCH_PUK",
+        "KLYUCH_MANAGEMENT_KEY",
         "KLYUCH_PASSPHRASE",
         "KLYUCH_ISSUER_PASSPHRASE",
         "KLYUCH_CONTAINER_PASSPHRASE",

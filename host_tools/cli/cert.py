@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def cert() -> None:
-    """Request, import, list and export certificates."""
+    """Request, issue, import and export certificates."""
 
 
 cert.add_command(ca)
