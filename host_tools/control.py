@@ -18,15 +18,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
-from host_tools.closing import Closing
 from host_tools.home import Home, socket_address, unusable
 
 SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
 SECRET_VARIABLES = frozenset(
-    f"KLYUCH_{name}" for name in ("PIN", "SO_PIN", "NEW_PIN", "PASSPHRASE", "PUK", "MANAGEMENT_KEY")
+    (
+        "KLYUCH_PIN",
+        "KLYUCH_SO_PIN",
+        "KLYUCH_NEW_PIN",
+        "KLYUCH_PUK",
+        "KLYUCH_MANAGEMENT_KEY",
+        "KLYUCH_PASSPHRASE",
+        "KLYUCH_ISSUER_PASSPHRASE",
+        "KLYUCH_CONTAINER_PASSPHRASE",
+    )
 )
 _START_PATIENCE = 15.0
 _GREETING = 5.0
@@ -105,7 +114,7 @@ def _decode(line: bytes) -> Json:
     return message
 
 
-class ControlClient(Closing):
+class ControlClient:
     """A connection to the daemon of ``home``; with ``start`` one is started where none runs.
 
     The greeting has to come within seconds, other answers may take as long as the work does.
@@ -134,6 +143,17 @@ class ControlClient(Closing):
                     raise
             else:
                 return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._socket.close()

@@ -1,26 +1,42 @@
-"""Private keys and certificates in files, as the attributes a token takes them by."""
+"""Private keys in files, as the attributes a token takes them by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
+from host_tools.pki.errors import Malformed, PkiError, UnknownAlgorithm
 from pkcs11_module import _constants as ck
-from token_fw.crypto import KeySpec
+from token_fw.crypto import (
+    CryptoError,
+    GostPrivateKey,
+    KeySpec,
+    PrivateKey,
+    Unsupported,
+    load_private,
+)
+from token_fw.crypto.keys import to_pkcs8
+
+if TYPE_CHECKING:
+    from host_tools.pki.pkcs12 import Container
 
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _PEM: Final = b"-----BEGIN"
 
 
-class UnreadableFile(Exception):
+class UnreadableFile(PkiError):
     """The file holds nothing that can be used; the text says why, without its content."""
 
 
 class EncryptedFile(UnreadableFile):
     """The file opens with a passphrase, and none was given."""
+
+
+class WrongPassphrase(UnreadableFile):
+    """The passphrase does not open the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +49,84 @@ class KeyParts:
 
 
 def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
-    """A private key in PEM or DER (PKCS #8, PKCS #1, SEC 1), encrypted or not.
+    """A private key in PEM or DER (PKCS #8, PKCS #1, SEC 1), encrypted or not, or in PKCS #12.
 
     Raises UnreadableFile, also for a wrong or missing passphrase.
     """
+    return _parts(_pkcs8(content, passphrase))
+
+
+def key_parts(key: PrivateKey) -> KeyParts:
+    """A key at hand. Raises UnreadableFile for a kind that does not fit on the token."""
+    return _parts(key.to_pkcs8())
+
+
+def _parts(pkcs8: bytes) -> KeyParts:
+    try:
+        key = serialization.load_der_private_key(pkcs8, None)
+    except UnsupportedAlgorithm as error:
+        return _split_gost(pkcs8, error)
+    except ValueError as error:
+        raise UnreadableFile("The private key is damaged.") from error
+    for kind, split in _SPLITTERS.items():
+        if isinstance(key, kind):
+            return split(key)
+    raise UnreadableFile("Keys of this kind do not fit on the token.")
+
+
+def load_private_key(content: bytes, passphrase: bytes | None = None) -> PrivateKey:
+    """The same to work with here. Raises UnreadableFile."""
+    try:
+        return load_private(_pkcs8(content, passphrase))
+    except CryptoError as error:
+        raise UnreadableFile(f"The private key cannot be used: {error}.") from error
+
+
+def _pkcs8(content: bytes, passphrase: bytes | None) -> bytes:
+    """The PrivateKeyInfo of a key of any kind, also of one that cryptography does not know."""
+    from host_tools.pki import pbes2, pkcs12  # noqa: PLC0415  slow to load
+    from host_tools.pki.asn1 import keys, read  # noqa: PLC0415
+
+    if pkcs12.is_container(content):
+        return load_container(content, passphrase).key.to_pkcs8()
+    try:
+        found = read(keys.PrivateKeyInfo, content, "private key", "PRIVATE KEY")
+        return bytes(found.dump())
+    except Malformed:
+        pass  # not of this form: the next ones are tried
+    try:
+        found = read(keys.EncryptedPrivateKeyInfo, content, "private key", "ENCRYPTED PRIVATE KEY")
+        return pbes2.decrypt(found, _needed(passphrase))
+    except pbes2.WrongPassphrase as error:
+        raise WrongPassphrase(error.message) from error
+    except (Malformed, UnknownAlgorithm):
+        return to_pkcs8(_native(content, passphrase))
+
+
+def load_container(content: bytes, passphrase: bytes | None) -> "Container":
+    """A PKCS #12 container in DER. Raises UnreadableFile."""
+    from host_tools.pki import pbes2, pkcs12  # noqa: PLC0415  slow to load
+
+    try:
+        return pkcs12.read(content, _needed(passphrase).decode())
+    except pbes2.WrongPassphrase as error:
+        raise WrongPassphrase(error.message) from error
+    except (Malformed, UnknownAlgorithm) as error:
+        raise UnreadableFile(error.message, error.hint) from error
+
+
+def _needed(passphrase: bytes | None) -> bytes:
+    if passphrase is None:
+        raise EncryptedFile("The key needs a passphrase.")
+    return passphrase
+
+
+def _native(content: bytes, passphrase: bytes | None) -> Any:
     load: Callable[..., Any] = serialization.load_der_private_key
     if _PEM in content:
         load = serialization.load_pem_private_key
     try:
-        key = load(content, passphrase)
+        return load(content, passphrase)
     except TypeError as error:
         if passphrase is None:
             raise EncryptedFile("The key needs a passphrase.") from error
@@ -49,19 +134,6 @@ def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
     except Exception as error:
         # ValueError, UnsupportedAlgorithm and the library's own: none is told apart by its type.
         raise UnreadableFile("The file is no private key, or the passphrase is wrong.") from error
-    for kind, split in _SPLITTERS.items():
-        if isinstance(key, kind):
-            return split(key)
-    raise UnreadableFile("Keys of this kind do not fit on the token.")
-
-
-def load_certificate(content: bytes) -> x509.Certificate:
-    """A certificate in PEM or DER. Raises UnreadableFile."""
-    load = x509.load_pem_x509_certificate if _PEM in content else x509.load_der_x509_certificate
-    try:
-        return load(content)
-    except ValueError as error:
-        raise UnreadableFile("The file is no certificate.") from error
 
 
 def _number(value: int) -> bytes:
@@ -100,6 +172,24 @@ def _split_edwards(spec: KeySpec) -> Callable[[Any], KeyParts]:
         return _with_point(spec, key.private_bytes_raw(), key.public_key().public_bytes_raw())
 
     return split
+
+
+def _split_gost(pkcs8: bytes, error: UnsupportedAlgorithm) -> KeyParts:
+    """A key that cryptography does not know, if it is one of GOST; numbers are little-endian."""
+    try:
+        key = load_private(pkcs8)
+    except Unsupported:
+        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+    except CryptoError:
+        raise UnreadableFile("The private key is damaged.") from error
+    if not isinstance(key, GostPrivateKey):
+        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+    parameters = {ck.CKA_GOSTR3410_PARAMS: key.spec.oid_der}
+    return KeyParts(
+        key.spec,
+        {**parameters, ck.CKA_VALUE: key.d[::-1]},
+        {**parameters, ck.CKA_VALUE: key.public().point},
+    )
 
 
 def _with_point(spec: KeySpec, value: bytes, point: bytes) -> KeyParts:

@@ -1,9 +1,8 @@
 """Keys and certificates on a token, through a PKCS#11 session: what the command line works with."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from host_tools.control import ControlError, ErrorCode
 from host_tools.cryptoki import CryptokiError, Session, Template, ulong
@@ -11,12 +10,14 @@ from host_tools.key_files import KeyParts
 from pkcs11_module import _constants as ck
 from token_fw.crypto import (
     EDWARDS_SIZES,
+    GOST_SPECS,
     CryptoError,
     KeyKind,
     KeySpec,
     PublicKey,
     ec_public,
     edwards_public,
+    gost_public,
     rsa_public,
 )
 
@@ -32,6 +33,7 @@ SPECS: Final = {
         KeySpec.X25519,
         KeySpec.ED448,
         KeySpec.X448,
+        *sorted(GOST_SPECS, key=str),
     )
 }
 _GENERATORS: Final = {
@@ -41,6 +43,8 @@ _GENERATORS: Final = {
     KeyKind.X25519: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
     KeyKind.ED448: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
     KeyKind.X448: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+    KeyKind.GOST_256: ck.CKM_GOSTR3410_KEY_PAIR_GEN,
+    KeyKind.GOST_512: ck.CKM_GOSTR3410_512_KEY_PAIR_GEN,
 }
 _KEY_TYPES: Final = {
     KeyKind.RSA: ck.CKK_RSA,
@@ -49,6 +53,8 @@ _KEY_TYPES: Final = {
     KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
     KeyKind.ED448: ck.CKK_EC_EDWARDS,
     KeyKind.X448: ck.CKK_EC_MONTGOMERY,
+    KeyKind.GOST_256: ck.CKK_GOSTR3410,
+    KeyKind.GOST_512: ck.CKK_GOSTR3410_512,
 }
 USAGES: Final = {
     KeyKind.RSA: ("sign", "decrypt"),
@@ -57,15 +63,19 @@ USAGES: Final = {
     KeyKind.X25519: ("derive",),
     KeyKind.ED448: ("sign",),
     KeyKind.X448: ("derive",),
+    KeyKind.GOST_256: ("sign",),
+    KeyKind.GOST_512: ("sign",),
 }
-_POSSIBLE_USAGES: Final = {**USAGES, KeyKind.EC: ("sign", "derive")}
+_POSSIBLE_USAGES: Final = {
+    **USAGES,
+    **dict.fromkeys((KeyKind.EC, KeyKind.GOST_256, KeyKind.GOST_512), ("sign", "derive")),
+}
 _PRIVATE_USAGE: Final = {
     "sign": ck.CKA_SIGN,
     "decrypt": ck.CKA_DECRYPT,
     "derive": ck.CKA_DERIVE,
 }
 _PUBLIC_USAGE: Final = {"sign": ck.CKA_VERIFY, "decrypt": ck.CKA_ENCRYPT}
-_CURVE_HASHES: Final = {"P-256": "sha256", "P-384": "sha384", "P-521": "sha512"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,8 @@ def generate(
     public = {**common, ck.CKA_PRIVATE: False, **_flags(_PUBLIC_USAGE, usage)}
     if spec.kind is KeyKind.RSA:
         public |= {ck.CKA_MODULUS_BITS: spec.bits, ck.CKA_PUBLIC_EXPONENT: _PUBLIC_EXPONENT}
+    elif spec in GOST_SPECS:
+        public |= {ck.CKA_GOSTR3410_PARAMS: spec.oid_der}
     else:
         public |= {ck.CKA_EC_PARAMS: spec.oid_der}
     private = {**common, **_private_flags(usage, always_authenticate)}
@@ -254,49 +266,21 @@ def _public_key(session: Session, handle: int) -> PublicKey:
         ck.CKA_PUBLIC_EXPONENT,
         ck.CKA_EC_PARAMS,
         ck.CKA_EC_POINT,
+        ck.CKA_GOSTR3410_PARAMS,
+        ck.CKA_VALUE,
     )
     values = {kind: value or b"" for kind, value in session.attributes(handle, *wanted).items()}
     if ulong(values[ck.CKA_KEY_TYPE]) == ck.CKK_RSA:
         return rsa_public(values[ck.CKA_MODULUS], values[ck.CKA_PUBLIC_EXPONENT])
+    if values[ck.CKA_GOSTR3410_PARAMS]:
+        spec = KeySpec.from_oid_der(values[ck.CKA_GOSTR3410_PARAMS])
+        return gost_public(spec.curve, values[ck.CKA_VALUE])
     spec = KeySpec.from_oid_der(values[ck.CKA_EC_PARAMS])
     point = values[ck.CKA_EC_POINT]
     if spec.kind is KeyKind.EC:
         return ec_public(spec.curve, _unwrapped(point))
     bare = len(point) == EDWARDS_SIZES[spec.kind]
     return edwards_public(spec.kind, point if bare else _unwrapped(point))
-
-
-def signature_algorithm(key: KeyOnToken) -> str:
-    """What :func:`sign` uses for a key, by asn1crypto's name. Raises ControlError (no signing)."""
-    if key.spec.kind is KeyKind.RSA:
-        return "sha256_rsa"
-    if key.spec.kind is KeyKind.EC:
-        return f"{_CURVE_HASHES[key.spec.curve]}_ecdsa"
-    if key.spec.kind in (KeyKind.ED25519, KeyKind.ED448):
-        return str(key.spec).lower()
-    raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
-
-
-def sign(session: Session, key: KeyOnToken, message: bytes, pin: str = "") -> bytes:
-    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or EdDSA.
-
-    The user PIN is for a key that wants it at every use.
-    """
-    hash_name, _, scheme = signature_algorithm(key).partition("_")
-    asked = pin.encode() if key.always_authenticate else None
-    if scheme == "rsa":
-        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message, asked)
-    if scheme == "ecdsa":
-        digest = hashlib.new(hash_name, message).digest()
-        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest, asked))
-    return session.sign(ck.CKM_EDDSA, key.private, message, asked)
-
-
-def ecdsa_der(raw: bytes) -> bytes:
-    """A signature r ‖ s as the SEQUENCE of RFC 3279 2.2.3."""
-    from asn1crypto.algos import DSASignature  # noqa: PLC0415  slow to load
-
-    return bytes(DSASignature.from_p1363(raw).dump())
 
 
 def _unwrapped(point: bytes) -> bytes:
@@ -372,3 +356,51 @@ def key_of_certificate(session: Session, spki: bytes) -> KeyOnToken | None:
         if public_key(session, key.public or key.private).to_spki() == spki:
             return key
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What :func:`put` put on a token: under which label and id, and whether with its key."""
+
+    label: str
+    id: bytes
+    owned: bool
+    certificates: int
+
+
+def put(
+    session: Session,
+    key: KeyParts | None,
+    spki: bytes,
+    certificates: list[Any],
+    *,
+    label: str | None,
+    ident: bytes | None,
+    name: str,
+) -> Placed:
+    """Put certificates (asn1crypto's) on a token, and a key where there is one.
+
+    ``spki`` is the key's; its certificate goes beside it, others under ids of their own. What the
+    token has already is not put there again. ``name`` is the label where nothing gives another.
+    Raises CryptokiError.
+    """
+    from host_tools.pki.algorithms import normalized  # noqa: PLC0415  slow to load
+
+    spki = normalized(spki)
+    owner = key_of_certificate(session, spki)
+    label = label or (owner.label if owner else name)
+    ident = ident or (owner.id if owner else new_id(session))
+    if key is not None and (owner is None or not owner.private):
+        import_key(session, key, label, ident)
+    there = {one.value for one in find_certificates(session)} if key is not None else set()
+    missing = [one for one in certificates if one.dump() not in there]
+    for one in missing:
+        own = normalized(one.public_key.dump()) == spki
+        place = (label, ident) if own else (_common_name(one), new_id(session))
+        store_certificate(session, *place, one.dump())
+    return Placed(label, ident, key is not None or owner is not None, len(missing))
+
+
+def _common_name(certificate: Any) -> str:
+    names = certificate.subject.native
+    return str(names.get("common_name") or next(iter(names.values()), "certificate"))

@@ -28,7 +28,7 @@ _SUMMARIES = {
     "pin": "See, change and unblock PINs.",
     "touch": "Touch a token, for a key that asks for it.",
     "key": "Make, list, import and delete keys.",
-    "cert": "Request, import, list and export certificates.",
+    "cert": "Request, issue, import and export certificates.",
     "conformance": "Examine a card in a reader, or a token, by the standard.",
     "trace": "Show the APDUs of a token as they pass.",
     "record": "Record the APDUs of a card.",
@@ -72,6 +72,8 @@ Environment:
   KLYUCH_TOKEN            the token to use where none is named
   KLYUCH_PIN, KLYUCH_SO_PIN, KLYUCH_NEW_PIN
                           the user PIN, the SO PIN, and the new PIN of a change
+  KLYUCH_PASSPHRASE, KLYUCH_ISSUER_PASSPHRASE, KLYUCH_CONTAINER_PASSPHRASE
+                          of a key file or CA, of the CA above, of a new container
   KLYUCH_PASSPHRASE_FILE  opens tokens made with a passphrase
   KLYUCH_IDLE             seconds before a daemon nobody uses leaves (300)
   KLYUCH_DEBUG            if set, the PKCS#11 library says on stderr why it fails

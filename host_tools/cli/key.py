@@ -12,7 +12,7 @@ from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
 from host_tools.control import Json
 
-_TYPES = (
+KEY_TYPES = (
     "RSA-2048",
     "RSA-3072",
     "RSA-4096",
@@ -23,16 +23,31 @@ _TYPES = (
     "X25519",
     "Ed448",
     "X448",
+    "CryptoPro-A",
+    "CryptoPro-B",
+    "CryptoPro-C",
+    "CryptoPro-XchA",
+    "CryptoPro-XchB",
+    "tc26-256-A",
+    "tc26-256-B",
+    "tc26-256-C",
+    "tc26-256-D",
+    "tc26-512-A",
+    "tc26-512-B",
+    "tc26-512-C",
 )
-_TAKEN = f"The token takes PEM or DER of: {', '.join(_TYPES)}"
+_ALIASES = {"gost": "CryptoPro-A", "gost256": "CryptoPro-A", "gost512": "tc26-512-A"}
+"""Names for people who do not choose a parameter set of GOST R 34.10-2012."""
+_TAKEN = f"The token takes PEM or DER of: {', '.join(KEY_TYPES)}"
 _USAGES = click.Choice(("sign", "decrypt", "derive"))
 
 
-class _KeyType(click.Choice[str]):
-    """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256)."""
+class KeyType(click.Choice[str]):
+    """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256, GOST-256)."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        shown = {_letters(name): name for name in _TYPES}
+        shown = {_letters(name): name for name in self.choices}
+        shown |= {alias: name for alias, name in _ALIASES.items() if name in self.choices}
         return super().convert(shown.get(_letters(value), value), param, ctx)
 
 
@@ -62,9 +77,10 @@ def key() -> None:
 Examples:
   klyuch key generate RSA-2048 --label mail
   klyuch key generate P-256 --label login --always-authenticate
+  klyuch key generate GOST-256 --label подпись
 """
 )
-@click.argument("kind", metavar="TYPE", type=_KeyType(_TYPES))
+@click.argument("kind", metavar="TYPE", type=KeyType(KEY_TYPES))
 @click.option("--label", help="The key's label; its type where none is given.")
 @id_option
 @click.option("--usage", multiple=True, type=_USAGES, help="What it may do; can be repeated.")
@@ -86,7 +102,9 @@ def generate(
 ) -> None:
     """Make a key pair on the token.
 
-    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448 or X448.
+    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448 or X448, or
+    a parameter set of GOST R 34.10-2012: CryptoPro-A, -B, -C, -XchA or -XchB, tc26-256-A to -D,
+    tc26-512-A to -C. GOST-256 stands for CryptoPro-A, GOST-512 for tc26-512-A.
     """
     from host_tools import objects
 
@@ -206,7 +224,7 @@ def import_key(
         raise Failure(Exit.GENERAL, f"{file}: {error}", hint) from error
     except UnreadableFile as error:
         raise Failure(Exit.GENERAL, f"{file}: {error}", _TAKEN) from error
-    if str(parts.spec) not in _TYPES:
+    if str(parts.spec) not in KEY_TYPES:
         raise Failure(Exit.GENERAL, f"{file}: {parts.spec} keys do not fit on the token.", _TAKEN)
     objects.check_usage(parts.spec, usage)
     token = usable(token_name)

@@ -61,6 +61,12 @@ PUK = Secret("PUK", "puk", "KLYUCH_PUK")
 MANAGEMENT_KEY = Secret("management key", "management-key", "KLYUCH_MANAGEMENT_KEY")
 NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
 PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
+ISSUER_PASSPHRASE = Secret(
+    "passphrase of the CA above", "issuer-passphrase", "KLYUCH_ISSUER_PASSPHRASE"
+)
+CONTAINER_PASSPHRASE = Secret(
+    "passphrase of the container", "container-passphrase", "KLYUCH_CONTAINER_PASSPHRASE"
+)
 
 
 _MANAGEMENT_KEYS = (16, 24, 32)

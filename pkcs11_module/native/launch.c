@@ -26,9 +26,20 @@ extern char **environ;
  * longer, must not inherit them. */
 static bool is_private(const char *variable)
 {
-    static const char *const names[] = {"LD_PRELOAD=",      "LD_LIBRARY_PATH=", "PYTHONHOME=",
-                                        "PYTHONPATH=",      "KLYUCH_PIN=",      "KLYUCH_SO_PIN=",
-                                        "KLYUCH_NEW_PIN=",  "KLYUCH_PASSPHRASE="};
+    static const char *const names[] = {
+        "LD_PRELOAD=",
+        "LD_LIBRARY_PATH=",
+        "PYTHONHOME=",
+        "PYTHONPATH=",
+        "KLYUCH_PIN=",
+        "KLYUCH_SO_PIN=",
+        "KLYUCH_NEW_PIN=",
+        "KLYUCH_PUK=",
+        "KLYUCH_MANAGEMENT_KEY=",
+        "KLYUCH_PASSPHRASE=",
+        "KLYUCH_ISSUER_PASSPHRASE=",
+        "KLYUCH_CONTAINER_PASSPHRASE=",
+    };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)

@@ -105,6 +105,8 @@ _ASKED: Final = (AttributeRequest(CKA_ID, 32),) * 3
 def _zero(entry: Field) -> object:
     if entry.kind is Kind.VERSION:
         return (1, 2)
+    if entry.kind is Kind.OCTETS:
+        return bytes(entry.size)
     return "text" if entry.kind is Kind.TEXT else 7
 
 
@@ -117,7 +119,12 @@ _ANSWERS: Final[dict[Kind, tuple[object, Callable[[Argument], object]]]] = {
     Kind.LIST: (Buffer(8), lambda _: [1, 2, 3]),
     Kind.FIND: (8, lambda _: [1, 2, 3]),
     Kind.FILLED: (32, lambda _: bytes(32)),
-    Kind.STRUCT: (None, lambda argument: tuple(map(_zero, STRUCTS[argument.struct]))),
+    Kind.STRUCT: (
+        None,
+        lambda argument: tuple(
+            _zero(field) for field in STRUCTS[argument.struct] if field.kind is not Kind.SIZE
+        ),
+    ),
     Kind.ATTRIBUTES: (_ASKED, lambda _: (CKR_OK, [b"\x01", Length(4), bytes(32)])),
     Kind.MESSAGE: (_GCM, lambda _: _BACK),
     Kind.WRAPPING: (Mechanism(CKM_AES_GCM, _GCM), lambda _: _BACK),

@@ -64,21 +64,24 @@ DRIVEN: Final[Mapping[str, set[str]]] = {
     "wrap": set(WRAPPINGS),
     "derive": set(AGREEMENTS),
 }
+_GOST: Final = "GOSTR34.*|mechtype-0xD4321.*"
 _OF_SECRET_KEYS: Final = r"(AES|DES3)-CMAC|mechtype-0x(108B|137)"
 NOT_DRIVEN: Final[Mapping[str, Mapping[str, str]]] = {
     "sign": {
         _OF_SECRET_KEYS: "of secret keys, it takes those for HMAC only",
         r"SHA-1-HMAC-GENERAL|mechtype-0x2[567BCD][27]": "it gives no parameter (a length)",
         "mechtype-0x1D": "it knows no keys of ML-DSA",
+        _GOST: "test_gost_pkcs11_tool.py, test_gost_pykcs11.py",
     },
     "decrypt": {
         "AES-(CTR|GCM)": "it gives no such parameter",
-        "AES-KEY-WRAP|mechtype-0x210[AB]|DES3-.*": "it knows three ciphers only",
+        f"AES-KEY-WRAP|mechtype-0x210[AB]|DES3-.*|{_GOST}": "it knows three ciphers only",
     },
-    "digest": {},
+    "digest": {_GOST: "test_gost_pkcs11_tool.py"},
     "wrap": {
         "RSA-PKCS|RSA-X-509": "only the token can undo it: test_secret_keys.py",
         "RSA-PKCS-OAEP|AES-(CTR|GCM)|DES3-CBC(-PAD)?": "it gives no such parameter",
+        _GOST: "it gives no such parameter, or knows no such keys",
         "mechtype-0x210A": "OpenSSL does not know it: CKM_AES_KEY_WRAP_PAD of PKCS#11 2.40",
     },
     "derive": {r"(?!ECDH1-).*": "it derives by agreement only"},

@@ -20,7 +20,9 @@ from pkcs11_module.types import (
     EddsaParams,
     GcmMessageParams,
     GcmParams,
+    Gostr3410DeriveParams,
     HkdfParams,
+    KdfTreeGostParams,
     KeyDerivationStringData,
     Mechanism,
     Pkcs5Pbkd2Params2,
@@ -55,6 +57,8 @@ PARAMETERS = (
     | st.builds(KeyDerivationStringData, FEW)
     | st.builds(AesCbcEncryptDataParams, BLOCK, FEW)
     | st.builds(Des3CbcEncryptDataParams, HALF_BLOCK, FEW)
+    | st.builds(Gostr3410DeriveParams, ULONGS, FEW, FEW)
+    | st.builds(KdfTreeGostParams, FEW, FEW, ULONGS, ULONGS, ULONGS)
     | st.builds(HkdfParams, st.booleans(), st.booleans(), ULONGS, ULONGS, FEW, ULONGS, FEW)
     # Many iterations are for whoever has the time.
     | st.builds(Pkcs5Pbkd2Params2, ULONGS, FEW, st.integers(0, 99), ULONGS, FEW, FEW)

@@ -16,7 +16,7 @@ from tests import cards
 from token_fw.apps.pki import commands, key_commands
 from token_fw.apps.pki.keys import KeyPolicy, StoredKey, Usage
 from token_fw.card import Card, Profile, personalise
-from token_fw.crypto import KeyKind, KeySpec, secret_key
+from token_fw.crypto import GostPrivateKey, KeyKind, KeySpec, generate, secret_key
 from token_fw.env import Env
 from token_fw.pin import PinRecord
 from token_fw.storage.sqlite import SqliteStore
@@ -67,9 +67,15 @@ def imported() -> dict[bytes, tuple[int, bytes]]:
         (pki.GENERIC, 40),
         (pki.ML_DSA[65], 32),
         (pki.ML_KEM[768], 64),
+        (pki.KUZNYECHIK, 32),
+        (pki.MAGMA_TWIN, 64),
     ):
         value = os.urandom(length)
         secrets[value] = kind, tlv.encode(0xE0, tlv.encode(0x88, value))
+    gost = generate(KeySpec.gost("CryptoPro-A"))
+    assert isinstance(gost, GostPrivateKey)
+    template = tlv.encode(0xE0, gost.spec.oid_der + tlv.encode(0x88, gost.d))
+    secrets |= dict.fromkeys((gost.d, gost.d[::-1]), (pki.GOST_256, template))
     return secrets
 
 
@@ -84,7 +90,7 @@ def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> N
         for sender in (short, client):
             sender.ok(pki.mse(pki.GENERATE, kind, reference))
             sender.ok(pki.put_key(template))
-        secret = kind in (pki.AES, pki.DES3, pki.GENERIC)
+        secret = kind in (pki.AES, pki.DES3, pki.GENERIC, pki.KUZNYECHIK, pki.MAGMA_TWIN)
         assert client.status(pki.public_key()) == (0x6985 if secret else 0x9000)
         assert client.status(pki.get_secret(reference)) == 0x6985
     for use, algorithm, reference, extra, command in (
@@ -97,6 +103,9 @@ def scenario(transport: Transport, secrets: dict[bytes, tuple[int, bytes]]) -> N
         (pki.CHECKSUM, pki.HMAC, 13, b"\xc1\x01\x03", pki.checksum(bytes(32))),
         (pki.SIGN, pki.ML_DSA_SIGN, 14, b"", pki.sign(bytes(32))),
         (pki.DECIPHER, pki.ML_KEM_DECAPSULATE, 15, b"", pki.decipher(bytes(1088))),
+        (pki.DECIPHER, pki.CTR_ACPKM, 16, b"\xc6\x08" + bytes(8), pki.encipher(bytes(40))),
+        (pki.DECIPHER, pki.KEXP15, 17, b"\xc6\x04" + bytes(4), pki.encipher(bytes(32))),
+        (pki.SIGN, pki.GOST_SIGN, 18, b"", pki.sign(bytes(32))),
     ):
         client.ok(pki.mse(use, algorithm, reference, extra))
         client.ok(command)

@@ -186,6 +186,8 @@ static CK_ULONG any_kind(void)
         CKM_AES_CBC_ENCRYPT_DATA,
         CKM_XOR_BASE_AND_DATA,
         CKM_DES3_CBC_ENCRYPT_DATA,
+        CKM_GOSTR3410_12_DERIVE,
+        CKM_KDF_TREE_GOSTR3411_2012_256,
     };
 
     return kinds[choose(sizeof kinds / sizeof kinds[0])];
