@@ -1,41 +1,20 @@
-"""Certificate requests and self-signed certificates, signed by a key that stays on its token."""
+"""Certificate requests and self-signed certificates."""
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from asn1crypto import algos, core, csr, keys, x509
-from cryptography.x509 import Name
+from asn1crypto import csr, keys, x509
 
-from host_tools.cryptoki import Session
-from host_tools.objects import KeyOnToken, public_key, sign, signature_algorithm
+from host_tools.pki import algorithms
+from host_tools.pki.signer import Signer
 
 # RFC 5280 4.1.2.2: positive and at most 20 bytes.
 _SERIAL_BYTES = 16
 
 
-class BadSubject(Exception):
-    """The text is no distinguished name."""
-
-
-def subject_name(text: str) -> x509.Name:
-    """A name as RFC 4514 writes it: ``CN=Ann Lee,O=Acme,C=GB``. Raises BadSubject."""
-    try:
-        return x509.Name.load(Name.from_rfc4514_string(text).public_bytes())
-    except ValueError as error:
-        raise BadSubject(str(error)) from error
-
-
-def _algorithm(name: str) -> algos.SignedDigestAlgorithm:
-    algorithm = algos.SignedDigestAlgorithm({"algorithm": name})
-    if name.endswith("_rsa"):
-        # RFC 4055 5: PKCS #1 v1.5 signatures carry NULL parameters, the others none.
-        algorithm["parameters"] = core.Null()
-    return algorithm
-
-
-def _key_info(session: Session, key: KeyOnToken) -> keys.PublicKeyInfo:
-    spki = public_key(session, key.public or key.private).to_spki()
-    return keys.PublicKeyInfo.load(spki)
+def _key_info(signer: Signer) -> Any:
+    return keys.PublicKeyInfo.load(signer.public_key().to_spki())
 
 
 def _time(moment: datetime) -> x509.Time:
@@ -44,27 +23,25 @@ def _time(moment: datetime) -> x509.Time:
     return x509.Time(name=name, value=moment)
 
 
-def request(session: Session, key: KeyOnToken, subject: x509.Name, pin: str = "") -> bytes:
-    """A PKCS #10 certification request (RFC 2986) in DER; the PIN as for :func:`sign`."""
+def request(signer: Signer, subject: x509.Name) -> bytes:
+    """A PKCS #10 certification request (RFC 2986) in DER."""
     info = csr.CertificationRequestInfo(
-        {"version": "v1", "subject": subject, "subject_pk_info": _key_info(session, key)}
+        {"version": "v1", "subject": subject, "subject_pk_info": _key_info(signer)}
     )
     info["attributes"] = csr.CRIAttributes([])
     whole = csr.CertificationRequest(
         {
             "certification_request_info": info,
-            "signature_algorithm": _algorithm(signature_algorithm(key)),
-            "signature": sign(session, key, info.dump(), pin),
+            "signature_algorithm": algorithms.signing(signer.spec).identifier(),
+            "signature": signer.sign(info.dump()),
         }
     )
     return bytes(whole.dump())
 
 
-def self_signed(
-    session: Session, key: KeyOnToken, subject: x509.Name, days: int, pin: str = ""
-) -> bytes:
+def self_signed(signer: Signer, subject: x509.Name, days: int) -> bytes:
     """A version 3 certificate for the key by the key itself, valid from now on, in DER."""
-    algorithm = _algorithm(signature_algorithm(key))
+    algorithm = algorithms.signing(signer.spec).identifier()
     start = datetime.now(UTC).replace(microsecond=0)
     certificate = x509.TbsCertificate(
         {
@@ -77,14 +54,14 @@ def self_signed(
                 "not_after": _time(start + timedelta(days=days)),
             },
             "subject": subject,
-            "subject_public_key_info": _key_info(session, key),
+            "subject_public_key_info": _key_info(signer),
         }
     )
     whole = x509.Certificate(
         {
             "tbs_certificate": certificate,
             "signature_algorithm": algorithm,
-            "signature_value": sign(session, key, certificate.dump(), pin),
+            "signature_value": signer.sign(certificate.dump()),
         }
     )
     return bytes(whole.dump())

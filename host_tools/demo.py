@@ -18,6 +18,7 @@ from host_tools import objects
 from host_tools.control import ControlClient, ControlError
 from host_tools.cryptoki import Cryptoki, CryptokiError, Session
 from host_tools.objects import KeyOnToken
+from host_tools.pki.signer import TokenSigner
 from host_tools.testing import Scratch
 from pkcs11_module import _constants as ck
 from token_fw.crypto import KeyKind
@@ -119,19 +120,19 @@ class Demo:
         return f"{spec} made on the token, its private half sensitive and not extractable"
 
     def _sign(self, kind: str) -> str:
-        key = objects.find_key(self.session, kind)
+        signer = TokenSigner.find(self.session, kind)
         message = self.scratch.path / "message.txt"
         message.write_bytes(_TEXT)
-        signature = objects.sign(self.session, key, _TEXT)
-        spki = objects.public_key(self.session, key.public).to_spki()
-        verify(self.scratch.path, key, message, signature, spki)
+        signature = signer.sign(_TEXT)
+        spki = signer.public_key().to_spki()
+        verify(self.scratch.path, signer.key, message, signature, spki)
         return f"{len(signature)} bytes of signature; OpenSSL: verified"
 
     def _watch(self) -> str:
-        key = objects.find_key(self.session, "P-256")
+        signer = TokenSigner.find(self.session, "P-256")
         with ControlClient(self.scratch.home, timeout=_TRACE_PATIENCE) as control:
             lines = control.trace(_TOKEN)
-            objects.sign(self.session, key, _TEXT)
+            signer.sign(_TEXT)
             for line in lines:
                 self.trace.append(line)
                 if _SIGNATURE in line:

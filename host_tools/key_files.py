@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
 from pkcs11_module import _constants as ck
-from token_fw.crypto import KeySpec
+from token_fw.crypto import CryptoError, KeySpec, PrivateKey, load_private
+from token_fw.crypto.keys import to_pkcs8
 
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _PEM: Final = b"-----BEGIN"
@@ -37,11 +38,39 @@ def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
 
     Raises UnreadableFile, also for a wrong or missing passphrase.
     """
+    key = _native(content, passphrase)
+    for kind, split in _SPLITTERS.items():
+        if isinstance(key, kind):
+            return split(key)
+    raise UnreadableFile("Keys of this kind do not fit on the token.")
+
+
+def load_private_key(content: bytes, passphrase: bytes | None = None) -> PrivateKey:
+    """The same to work with here. Raises UnreadableFile."""
+    try:
+        return load_private(_pkcs8(content, passphrase))
+    except CryptoError as error:
+        raise UnreadableFile(f"The private key cannot be used: {error}.") from error
+
+
+def _pkcs8(content: bytes, passphrase: bytes | None) -> bytes:
+    """The PrivateKeyInfo of a key of any kind, also of one that cryptography does not know."""
+    from host_tools.pki.asn1 import keys, read  # noqa: PLC0415  slow to load
+    from host_tools.pki.errors import Malformed  # noqa: PLC0415
+
+    try:
+        info = read(keys.PrivateKeyInfo, content, "private key", "PRIVATE KEY")
+    except Malformed:
+        return to_pkcs8(_native(content, passphrase))
+    return bytes(info.dump())
+
+
+def _native(content: bytes, passphrase: bytes | None) -> Any:
     load: Callable[..., Any] = serialization.load_der_private_key
     if _PEM in content:
         load = serialization.load_pem_private_key
     try:
-        key = load(content, passphrase)
+        return load(content, passphrase)
     except TypeError as error:
         if passphrase is None:
             raise EncryptedFile("The key needs a passphrase.") from error
@@ -49,10 +78,6 @@ def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
     except Exception as error:
         # ValueError, UnsupportedAlgorithm and the library's own: none is told apart by its type.
         raise UnreadableFile("The file is no private key, or the passphrase is wrong.") from error
-    for kind, split in _SPLITTERS.items():
-        if isinstance(key, kind):
-            return split(key)
-    raise UnreadableFile("Keys of this kind do not fit on the token.")
 
 
 def load_certificate(content: bytes) -> x509.Certificate:

@@ -1,6 +1,5 @@
 """Keys and certificates on a token, through a PKCS#11 session: what the command line works with."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -65,7 +64,6 @@ _PRIVATE_USAGE: Final = {
     "derive": ck.CKA_DERIVE,
 }
 _PUBLIC_USAGE: Final = {"sign": ck.CKA_VERIFY, "decrypt": ck.CKA_ENCRYPT}
-_CURVE_HASHES: Final = {"P-256": "sha256", "P-384": "sha384", "P-521": "sha512"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,39 +262,6 @@ def _public_key(session: Session, handle: int) -> PublicKey:
         return ec_public(spec.curve, _unwrapped(point))
     bare = len(point) == EDWARDS_SIZES[spec.kind]
     return edwards_public(spec.kind, point if bare else _unwrapped(point))
-
-
-def signature_algorithm(key: KeyOnToken) -> str:
-    """What :func:`sign` uses for a key, by asn1crypto's name. Raises ControlError (no signing)."""
-    if key.spec.kind is KeyKind.RSA:
-        return "sha256_rsa"
-    if key.spec.kind is KeyKind.EC:
-        return f"{_CURVE_HASHES[key.spec.curve]}_ecdsa"
-    if key.spec.kind in (KeyKind.ED25519, KeyKind.ED448):
-        return str(key.spec).lower()
-    raise ControlError(ErrorCode.GENERAL, f"A key of kind {key.spec} cannot sign.")
-
-
-def sign(session: Session, key: KeyOnToken, message: bytes, pin: str = "") -> bytes:
-    """A signature as X.509 has it: PKCS#1 v1.5 with SHA-256, ECDSA in DER, or EdDSA.
-
-    The user PIN is for a key that wants it at every use.
-    """
-    hash_name, _, scheme = signature_algorithm(key).partition("_")
-    asked = pin.encode() if key.always_authenticate else None
-    if scheme == "rsa":
-        return session.sign(ck.CKM_SHA256_RSA_PKCS, key.private, message, asked)
-    if scheme == "ecdsa":
-        digest = hashlib.new(hash_name, message).digest()
-        return ecdsa_der(session.sign(ck.CKM_ECDSA, key.private, digest, asked))
-    return session.sign(ck.CKM_EDDSA, key.private, message, asked)
-
-
-def ecdsa_der(raw: bytes) -> bytes:
-    """A signature r ‖ s as the SEQUENCE of RFC 3279 2.2.3."""
-    from asn1crypto.algos import DSASignature  # noqa: PLC0415  slow to load
-
-    return bytes(DSASignature.from_p1363(raw).dump())
 
 
 def _unwrapped(point: bytes) -> bytes:

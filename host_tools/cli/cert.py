@@ -73,37 +73,29 @@ def request(
     With --self-signed it becomes a certificate at once, and is stored beside its key.
     """
     from host_tools import certificates, objects
+    from host_tools.pki.signer import TokenSigner
 
     name = _name(subject)
     token = usable(token_name)
     user_pin = USER_PIN.read(pin, pin_file)
     with opened(token, user_pin) as session:
-        found = objects.find_key(session, key)
-        if not found.private:
-            raise Failure(Exit.NOT_FOUND, f"The private half of {key} is not on the token.")
-        if "sign" not in found.usage:
-            raise Failure(
-                Exit.GENERAL,
-                f"The key {key} may not sign; its usage is: {', '.join(found.usage) or 'none'}.",
-                "Take a key that may: klyuch key list",
-            )
+        signer = TokenSigner.find(session, key, user_pin)
         if self_signed:
-            content = certificates.self_signed(session, found, name, days, user_pin)
-            objects.store_certificate(session, found.label, found.id, content)
+            content = certificates.self_signed(signer, name, days)
+            objects.store_certificate(session, signer.key.label, signer.key.id, content)
         else:
-            content = certificates.request(session, found, name, user_pin)
+            content = certificates.request(signer, name)
     _write(content, "CERTIFICATE" if self_signed else "CERTIFICATE REQUEST", out, der, as_json)
 
 
 def _name(subject: str) -> "Name":
-    from host_tools.certificates import BadSubject, subject_name
+    from host_tools.pki.errors import BadName
+    from host_tools.pki.names import parse_name
 
     try:
-        return subject_name(subject)
-    except BadSubject as error:
-        raise click.BadParameter(
-            f"{subject!r} is no name such as CN=Ann Lee,O=Acme,C=GB.", param_hint="--subject"
-        ) from error
+        return parse_name(subject)
+    except BadName as error:
+        raise click.BadParameter(f"{error.message} {error.hint}", param_hint="--subject") from error
 
 
 @cert.command(

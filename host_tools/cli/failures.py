@@ -86,13 +86,19 @@ def reported() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(Exit.GENERAL, f"{where}{error.strerror}.") from error
     except Exception as error:
-        raise _from_cryptoki(error) from error
+        raise _failure_of(error) from error
 
 
-def _from_cryptoki(error: Exception) -> Exception:
+def _failure_of(error: Exception) -> Exception:
     from host_tools.cryptoki import CryptokiError
+    from host_tools.key_files import UnreadableFile
     from host_tools.messages import explain
+    from host_tools.pki.errors import PkiError
 
+    if isinstance(error, PkiError):
+        return Failure(Exit.GENERAL, error.message, error.hint)
+    if isinstance(error, UnreadableFile):
+        return Failure(Exit.GENERAL, str(error))
     if not isinstance(error, CryptokiError):
         return error
     meaning = explain(error.rv, error.function)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.cryptoki import Cryptoki, CryptokiError
-from host_tools.objects import SPECS, find_key, generate, new_id, sign
+from host_tools.objects import SPECS, find_key, generate, new_id
+from host_tools.pki.signer import TokenSigner
 from host_tools.testing import Run, Scratch
 from host_tools.testing.application import RemoteApplication
 from pkcs11_module import _constants as ck
@@ -83,7 +84,7 @@ def test_a_key_that_asks_for_the_pin_each_time_gets_it_right_before_its_use(
         generate(session, SPECS["P-256"], "asks", new_id(session), always_authenticate=True)
         key = find_key(session, "asks")
         for _ in range(2):
-            assert sign(session, key, MESSAGE, pin)
+            assert TokenSigner(session, key, pin).sign(MESSAGE)
         with pytest.raises(CryptokiError, match="CKR_USER_NOT_LOGGED_IN"):
             session.sign(ck.CKM_ECDSA, key.private, bytes(32))
 

@@ -1,0 +1,1 @@
+"""Public keys with names: algorithms, signers, names, certificates and what revokes them."""
