@@ -11,6 +11,7 @@ from token_fw.crypto import (
     DataLength,
     Ecdsa,
     EdDsa,
+    Gost3410,
     Hash,
     InvalidSignature,
     KeyKind,
@@ -170,6 +171,8 @@ ALGORITHMS: Final = {
         *(_hashing(f"{one}_ecdsa", KeyKind.EC, Ecdsa(), one) for one in _SHA),
         _whole("ed25519", KeyKind.ED25519, "sha512"),
         _whole("ed448", KeyKind.ED448, "shake256"),
+        _hashing("streebog256_gostr3410", KeyKind.GOST_256, Gost3410(), Hash.STREEBOG256),
+        _hashing("streebog512_gostr3410", KeyKind.GOST_512, Gost3410(), Hash.STREEBOG512),
     )
 }
 """By asn1crypto's name; PSS, which has parameters, is not among them."""
@@ -178,6 +181,8 @@ _OF_KINDS: Final = {
     KeyKind.RSA: "sha256_rsa",
     KeyKind.ED25519: "ed25519",
     KeyKind.ED448: "ed448",
+    KeyKind.GOST_256: "streebog256_gostr3410",
+    KeyKind.GOST_512: "streebog512_gostr3410",
 }
 # Where CMS names only the key's kind, the digest beside it makes the whole (RFC 5652 5.3).
 _WITH_DIGEST: Final = {
