@@ -27,6 +27,12 @@ from token_fw.crypto.errors import (
     InvalidSignature,
     Unsupported,
 )
+from token_fw.crypto.gost.keys import (
+    GostPrivateKey,
+    GostPublicKey,
+    gost_private,
+    gost_public,
+)
 from token_fw.crypto.keys import (
     PrivateKey,
     PublicKey,
@@ -103,6 +109,8 @@ __all__ = [
     "EdwardsPublicKey",
     "Gcm",
     "Gost3410",
+    "GostPrivateKey",
+    "GostPublicKey",
     "Hash",
     "Hmac",
     "InvalidKey",
@@ -145,6 +153,8 @@ __all__ = [
     "edwards_public",
     "generate",
     "generate_secret",
+    "gost_private",
+    "gost_public",
     "is_weak_des3",
     "kdf",
     "load_private",

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from cryptography.hazmat.primitives import hashes
 
+from token_fw.crypto import der
 from token_fw.crypto.errors import DataLength, Unsupported
 from token_fw.crypto.gost.backend import Digest, backend
 
@@ -123,6 +124,5 @@ def digest_info(hash_: Hash, value: bytes) -> bytes:
     algorithm(hash_)
     if len(value) != hash_.size:
         raise DataLength(f"a digest of {hash_.name} has {hash_.size} bytes, not {len(value)}")
-    identifier = _OIDS[hash_] + b"\x05\x00"
-    body = bytes((0x30, len(identifier))) + identifier + bytes((0x04, len(value))) + value
-    return bytes((0x30, len(body))) + body
+    identifier = der.encode(der.SEQUENCE, _OIDS[hash_], b"\x05\x00")
+    return der.encode(der.SEQUENCE, identifier, der.encode(der.OCTET_STRING, value))

@@ -14,6 +14,8 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from token_fw.crypto import der
+from token_fw.crypto.der import Reader
 from token_fw.crypto.errors import InvalidKey, Unsupported
 from token_fw.crypto.kinds import KeyKind, KeySpec
 from token_fw.crypto.schemes import CipherScheme, RecoverScheme, Scheme, SignScheme
@@ -108,7 +110,7 @@ class PrivateKey(Key):
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """How one kind of key is made.
+    """How one kind of key that cryptography has is made.
 
     `native_private` and `native_public` are the classes of cryptography, one for each level.
     """
@@ -121,19 +123,58 @@ class Algorithm:
     wrap_public: Callable[[Any], PublicKey]
 
 
+@dataclass(frozen=True, slots=True)
+class OwnAlgorithm:
+    """How one kind of key that cryptography does not have is made.
+
+    `oid_der` names the algorithm of its keys in encodings, 06 and length included. What reads an
+    encoding raises ValueError, InvalidKey or Unsupported.
+    """
+
+    kind: KeyKind
+    oid_der: bytes
+    generate: Callable[[KeySpec], PrivateKey]
+    load_private: Callable[[bytes], PrivateKey]
+    load_public: Callable[[bytes], PublicKey]
+
+
 _ALGORITHMS: dict[KeyKind, Algorithm] = {}
+_OWN: dict[KeyKind, OwnAlgorithm] = {}
 
 
-def register(algorithm: Algorithm) -> None:
+def register(algorithm: Algorithm | OwnAlgorithm) -> None:
     """Make an algorithm known; every algorithm's module calls it once."""
-    if algorithm.kind in _ALGORITHMS:
+    if algorithm.kind in _ALGORITHMS or algorithm.kind in _OWN:
         raise ValueError(f"{algorithm.kind} is registered twice")
-    _ALGORITHMS[algorithm.kind] = algorithm
+    if isinstance(algorithm, OwnAlgorithm):
+        _OWN[algorithm.kind] = algorithm
+    else:
+        _ALGORITHMS[algorithm.kind] = algorithm
+
+
+def _own(algorithm: Reader, what: str) -> OwnAlgorithm:
+    """Find who reads a key by its AlgorithmIdentifier. Raises ValueError, Unsupported."""
+    oid = der.encode(der.OID, algorithm.take(der.OID))
+    for own in _OWN.values():
+        if own.oid_der == oid:
+            return own
+    raise Unsupported(f"the kind of {what} key is not supported")
+
+
+def _load_own_private(pkcs8: bytes) -> PrivateKey:
+    info = Reader(pkcs8).reader(der.SEQUENCE)
+    info.take(der.INTEGER)
+    return _own(info.reader(der.SEQUENCE), "private").load_private(pkcs8)
+
+
+def _load_own_public(spki: bytes) -> PublicKey:
+    info = Reader(spki).reader(der.SEQUENCE)
+    return _own(info.reader(der.SEQUENCE), "public").load_public(spki)
 
 
 def generate(spec: KeySpec) -> PrivateKey:
     """Make a key; other threads run meanwhile. Raises Unsupported for a size that is not made."""
-    algorithm = _ALGORITHMS.get(spec.kind)
+    algorithm = _ALGORITHMS.get(spec.kind) or _OWN.get(spec.kind)
     if algorithm is None:
         raise Unsupported(f"there are no private keys of kind {spec.kind}")
     return algorithm.generate(spec)
@@ -146,11 +187,12 @@ def load_private(pkcs8: bytes, *, checked: bool = False) -> PrivateKey:
     this program itself wrote and kept authentic. Raises InvalidKey or Unsupported.
     """
     try:
-        native = serialization.load_der_private_key(
-            pkcs8, None, unsafe_skip_rsa_key_validation=checked
-        )
-    except UnsupportedAlgorithm:
-        raise Unsupported("the kind of private key is not supported") from None
+        try:
+            native = serialization.load_der_private_key(
+                pkcs8, None, unsafe_skip_rsa_key_validation=checked
+            )
+        except UnsupportedAlgorithm:
+            return _load_own_private(pkcs8)
     except (ValueError, TypeError):
         raise InvalidKey("the private key is not valid") from None
     for algorithm in _ALGORITHMS.values():
@@ -162,9 +204,10 @@ def load_private(pkcs8: bytes, *, checked: bool = False) -> PrivateKey:
 def load_public(spki: bytes) -> PublicKey:
     """Read a DER SubjectPublicKeyInfo. Raises InvalidKey or Unsupported."""
     try:
-        native = serialization.load_der_public_key(spki)
-    except UnsupportedAlgorithm:
-        raise Unsupported("the kind of public key is not supported") from None
+        try:
+            native = serialization.load_der_public_key(spki)
+        except UnsupportedAlgorithm:
+            return _load_own_public(spki)
     except ValueError:
         raise InvalidKey("the public key is not valid") from None
     for algorithm in _ALGORITHMS.values():

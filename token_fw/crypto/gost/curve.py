@@ -100,6 +100,9 @@ def _add_base(parameters: ParameterSet, total: _Sum, k: int) -> _Sum:
 def _multiply(parameters: ParameterSet, k: int, point: Point) -> _Sum:
     """Give k times a point from the odd multiples of it, by the digits of k (width-w NAF)."""
     p, a = parameters.p, parameters.a
+    if not point[1]:
+        # Of order 2, so that there are no multiples to choose from.
+        return (*point, 1, 1) if k & 1 else _INFINITY
     multiples = _odd_multiples(parameters, point)
     total: _Jacobian = (1, 1, 0)
     waiting = 0
