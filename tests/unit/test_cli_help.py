@@ -36,7 +36,7 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("key", name) for name in ("generate", "list", "import", "delete")),
         *(("cert", name) for name in ("import", "request", "list", "export", "delete")),
         ("conformance", "run"),
-        *((name,) for name in ("touch", "trace", "record", "replay")),
+        *((name,) for name in ("touch", "sign", "verify", "trace", "record", "replay")),
         *(("reader", name) for name in ("install", "uninstall", "status", "run")),
         *((name,) for name in ("module", "serve", "stop", "doctor", "demo")),
     }
