@@ -200,14 +200,20 @@ def _failure(failures: Sequence["VerificationError"]) -> Failure:
 
 
 def _show(file: Path, reports: Sequence["SignerReport"], *, as_json: bool) -> None:
+    from host_tools.signing.wording import day
+
     documents = [_document(one) for one in reports]
     if as_json:
         valid = not any(one.failure for one in reports)
         print_json({"file": str(file), "valid": valid, "signatures": documents})
         return
+    names = ("signer", "form", "algorithm", "revocation", "remark", "verdict")
+    rows = []
+    for one, document in zip(reports, documents, strict=True):
+        name, *others = (str(document[name]) for name in names)
+        rows.append([name, day(one.signing_time) if one.signing_time else "", *others])
     columns = ("Signer", "Signed at", "Form", "Algorithm", "Revocation", "Remarks", "Verdict")
-    names = ("signer", "signing_time", "form", "algorithm", "revocation", "remark", "verdict")
-    print_table(columns, [[str(one[name] or "") for name in names] for one in documents])
+    print_table(columns, rows)
 
 
 def _document(one: "SignerReport") -> "Json":

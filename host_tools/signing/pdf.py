@@ -161,6 +161,9 @@ def _without_padding(content: bytes) -> bytes:
 
 def _harm(one: EmbeddedPdfSignature) -> VerificationError | None:
     """What was done to the document after the signature, where that is not harmless."""
+    changed = VerificationError(Flaw.TAMPERED, "The document was changed after it was signed.")
+    if one.signed_revision + 1 == one.reader.total_revisions:
+        return changed  # these bytes are no update that could be looked through
     try:
         # The next step asks for it; pyHanko's class declares it as None.
         one.coverage = one.evaluate_signature_coverage()  # type: ignore[assignment]
@@ -170,5 +173,5 @@ def _harm(one: EmbeddedPdfSignature) -> VerificationError | None:
         found, strict = SuspiciousModification(str(error)), True
     most = ModificationLevel.LTA_UPDATES if strict else ModificationLevel.FORM_FILLING
     if isinstance(found, SuspiciousModification) or found.modification_level > most:
-        return VerificationError(Flaw.TAMPERED, "The document was changed after it was signed.")
+        return changed
     return None
