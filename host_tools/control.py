@@ -25,7 +25,15 @@ from host_tools.home import Home, socket_address, unusable
 
 SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
-SECRET_VARIABLES = frozenset(("KLYUCH_PIN", "KLYUCH_SO_PIN", "KLYUCH_NEW_PIN", "KLYUCH_PASSPHRASE"))
+SECRET_VARIABLES = frozenset(
+    (
+        "KLYUCH_PIN",
+        "KLYUCH_SO_PIN",
+        "KLYUCH_NEW_PIN",
+        "KLYUCH_PASSPHRASE",
+        "KLYUCH_ISSUER_PASSPHRASE",
+    )
+)
 _START_PATIENCE = 15.0
 _GREETING = 5.0
 # Another daemon may win the lock, or leave for being idle, between our start and our connection.

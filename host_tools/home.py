@@ -5,6 +5,7 @@
     tokens/registry.json      slot numbers, labels and what is inserted
     tokens/<serial>.sqlite    one token's storage, encrypted record by record
     tokens/<serial>.key       the storage key, raw or under a passphrase
+    ca/<name>/                one certification authority (see :mod:`host_tools.ca`)
     run/pkcs11.sock           the PKCS#11 library's door
     run/control.sock          the command line's door
     run/reader.sock           the door of the driver in pcscd
@@ -56,6 +57,10 @@ class Home:
     @property
     def tokens(self) -> Path:
         return self.path / "tokens"
+
+    @property
+    def authorities(self) -> Path:
+        return self.path / "ca"
 
     @property
     def run(self) -> Path:

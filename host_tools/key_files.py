@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
+from host_tools.pki.errors import Malformed, PkiError, UnknownAlgorithm
 from pkcs11_module import _constants as ck
 from token_fw.crypto import CryptoError, KeySpec, PrivateKey, load_private
 from token_fw.crypto.keys import to_pkcs8
@@ -16,12 +17,16 @@ _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-52
 _PEM: Final = b"-----BEGIN"
 
 
-class UnreadableFile(Exception):
+class UnreadableFile(PkiError):
     """The file holds nothing that can be used; the text says why, without its content."""
 
 
 class EncryptedFile(UnreadableFile):
     """The file opens with a passphrase, and none was given."""
+
+
+class WrongPassphrase(UnreadableFile):
+    """The passphrase does not open the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +60,25 @@ def load_private_key(content: bytes, passphrase: bytes | None = None) -> Private
 
 def _pkcs8(content: bytes, passphrase: bytes | None) -> bytes:
     """The PrivateKeyInfo of a key of any kind, also of one that cryptography does not know."""
-    from host_tools.pki.asn1 import keys, read  # noqa: PLC0415  slow to load
-    from host_tools.pki.errors import Malformed  # noqa: PLC0415
+    from host_tools.pki import pbes2  # noqa: PLC0415  slow to load
+    from host_tools.pki.asn1 import keys, read  # noqa: PLC0415
 
-    try:
-        info = read(keys.PrivateKeyInfo, content, "private key", "PRIVATE KEY")
-    except Malformed:
-        return to_pkcs8(_native(content, passphrase))
-    return bytes(info.dump())
+    for kind, label in (
+        (keys.PrivateKeyInfo, "PRIVATE KEY"),
+        (keys.EncryptedPrivateKeyInfo, "ENCRYPTED PRIVATE KEY"),
+    ):
+        try:
+            found = read(kind, content, "private key", label)
+            if kind is keys.PrivateKeyInfo:
+                return bytes(found.dump())
+            if passphrase is None:
+                raise EncryptedFile("The key needs a passphrase.")
+            return pbes2.decrypt(found, passphrase)
+        except pbes2.WrongPassphrase as error:
+            raise WrongPassphrase(error.message) from error
+        except (Malformed, UnknownAlgorithm):
+            continue
+    return to_pkcs8(_native(content, passphrase))
 
 
 def _native(content: bytes, passphrase: bytes | None) -> Any:

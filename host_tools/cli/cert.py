@@ -1,11 +1,22 @@
 """``klyuch cert``: certificates on the token, and requests for them."""
 
-import os
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from host_tools.cli.armour import out_options, write
+from host_tools.cli.ca import ca
+from host_tools.cli.certificate_options import (
+    PROFILE_NAMES,
+    parsed_subject,
+    subject_option,
+    validity,
+    validity_options,
+    wish_options,
+    wishes,
+)
 from host_tools.cli.confirmation import yes_option
 from host_tools.cli.deletion import delete_found
 from host_tools.cli.failures import Exit, Failure
@@ -13,25 +24,10 @@ from host_tools.cli.key import id_option
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
+from host_tools.cli.signing_key import KeyChoice, key_file_options
 
 if TYPE_CHECKING:
-    from asn1crypto.x509 import Name
-
-
-def _new_file(_ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and not value.exists() and not os.access(value.parent, os.W_OK | os.X_OK):
-        raise click.BadParameter(f"There is no folder {value.parent} that can be written to.")
-    return value
-
-
-_OUT = click.option(
-    "--out",
-    "-o",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_new_file,
-    help="Write to a file rather than to the standard output.",
-)
-_DER = click.option("--der", is_flag=True, help="DER rather than PEM.")
+    from host_tools.pki.signer import Signer
 
 
 @click.group()
@@ -39,63 +35,84 @@ def cert() -> None:
     """Request, import, list and export certificates."""
 
 
+cert.add_command(ca)
+
+
 @cert.command(
     epilog="""\b
 Examples:
   klyuch cert request mail --subject "CN=Ann Lee,O=Acme,C=GB" --out mail.csr
   klyuch cert request login --subject CN=Ann --self-signed --days 30
+  klyuch cert request web --subject CN=a.example --profile server --san DNS:a.example
+  klyuch cert request --key-file gost.pem --subject "CN=Иванов,ИНН=500100732259"
 """
 )
-@click.argument("key", metavar="KEY")
-@click.option("--subject", required=True, help="The name, as in CN=Ann Lee,O=Acme,C=GB.")
+@click.argument("key", metavar="[KEY]", required=False)
+@key_file_options
+@subject_option(required=True)
+@click.option(
+    "--profile", type=click.Choice(PROFILE_NAMES), help="What it is for: adds the extensions."
+)
+@wish_options
 @click.option("--self-signed", is_flag=True, help="Make a certificate and store it on the token.")
-@click.option("--days", type=click.IntRange(1, 36500), default=365, show_default=True)
-@_OUT
-@_DER
+@validity_options(365)
+@out_options
 @token_option
 @secret_options(USER_PIN)
 @json_option
 def request(
     *,
-    key: str,
+    key: str | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     subject: str,
+    any_numbers: bool,
+    profile: str | None,
     self_signed: bool,
     days: int,
+    not_before: datetime | None,
+    not_after: datetime | None,
     out: Path | None,
     der: bool,
     token_name: str | None,
     pin: str | None,
     pin_file: Path | None,
     as_json: bool,
+    **wanted: Any,
 ) -> None:
     """Make a certification request (PKCS #10) for a KEY of the token, signed by it.
 
-    With --self-signed it becomes a certificate at once, and is stored beside its key.
+    With --self-signed it becomes a certificate at once, and is stored beside its key. A key in a
+    file takes --key-file rather than KEY; what is made for it is only written.
     """
-    from host_tools import certificates, objects
+    from host_tools.pki import certificates
+    from host_tools.pki.profiles import PROFILES, completed, extensions
+
+    name = parsed_subject(subject, any_numbers)
+    asked = wishes(wanted)
+    purpose = PROFILES[profile] if profile else None
+    if purpose is not None:
+        asked = completed(purpose, asked, name)
+    period = validity(days, not_before, not_after)
+    choice = KeyChoice(key, key_file, passphrase_file, token_name, pin, pin_file)
+    with choice.opened() as signer:
+        info = certificates.key_info(signer)
+        own = certificates.key_identifier(info) if self_signed else None
+        added = extensions(purpose, asked, info, own)
+        if self_signed:
+            content = certificates.self_signed(signer, name, period, added).dump()
+            _store_beside_its_key(signer, content)
+        else:
+            content = certificates.request(signer, name, added)
+    kind = "CERTIFICATE" if self_signed else "CERTIFICATE REQUEST"
+    write(kind, content, out=out, der=der, as_json=as_json)
+
+
+def _store_beside_its_key(signer: "Signer", content: bytes) -> None:
     from host_tools.pki.signer import TokenSigner
 
-    name = _name(subject)
-    token = usable(token_name)
-    user_pin = USER_PIN.read(pin, pin_file)
-    with opened(token, user_pin) as session:
-        signer = TokenSigner.find(session, key, user_pin)
-        if self_signed:
-            content = certificates.self_signed(signer, name, days)
-            objects.store_certificate(session, signer.key.label, signer.key.id, content)
-        else:
-            content = certificates.request(signer, name)
-    _write(content, "CERTIFICATE" if self_signed else "CERTIFICATE REQUEST", out, der, as_json)
-
-
-def _name(subject: str) -> "Name":
-    from host_tools.pki.errors import BadName
-    from host_tools.pki.names import parse_name
-
-    try:
-        return parse_name(subject)
-    except BadName as error:
-        raise click.BadParameter(f"{error.message} {error.hint}", param_hint="--subject") from error
+    if isinstance(signer, TokenSigner):
+        signer.store_certificate(content)
 
 
 @cert.command(
@@ -189,8 +206,7 @@ Examples:
 """
 )
 @click.argument("name", metavar="CERTIFICATE")
-@_OUT
-@_DER
+@out_options
 @token_option
 @json_option
 def export(
@@ -201,7 +217,7 @@ def export(
 
     with opened(usable(token_name)) as session:
         content = objects.find_certificate(session, name).value
-    _write(content, "CERTIFICATE", out, der, as_json)
+    write("CERTIFICATE", content, out=out, der=der, as_json=as_json)
 
 
 @cert.command(epilog="\b\nExample:\n  klyuch cert delete mail --yes\n")
@@ -230,18 +246,3 @@ def delete(
         yes=yes,
         as_json=as_json,
     )
-
-
-def _write(content: bytes, kind: str, out: Path | None, der: bool, as_json: bool) -> None:
-    from asn1crypto import pem
-
-    armoured: bytes = pem.armor(kind, content)
-    text = content if der else armoured
-    if out is not None:
-        out.write_bytes(text)
-    if as_json:
-        print_json({"pem": armoured.decode(), "file": str(out) if out else None})
-    elif out is not None:
-        click.echo(f"Written: {out}")
-    else:
-        click.echo(text, nl=False)

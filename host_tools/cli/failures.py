@@ -102,14 +102,13 @@ def reported() -> Iterator[None]:
 
 def _failure_of(error: Exception) -> Exception:
     from host_tools.cryptoki import CryptokiError
-    from host_tools.key_files import UnreadableFile
+    from host_tools.key_files import WrongPassphrase
     from host_tools.messages import explain
     from host_tools.pki.errors import PkiError
 
     if isinstance(error, PkiError):
-        return Failure(Exit.GENERAL, error.message, error.hint)
-    if isinstance(error, UnreadableFile):
-        return Failure(Exit.GENERAL, str(error))
+        code = Exit.PIN_WRONG if isinstance(error, WrongPassphrase) else Exit.GENERAL
+        return Failure(code, error.message, error.hint)
     if not isinstance(error, CryptokiError):
         return error
     meaning = explain(error.rv, error.function)

@@ -12,7 +12,7 @@ from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
 from host_tools.control import Json
 
-_TYPES = (
+KEY_TYPES = (
     "RSA-2048",
     "RSA-3072",
     "RSA-4096",
@@ -24,15 +24,15 @@ _TYPES = (
     "Ed448",
     "X448",
 )
-_TAKEN = f"The token takes PEM or DER of: {', '.join(_TYPES)}"
+_TAKEN = f"The token takes PEM or DER of: {', '.join(KEY_TYPES)}"
 _USAGES = click.Choice(("sign", "decrypt", "derive"))
 
 
-class _KeyType(click.Choice[str]):
+class KeyType(click.Choice[str]):
     """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256)."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        shown = {_letters(name): name for name in _TYPES}
+        shown = {_letters(name): name for name in self.choices}
         return super().convert(shown.get(_letters(value), value), param, ctx)
 
 
@@ -64,7 +64,7 @@ Examples:
   klyuch key generate P-256 --label login --always-authenticate
 """
 )
-@click.argument("kind", metavar="TYPE", type=_KeyType(_TYPES))
+@click.argument("kind", metavar="TYPE", type=KeyType(KEY_TYPES))
 @click.option("--label", help="The key's label; its type where none is given.")
 @id_option
 @click.option("--usage", multiple=True, type=_USAGES, help="What it may do; can be repeated.")
@@ -206,7 +206,7 @@ def import_key(
         raise Failure(Exit.GENERAL, f"{file}: {error}", hint) from error
     except UnreadableFile as error:
         raise Failure(Exit.GENERAL, f"{file}: {error}", _TAKEN) from error
-    if str(parts.spec) not in _TYPES:
+    if str(parts.spec) not in KEY_TYPES:
         raise Failure(Exit.GENERAL, f"{file}: {parts.spec} keys do not fit on the token.", _TAKEN)
     objects.check_usage(parts.spec, usage)
     token = usable(token_name)

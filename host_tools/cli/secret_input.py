@@ -61,6 +61,9 @@ PUK = Secret("PUK", "puk", "KLYUCH_PUK")
 MANAGEMENT_KEY = Secret("management key", "management-key", "KLYUCH_MANAGEMENT_KEY")
 NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
 PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
+ISSUER_PASSPHRASE = Secret(
+    "passphrase of the CA above", "issuer-passphrase", "KLYUCH_ISSUER_PASSPHRASE"
+)
 
 
 def first_line(file: Path) -> str:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from host_tools.cli.certified_key import CertifiedKey, certified_key_options
 from host_tools.cli.evidence import certificates_of
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json
-from host_tools.cli.signing_key import KeyChoice, key_options
 
 if TYPE_CHECKING:
     from host_tools.signing.cms import Identity
@@ -42,7 +42,7 @@ Examples:
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
 )
-@key_options
+@certified_key_options
 @json_option
 def sign(
     *,
@@ -75,7 +75,7 @@ def sign(
     instead = existing is not None and target.exists() and target.samefile(existing)
     if target.exists() and not instead:
         raise _exists(target)
-    choice, known = KeyChoice(**key), certificates_of(certificates)
+    choice, known = CertifiedKey(**key), certificates_of(certificates)
     with choice.opened() as (signer, held):
         made = identity(signer, [*known, *held])
         if pdf:

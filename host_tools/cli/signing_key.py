@@ -1,4 +1,4 @@
-"""The key a command signs with: one of a token, or one in a file."""
+"""The key that a command signs with: one of the token, or one in a file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,113 +8,70 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
-from host_tools.cli.session import opened, token_option, usable
+from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, Secret
+from host_tools.cli.session import opened, usable
 
 if TYPE_CHECKING:
-    from asn1crypto import x509
-
-    from host_tools.cryptoki import Session
-    from host_tools.pki.signer import FileSigner, Signer, TokenSigner
+    from host_tools.pki.signer import FileSigner, Signer
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def key_options(command: _F) -> _F:
-    """The options that choose a key and open it; their arguments are those of a KeyChoice."""
-    for option in (
-        secret_options(USER_PIN, PASSPHRASE),
-        token_option,
-        click.option("--key-file", type=_FILE, help="Sign with the private key of a file."),
-        click.option(
-            "--key", "key_name", help="The token's key, by its label or id; the certified one."
-        ),
-    ):
-        command = option(command)
-    return command
+def passphrase_file_option(secret: Secret, whose: str) -> Callable[[_F], _F]:
+    """The option that names a file with a passphrase; it is never given on the command line."""
+    return click.option(
+        f"--{secret.option}-file",
+        type=_FILE,
+        help=f"Read the passphrase of {whose} from the first line of a file.",
+    )
+
+
+def key_file_options(command: _F) -> _F:
+    """The options ``--key-file`` and ``--passphrase-file``."""
+    command = passphrase_file_option(PASSPHRASE, "the key file")(command)
+    return click.option(
+        "--key-file", type=_FILE, help="Sign with a private key in a file (PEM or DER)."
+    )(command)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChoice:
-    """What the options of :func:`key_options` say. Raises click.UsageError for two keys."""
+    """Which key it is, and the secrets that open it, as the options have them."""
 
-    key_name: str | None
+    key: str | None
     key_file: Path | None
+    passphrase_file: Path | None
     token_name: str | None
     pin: str | None
     pin_file: Path | None
-    passphrase: str | None
-    passphrase_file: Path | None
-
-    def __post_init__(self) -> None:
-        if self.key_name and self.key_file:
-            raise click.UsageError("--key and --key-file name two keys: give one.")
 
     @contextmanager
-    def opened(self) -> "Iterator[tuple[Signer, list[x509.Certificate]]]":
-        """The signer, and the certificates that are kept where it is."""
-        if self.key_file:
-            yield self._from_file(self.key_file), []
+    def opened(self) -> "Iterator[Signer]":
+        """Who signs, for as long as the session with the token lasts.
+
+        Raises UsageError where there is not one key but none or two.
+        """
+        from host_tools.pki.signer import TokenSigner
+
+        if (self.key is None) == (self.key_file is None):
+            raise click.UsageError("Name a key of the token, or give a file by --key-file.")
+        if self.key_file is not None:
+            yield file_signer(self.key_file, PASSPHRASE, self.passphrase_file)
             return
-        token = usable(self.token_name)
-        pin = USER_PIN.read(self.pin, self.pin_file)
-        with opened(token, pin) as session:
-            held = _held(session)
-            yield _of_token(session, self.key_name, held, pin), held
-
-    def _from_file(self, file: Path) -> "FileSigner":
-        from host_tools.key_files import EncryptedFile
-        from host_tools.pki.signer import FileSigner
-
-        given = PASSPHRASE.given(self.passphrase, self.passphrase_file)
-        content = file.read_bytes()
-        try:
-            return FileSigner.load(content, given.encode() if given else None)
-        except EncryptedFile:
-            return FileSigner.load(content, PASSPHRASE.ask().encode())
+        assert self.key is not None
+        user_pin = USER_PIN.read(self.pin, self.pin_file)
+        with opened(usable(self.token_name), user_pin) as session:
+            yield TokenSigner.find(session, self.key, user_pin)
 
 
-def _held(session: "Session") -> "list[x509.Certificate]":
-    """The certificates on the token that can be read; it may hold others."""
-    from host_tools import objects
-    from host_tools.pki.errors import Malformed
-    from host_tools.signing.structures import certificates_in
+def file_signer(file: Path, secret: Secret, passphrase_file: Path | None) -> "FileSigner":
+    """The key in a file; its passphrase is asked for where it has one. Raises UnreadableFile."""
+    from host_tools.key_files import EncryptedFile
+    from host_tools.pki.signer import FileSigner
 
-    found = []
-    for one in objects.find_certificates(session):
-        try:
-            found += certificates_in(one.value)
-        except Malformed:
-            continue
-    return found
-
-
-def _of_token(
-    session: "Session", name: str | None, held: "list[x509.Certificate]", pin: str
-) -> "TokenSigner":
-    """The named key, or the only one that may sign and has a certificate there. Raises Failure."""
-    from host_tools import objects
-    from host_tools.pki.signer import TokenSigner
-
-    if name is not None:
-        return TokenSigner.find(session, name, pin)
-    certified = {one.public_key.dump() for one in held}
-    signers = [
-        signer
-        for key in objects.find_keys(session)
-        if key.private
-        and "sign" in key.usage
-        and (signer := TokenSigner(session, key, pin)).public_key().to_spki() in certified
-    ]
-    if not signers:
-        raise Failure(
-            Exit.NOT_FOUND,
-            "There is no key with a certificate on the token.",
-            "Name a key by --key and its certificate by --cert, or: klyuch cert import FILE",
-        )
-    if len(signers) > 1:
-        names = ", ".join(one.key.label or one.key.id.hex() for one in signers)
-        raise Failure(Exit.CONFLICT, f"Several keys can sign: {names}.", "Name one by --key.")
-    return signers[0]
+    content = file.read_bytes()
+    try:
+        return FileSigner.load(content)
+    except EncryptedFile:
+        return FileSigner.load(content, secret.read(None, passphrase_file).encode())

@@ -184,6 +184,20 @@ _OF_KINDS: Final = {
     KeyKind.GOST_256: "streebog256_gostr3410",
     KeyKind.GOST_512: "streebog512_gostr3410",
 }
+SIGNING_SPECS: Final = {
+    str(spec): spec
+    for spec in (
+        *map(KeySpec.rsa, (2048, 3072, 4096)),
+        *map(KeySpec.ec, ("P-256", "P-384", "P-521")),
+        KeySpec.ED25519,
+        KeySpec.ED448,
+        *(KeySpec.gost(f"tc26-256-{letter}") for letter in "ABCD"),
+        *(KeySpec.gost(f"tc26-512-{letter}") for letter in "ABC"),
+        *(KeySpec.gost(f"CryptoPro-{name}") for name in ("A", "B", "C", "XchA", "XchB")),
+    )
+}
+"""The kinds of key that are made to sign with, by their names."""
+
 # Where CMS names only the key's kind, the digest beside it makes the whole (RFC 5652 5.3).
 _WITH_DIGEST: Final = {
     "rsassa_pkcs1v15": "{}_rsa",

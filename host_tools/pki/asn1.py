@@ -60,6 +60,12 @@ class IssuerSignTool(core.Sequence):  # type: ignore[misc]  # asn1crypto has no 
         ("ca_tool_cert", core.UTF8String),
     ]
 
+    @classmethod
+    def of(cls, parts: tuple[str, str, str, str]) -> "IssuerSignTool":
+        """Its four fields in their order."""
+        names = ("sign_tool", "ca_tool", "sign_tool_cert", "ca_tool_cert")
+        return cls(dict(zip(names, parts, strict=True)))
+
 
 _EXTENSIONS: Final[dict[str, tuple[str, Any]]] = {
     "1.2.643.100.111": ("subject_sign_tool", core.UTF8String),
@@ -85,6 +91,16 @@ def _key_spec(info: Any) -> Any:
         return core.OctetBitString, None
 
 
+def _private_key_spec(info: Any) -> Any:
+    """The same of a private key: None leaves it as it is."""
+    try:
+        return _standard_private_key_spec(info)
+    except KeyError:
+        return None
+
+
+_standard_private_key_spec = keys.PrivateKeyInfo._private_key_spec
+keys.PrivateKeyInfo._spec_callbacks = {"private_key": _private_key_spec}
 _standard_key_spec = keys.PublicKeyInfo._public_key_spec
 keys.PublicKeyInfo._spec_callbacks = {"public_key": _key_spec}
 _add(keys.PublicKeyAlgorithmId, GOST_KEYS)

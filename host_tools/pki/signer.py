@@ -74,6 +74,10 @@ class TokenSigner:
         data = algorithm.to_be_signed(message)
         return algorithm.encode(self._session.sign(mechanism, self.key.private, data, self._pin))
 
+    def store_certificate(self, value: bytes) -> None:
+        """Put a certificate (DER) of the key on the token, under the key's label and id."""
+        objects.store_certificate(self._session, self.key.label, self.key.id, value)
+
 
 class FileSigner:
     """A private key that was read from a file."""

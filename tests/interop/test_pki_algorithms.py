@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from asn1crypto import algos, csr, pem, x509
 
-from host_tools import certificates
 from host_tools.key_files import EncryptedFile, UnreadableFile
-from host_tools.pki import algorithms, asn1
+from host_tools.pki import algorithms, asn1, certificates
 from host_tools.pki.errors import BadSignature, Malformed, UnknownAlgorithm, UnusableKey
 from host_tools.pki.names import parse_name
 from host_tools.pki.signer import FileSigner

@@ -35,6 +35,8 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("pin", name) for name in ("status", "change", "unblock", "enter", "cancel")),
         *(("key", name) for name in ("generate", "list", "import", "delete")),
         *(("cert", name) for name in ("import", "request", "list", "export", "delete")),
+        *(("cert", "ca", name) for name in ("create", "issue", "revoke", "crl", "ocsp")),
+        *(("cert", "ca", name) for name in ("list", "show", "export")),
         ("conformance", "run"),
         *((name,) for name in ("touch", "sign", "verify", "trace", "record", "replay")),
         *(("reader", name) for name in ("install", "uninstall", "status", "run")),
@@ -99,6 +101,10 @@ def test_the_version_is_told() -> None:
         ["key", "import", "/no/such/file"],
         ["cert", "request", "mail"],
         ["cert", "request", "mail", "--subject", "no name"],
+        ["cert", "request", "--subject", "CN=Ann"],
+        ["cert", "request", "mail", "--subject", "CN=Ann", "--not-after", "2000-01-01"],
+        ["cert", "ca", "create", "Root"],
+        ["cert", "ca", "issue", "Root", "/no/such/file"],
     ],
 )
 def test_a_wrong_command_line_is_refused_before_anything_is_started(
