@@ -80,10 +80,11 @@ def _of_token(
     """The named key, or the only one that may sign and has a certificate there. Raises Failure."""
     from host_tools import objects
     from host_tools.pki.signer import TokenSigner
+    from host_tools.signing.structures import key_of
 
     if name is not None:
         return TokenSigner.find(session, name, pin)
-    certified = {one.public_key.dump() for one in held}
+    certified = {key_of(one) for one in held}
     signers = [
         signer
         for key in objects.find_keys(session)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import click
+
 from host_tools.cli.failures import Exit, Failure
 
 if TYPE_CHECKING:
@@ -31,6 +33,21 @@ def responses_of(places: Iterable[Path]) -> "list[ocsp.BasicOCSPResponse]":
     from host_tools.signing.structures import response_in
 
     return _found(places, lambda content: [response_in(content)])
+
+
+def authorities_of_home() -> "list[x509.Certificate]":
+    """The certificates of the authorities in the home folder; what is damaged there is told."""
+    from host_tools.ca import Authorities
+    from host_tools.control import ControlError
+    from host_tools.home import current
+
+    found, authorities = [], Authorities(current())
+    for name in authorities.names():
+        try:
+            found.append(authorities.open(name).certificate)
+        except ControlError as error:
+            click.echo(f"{error.message} It is passed over.", err=True)
+    return found
 
 
 def _found(places: Iterable[Path], read: Callable[[bytes], list[_T]]) -> list[_T]:

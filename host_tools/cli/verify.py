@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from host_tools.cli.evidence import certificates_of, crls_of, responses_of
+from host_tools.cli.evidence import authorities_of_home, certificates_of, crls_of, responses_of
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json, print_table
 
@@ -120,6 +120,8 @@ def verify(
 ) -> None:
     """Verify the signatures of a FILE.
 
+    Trusted are the roots in --trust, and those of the home folder: klyuch cert ca list.
+
     SIGNATURE is where they are: FILE.p7s or FILE.sig where there is one, else in FILE itself. All
     have to hold; the exit code is that of the first that does not. Nothing is fetched from a
     network.
@@ -129,9 +131,11 @@ def verify(
 
     if pdf and (signature or out):
         raise click.UsageError("A PDF document has its signatures in it: give it alone.")
+    ours = authorities_of_home()
+    roots = [one for one in ours if one.subject == one.issuer]
     evidence = Evidence(
-        anchors=tuple(certificates_of(trusted)),
-        others=tuple(certificates_of(certificates)),
+        anchors=(*certificates_of(trusted), *roots),
+        others=(*certificates_of(certificates), *ours),
         crls=tuple(crls_of(crls)),
         responses=tuple(responses_of(responses)),
         require_revocation=require_revocation,

@@ -14,7 +14,7 @@ from host_tools.pki import algorithms
 from host_tools.pki.asn1 import blocks
 from host_tools.pki.errors import Malformed, UnusableKey
 from host_tools.pki.signer import Signer
-from host_tools.signing.structures import parse
+from host_tools.signing.structures import key_of, parse
 
 _WHAT: Final = "CMS signature"
 
@@ -29,9 +29,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Raises UnusableKey where the certificate is another key's."""
-        if algorithms.load_key(self.certificate.public_key.dump()).to_spki() != (
-            self.signer.public_key().to_spki()
-        ):
+        if key_of(self.certificate) != self.signer.public_key().to_spki():
             raise UnusableKey("The certificate belongs to another key.")
 
     @property

@@ -7,7 +7,7 @@ from asn1crypto import x509
 from host_tools.pki.errors import UnusableKey
 from host_tools.pki.signer import Signer
 from host_tools.signing.cms import Identity
-from host_tools.signing.structures import certificate_trouble
+from host_tools.signing.structures import certificate_trouble, key_of
 
 
 def identity(signer: Signer, known: Iterable[x509.Certificate]) -> Identity:
@@ -18,7 +18,7 @@ def identity(signer: Signer, known: Iterable[x509.Certificate]) -> Identity:
     """
     pool = list(known)
     spki = signer.public_key().to_spki()
-    own = [one for one in pool if one.public_key.dump() == spki]
+    own = [one for one in pool if key_of(one) == spki]
     if not own:
         raise UnusableKey(
             "There is no certificate for the key that is to sign.",

@@ -7,7 +7,7 @@ from typing import Any, Final
 from asn1crypto import core, crl, ocsp, x509
 
 from host_tools.pki import algorithms, asn1
-from host_tools.pki.errors import Malformed, PkiError
+from host_tools.pki.errors import Malformed, PkiError, UnusableKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,17 @@ def certificates_in(content: bytes) -> list[x509.Certificate]:
         parse(x509.Certificate, one.dump(), "certificate")
         for one in asn1.read_certificates(content)
     ]
+
+
+def key_of(one: x509.Certificate) -> bytes:
+    """The public key as a SubjectPublicKeyInfo of ours; "" where it cannot be used.
+
+    The same key may be written in several ways: RFC 9215 4.2 lets parameters be left out.
+    """
+    try:
+        return algorithms.load_key(one.public_key.dump()).to_spki()
+    except UnusableKey:
+        return b""
 
 
 def crls_in(content: bytes) -> list[crl.CertificateList]:
