@@ -17,6 +17,7 @@ from host_tools import pcscd
 from host_tools.control import ControlError
 from host_tools.cryptoki import LIBRARY
 from host_tools.findings import Finding
+from token_fw.crypto.gost import backend
 
 READER_FILES = Path("/etc/reader.conf.d")
 _DRIVER = "libklyuch-ifd.so"
@@ -29,6 +30,7 @@ _DATABASES = (
     ".pki/nssdb/pkcs11.txt",
 )
 _PATIENCE = 10.0
+_GOST_ENGINE = "libengine-gost-openssl"
 
 
 def examine(reader_files: Path = READER_FILES) -> Iterator[Finding]:
@@ -39,7 +41,7 @@ def examine(reader_files: Path = READER_FILES) -> Iterator[Finding]:
     yield from _browsers(Path.home())
     engines = _engines_folder()
     yield _engine("OpenSSL engine", engines, "pkcs11.so", "libengine-pkcs11-openssl")
-    yield _engine("GOST engine", engines, "gost.so", "libengine-gost-openssl")
+    yield _gost()
 
 
 def _pcscd() -> Finding:
@@ -111,6 +113,17 @@ def _engines_folder() -> Path | None:
     )
     found = _ENGINES.search(done.stdout)
     return Path(found[1]) if found else None
+
+
+def _gost() -> Finding:
+    """Who computes GOST signatures and digests; Python does wherever the engine does not."""
+    chosen = backend.choice()
+    if chosen.backend is None:
+        return Finding("GOST", False, chosen.reason, f"unset {backend.SETTING}")
+    found = f"{chosen.backend.name} ({chosen.backend.version})"
+    if not chosen.reason:
+        return Finding("GOST", True, found)
+    return Finding("GOST", True, f"{found}: {chosen.reason}", f"apt-get install {_GOST_ENGINE}")
 
 
 def _engine(what: str, folder: Path | None, name: str, package: str) -> Finding:

@@ -13,13 +13,25 @@ import pytest
 
 from host_tools.conformance import piv_commands as piv
 from host_tools.cryptoki import Cryptoki
-from host_tools.testing import Command, Scratch, ScratchToken
+from host_tools.testing import Command, Run, Scratch, ScratchToken
 from tests import piv_cards
 from tests.interop.consumers import Owner
 from tests.interop.fake_daemon import FakeDaemon, Recorder, started, write_program
 from tests.interop.liar import Liar
+from tests.interop.office import Office
 from tests.interop.pcscd import DOORS, ReaderDoor
 from tests.interop.served_reader import Served, served
+
+GOST_ENGINE = """
+openssl_conf = start
+[start]
+engines = engines
+[engines]
+gost = gost
+[gost]
+engine_id = gost
+default_algorithms = ALL
+"""
 
 
 @pytest.fixture
@@ -37,6 +49,19 @@ def owner(command: Command, token: ScratchToken) -> Iterator[Owner]:
     """Somebody with a token and a folder, whose path is short: programs put sockets there."""
     with tempfile.TemporaryDirectory(prefix="klyuch-") as path:
         yield Owner(command, token, Path(path))
+
+
+@pytest.fixture
+def office(command: Command, openssl: Run, tmp_path: Path) -> Office:
+    return Office(command, openssl, tmp_path)
+
+
+@pytest.fixture
+def gost_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every openssl of the test knows GOST R 34.10-2012."""
+    settings = tmp_path / "gost.cnf"
+    settings.write_text(GOST_ENGINE)
+    monkeypatch.setenv("OPENSSL_CONF", str(settings))
 
 
 @pytest.fixture

@@ -11,54 +11,8 @@ from asn1crypto import csr, pem
 
 from host_tools.cli.ca_create import KEY_TYPES
 from host_tools.pki.algorithms import SIGNING_SPECS
-from host_tools.testing import Command, Run, ScratchToken
-
-PIN = {"KLYUCH_PIN": "481516"}
-SECRETS = {"KLYUCH_PASSPHRASE": "barley and rye", "KLYUCH_ISSUER_PASSPHRASE": "barley and rye"}
-
-
-class Office:
-    """An authority's desk: commands and files in one folder, requests made by OpenSSL."""
-
-    def __init__(self, command: Command, openssl: Run, folder: Path) -> None:
-        self.command = command
-        self.openssl = openssl
-        self.folder = folder
-
-    def ca(self, *arguments: str | Path, code: int = 0) -> str:
-        result = self.command("cert", "ca", *arguments, code=code, **SECRETS, **PIN)
-        return str(result.stderr if code else result.stdout)
-
-    def create(self, name: str, *options: str, kind: str = "P-256") -> Path:
-        out = self.folder / f"{name}.pem"
-        subject = () if "--subject" in options else ("--subject", f"CN={name},O=Acme,C=RU")
-        own = () if "--key" in options else ("--type", kind)
-        self.ca("create", name, *subject, *own, *options, "--out", out)
-        return out
-
-    def request(self, subject: str = "/C=RU/CN=Ann", *options: str) -> Path:
-        request, key = self.folder / "ask.csr", self.folder / "ask.key"
-        how = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8")
-        files = ("-keyout", key, "-out", request)
-        self.openssl("req", "-new", *how, "-subj", subject, *options, *files)
-        return request
-
-    def issue(self, name: str, *options: str | Path, request: Path | None = None) -> Path:
-        out = self.folder / f"by-{name}.pem"
-        self.ca("issue", name, request or self.request(), *options, "--out", out)
-        return out
-
-    def text(self, certificate: Path) -> str:
-        return self.openssl("x509", "-in", certificate, "-noout", "-text").stdout
-
-    def issued(self, name: str) -> list[dict[str, str]]:
-        issued: list[dict[str, str]] = json.loads(self.ca("show", name, "--json"))["issued"]
-        return issued
-
-
-@pytest.fixture
-def office(command: Command, openssl: Run, tmp_path: Path) -> Office:
-    return Office(command, openssl, tmp_path)
+from host_tools.testing import ScratchToken
+from tests.interop.office import PIN, SECRETS, Office
 
 
 def test_a_certificate_verifies_up_to_the_root(office: Office) -> None:

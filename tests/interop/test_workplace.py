@@ -122,3 +122,21 @@ def test_without_pyscard_it_is_said_how_to_get_it() -> None:
     (readers,) = [line for line in shown.splitlines() if line.startswith("readers")]
     assert "pyscard" in readers
     assert "pip install 'klyuch[readers]'" in readers
+
+
+def gost(klyuch: Run, setting: str, code: int = 0, **environment: str) -> Finding:
+    shown = klyuch("doctor", "--json", code=code, KLYUCH_GOST=setting, **environment).stdout
+    (found,) = [item for item in json.loads(shown) if item["what"] == "GOST"]
+    return Finding(**found)
+
+
+def test_it_is_told_who_computes_gost_and_why(klyuch: Run, tmp_path: Path) -> None:
+    assert gost(klyuch, "auto").found.startswith("gost-engine (OpenSSL 3.")
+    forced = gost(klyuch, "pure")
+    assert forced.ok
+    assert forced.found.startswith("pure Python (3.")
+    assert forced.found.endswith("): KLYUCH_GOST is pure")
+    missing = gost(klyuch, "auto", OPENSSL_ENGINES=str(tmp_path))
+    assert missing.ok
+    assert missing.found.endswith("): OpenSSL has no engine gost")
+    assert missing.mend == "apt-get install libengine-gost-openssl"

@@ -1,7 +1,6 @@
 """Algorithms without state: keys of every kind, signatures, ciphers, agreement, digests."""
 
 from token_fw.crypto import digest, kdf
-from token_fw.crypto.ciphers import Running
 from token_fw.crypto.digest import Hash, RunningDigest, digest_info
 from token_fw.crypto.ec import (
     CURVES,
@@ -53,20 +52,24 @@ from token_fw.crypto.pqc import (
     ml_kem_public,
 )
 from token_fw.crypto.rsa import RsaPrivateKey, RsaPublicKey, rsa_primes, rsa_private, rsa_public
+from token_fw.crypto.running import Running
 from token_fw.crypto.schemes import (
     Cbc,
     CipherScheme,
     Cmac,
     Ctr,
+    CtrAcpkm,
     Ecb,
     Ecdsa,
     EdDsa,
     Gcm,
     Gost3410,
     Hmac,
+    KExp15,
     KeyWrap,
     KeyWrapPadded,
     MacScheme,
+    Mgm,
     MlDsa,
     RecoverScheme,
     RsaOaep,
@@ -97,6 +100,7 @@ __all__ = [
     "Cmac",
     "CryptoError",
     "Ctr",
+    "CtrAcpkm",
     "Curve",
     "DataLength",
     "DecryptionFailed",
@@ -115,11 +119,13 @@ __all__ = [
     "Hmac",
     "InvalidKey",
     "InvalidSignature",
+    "KExp15",
     "KeyKind",
     "KeySpec",
     "KeyWrap",
     "KeyWrapPadded",
     "MacScheme",
+    "Mgm",
     "MlDsa",
     "MlDsaPrivateKey",
     "MlDsaPublicKey",

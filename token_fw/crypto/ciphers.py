@@ -1,4 +1,4 @@
-"""Block cipher modes in progress (SP 800-38A, -38D, -38F), for `SecretKey`.
+"""AES and triple DES with their modes in progress (SP 800-38A, -38D, -38F), for `SecretKey`.
 
 What a scheme asks of the key and its parameters is checked when the cipher starts; the data's
 length as it comes.
@@ -6,11 +6,11 @@ length as it comes.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers import (
     AEADEncryptionContext,
@@ -20,90 +20,16 @@ from cryptography.hazmat.primitives.ciphers import (
     modes,
 )
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.padding import PKCS7, PaddingContext
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from token_fw.crypto.errors import DataLength, DecryptionFailed
-from token_fw.crypto.schemes import Cbc, Ctr, Ecb, Gcm, KeyWrap, KeyWrapPadded, SymmetricScheme
+from token_fw.crypto.running import BlockCipher, Blocks, Gathered, Running, padded
+from token_fw.crypto.schemes import Cbc, Ctr, Ecb, Gcm, KeyWrap, KeyWrapPadded
 
 GCM_IV_SIZES: Final = range(8, 129)
 GCM_TAG_SIZES: Final = frozenset({4, 8, 12, 13, 14, 15, 16})
 _AES_BLOCK: Final = 16
 _ECB: Final = modes.ECB()  # noqa: S305  PKCS#11 has it
-
-
-class Running(ABC):
-    """An encryption or decryption in progress. After `finish` or an error it is over."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def update(self, data: bytes) -> bytes:
-        """Take data of any length and give what of the result is ready. Raises DataLength."""
-
-    @abstractmethod
-    def finish(self) -> bytes:
-        """Give the rest of the result. Raises DataLength or DecryptionFailed."""
-
-
-class _Blocks(Running):
-    """ECB or CBC over whole blocks."""
-
-    __slots__ = ("_context",)
-
-    def __init__(self, context: CipherContext) -> None:
-        self._context = context
-
-    def update(self, data: bytes) -> bytes:
-        return self._context.update(data)
-
-    def finish(self) -> bytes:
-        try:
-            return self._context.finalize()
-        except ValueError:
-            raise DataLength("the data is not a multiple of the block") from None
-
-
-class _Padding(Running):
-    """Encryption of padded data."""
-
-    __slots__ = ("_context", "_padder")
-
-    def __init__(self, context: CipherContext, padder: PaddingContext) -> None:
-        self._context = context
-        self._padder = padder
-
-    def update(self, data: bytes) -> bytes:
-        return self._context.update(self._padder.update(data))
-
-    def finish(self) -> bytes:
-        return self._context.update(self._padder.finalize()) + self._context.finalize()
-
-
-class _Unpadding(Running):
-    """Decryption of padded data; the last block is held back until `finish`."""
-
-    __slots__ = ("_context", "_empty", "_unpadder")
-
-    def __init__(self, context: CipherContext, unpadder: PaddingContext) -> None:
-        self._context = context
-        self._unpadder = unpadder
-        self._empty = True
-
-    def update(self, data: bytes) -> bytes:
-        self._empty = self._empty and not data
-        return self._unpadder.update(self._context.update(data))
-
-    def finish(self) -> bytes:
-        try:
-            rest = self._unpadder.update(self._context.finalize())
-        except ValueError:
-            raise DataLength("the cryptogram is not a multiple of the block") from None
-        if self._empty:
-            raise DataLength("a cryptogram with padding has at least one block")
-        try:
-            return rest + self._unpadder.finalize()
-        except ValueError:
-            raise DecryptionFailed("the cryptogram could not be decrypted") from None
 
 
 class _Counter(Running):
@@ -155,23 +81,6 @@ class _GcmEncryption(Running):
         return self._context.finalize() + self._context.tag[: self._tag_size]
 
 
-class _Gathered(Running):
-    """A step that needs all of the data: nothing is given before `finish`."""
-
-    __slots__ = ("_data", "_step")
-
-    def __init__(self, step: Callable[[bytes], bytes]) -> None:
-        self._data = bytearray()
-        self._step = step
-
-    def update(self, data: bytes) -> bytes:
-        self._data += data
-        return b""
-
-    def finish(self) -> bytes:
-        return self._step(bytes(self._data))
-
-
 def _blocks(
     algorithm: BlockCipherAlgorithm, mode: modes.ECB | modes.CBC, encrypts: bool
 ) -> CipherContext:
@@ -180,7 +89,7 @@ def _blocks(
 
 
 def _ecb(algorithm: BlockCipherAlgorithm, _: Ecb, encrypts: bool) -> Running:
-    return _Blocks(_blocks(algorithm, _ECB, encrypts))
+    return Blocks(_blocks(algorithm, _ECB, encrypts))
 
 
 def _cbc(algorithm: BlockCipherAlgorithm, scheme: Cbc, encrypts: bool) -> Running:
@@ -188,11 +97,8 @@ def _cbc(algorithm: BlockCipherAlgorithm, scheme: Cbc, encrypts: bool) -> Runnin
         raise DataLength(f"the IV has {algorithm.block_size // 8} bytes")
     context = _blocks(algorithm, modes.CBC(scheme.iv), encrypts)
     if not scheme.padded:
-        return _Blocks(context)
-    padding = PKCS7(algorithm.block_size)
-    if encrypts:
-        return _Padding(context, padding.padder())
-    return _Unpadding(context, padding.unpadder())
+        return Blocks(context)
+    return padded(context, algorithm.block_size // 8, encrypts)
 
 
 def _ctr(algorithm: AES, scheme: Ctr, _: bool) -> Running:
@@ -208,7 +114,7 @@ def _gcm(algorithm: AES, scheme: Gcm, encrypts: bool) -> Running:
         raise DataLength(f"a GCM tag of {scheme.tag_size} bytes is not supported")
     if encrypts:
         return _GcmEncryption(Cipher(algorithm, modes.GCM(scheme.iv)).encryptor(), scheme)
-    return _Gathered(lambda data: _gcm_decrypt(algorithm, scheme, data))
+    return Gathered(lambda data: _gcm_decrypt(algorithm, scheme, data))
 
 
 def _gcm_decrypt(algorithm: AES, scheme: Gcm, data: bytes) -> bytes:
@@ -236,7 +142,7 @@ def _key_wrap(algorithm: AES, _: KeyWrap, encrypts: bool) -> Running:
             raise DataLength("a wrapped key has 24 bytes or more in multiples of 8")
         return _unwrapped(lambda: keywrap.aes_key_unwrap(algorithm.key, data))
 
-    return _Gathered(wrap if encrypts else unwrap)
+    return Gathered(wrap if encrypts else unwrap)
 
 
 def _key_wrap_padded(algorithm: AES, _: KeyWrapPadded, encrypts: bool) -> Running:
@@ -250,7 +156,7 @@ def _key_wrap_padded(algorithm: AES, _: KeyWrapPadded, encrypts: bool) -> Runnin
             raise DataLength("a wrapped key has 16 bytes or more in multiples of 8")
         return _unwrapped(lambda: keywrap.aes_key_unwrap_with_padding(algorithm.key, data))
 
-    return _Gathered(wrap if encrypts else unwrap)
+    return Gathered(wrap if encrypts else unwrap)
 
 
 def _unwrapped(unwrap: Callable[[], bytes]) -> bytes:
@@ -260,23 +166,24 @@ def _unwrapped(unwrap: Callable[[], bytes]) -> bytes:
         raise DecryptionFailed("the wrapped key could not be unwrapped") from None
 
 
-_START: Final[dict[type, Callable[[Any, Any, bool], Running]]] = {
-    Ecb: _ecb,
-    Cbc: _cbc,
-    Ctr: _ctr,
-    Gcm: _gcm,
-    KeyWrap: _key_wrap,
-    KeyWrapPadded: _key_wrap_padded,
-}
-_AES_ONLY: Final = frozenset({Ctr, Gcm, KeyWrap, KeyWrapPadded})
+def _triple_des(value: bytes) -> TripleDES:
+    # Two keys are used as K1, K2, K1 (SP 800-67 3.1).
+    return TripleDES((value + value)[:24])
 
 
-def takes(algorithm: BlockCipherAlgorithm, scheme: SymmetricScheme) -> bool:
-    """Whether the scheme goes together with the block cipher."""
-    kind = type(scheme)
-    return kind in _START and (isinstance(algorithm, AES) or kind not in _AES_ONLY)
-
-
-def start(algorithm: BlockCipherAlgorithm, scheme: SymmetricScheme, *, encrypts: bool) -> Running:
-    """Start a cipher that `takes` allows. Raises DataLength for parameters that do not fit."""
-    return _START[type(scheme)](algorithm, scheme, encrypts)
+AES_CIPHER: Final = BlockCipher(
+    block_size=_AES_BLOCK,
+    keyed=AES,
+    starts={
+        Ecb: _ecb,
+        Cbc: _cbc,
+        Ctr: _ctr,
+        Gcm: _gcm,
+        KeyWrap: _key_wrap,
+        KeyWrapPadded: _key_wrap_padded,
+    },
+    cmac=CMAC,
+)
+DES3_CIPHER: Final = BlockCipher(
+    block_size=8, keyed=_triple_des, starts={Ecb: _ecb, Cbc: _cbc}, cmac=CMAC
+)

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives import hashes
 
 from token_fw.crypto import der
 from token_fw.crypto.errors import DataLength, Unsupported
-from token_fw.crypto.gost.backend import Digest, backend
+from token_fw.crypto.gost.backend import backend
+from token_fw.crypto.gost.interface import Digest
 
 
 class Hash(StrEnum):

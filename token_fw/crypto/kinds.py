@@ -27,6 +27,10 @@ class KeyKind(StrEnum):
     GOST_512 = "GOST-512"
     AES = "AES"
     DES3 = "DES3"
+    KUZNYECHIK = "Kuznyechik"
+    KUZNYECHIK_TWIN = "Kuznyechik-twin"
+    MAGMA = "Magma"
+    MAGMA_TWIN = "Magma-twin"
     GENERIC = "generic"
 
 
@@ -34,6 +38,10 @@ MAX_GENERIC_BYTES = 4096
 _SECRET_BITS: dict[KeyKind, frozenset[int]] = {
     KeyKind.AES: frozenset({128, 192, 256}),
     KeyKind.DES3: frozenset({128, 192}),
+    KeyKind.KUZNYECHIK: frozenset({256}),
+    KeyKind.KUZNYECHIK_TWIN: frozenset({512}),
+    KeyKind.MAGMA: frozenset({256}),
+    KeyKind.MAGMA_TWIN: frozenset({512}),
     KeyKind.GENERIC: frozenset(range(8, 8 * MAX_GENERIC_BYTES + 1, 8)),
 }
 SECRET_KINDS = frozenset(_SECRET_BITS)
@@ -102,7 +110,8 @@ class KeySpec:
     def secret(cls, kind: KeyKind, bits: int) -> KeySpec:
         """Name a secret key by the length of its value in bits.
 
-        AES: 128, 192 or 256. DES3, parity bits counted: 128 (two keys) or 192. GENERIC: 8 to
+        AES: 128, 192 or 256. DES3, parity bits counted: 128 (two keys) or 192. KUZNYECHIK and
+        MAGMA: 256; their twins, a key for codes and then one for encryption: 512. GENERIC: 8 to
         32768 in whole bytes. Raises Unsupported for another length or kind.
         """
         if bits not in _SECRET_BITS.get(kind, ()):

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from token_fw.crypto import digest
 from token_fw.crypto.digest import STREEBOG_SIZES, Hash
 from token_fw.crypto.gost.kdf import StreebogHmac
-
-
-class MacState(Protocol):
-    """A keyed state, with the methods of cryptography's HMAC and CMAC."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add data of any length."""
-
-    def finalize(self) -> bytes:
-        """Give the code of all data so far, and end."""
-
-    def copy(self) -> MacState:
-        """Give an independent state that has seen the same data."""
+from token_fw.crypto.running import MacState
 
 
 def start_hmac(hash_: Hash, key: bytes) -> MacState:

@@ -96,6 +96,7 @@ class Ecb:
 class Cbc:
     """Cipher block chaining (SP 800-38A 6.2); `iv` is one block.
 
+    Of Kuznyechik and Magma it is a register of one block or more (GOST R 34.13-2015 5.4).
     `padded`: with the padding of RFC 5652 6.3 (PKCS #7), else over whole blocks.
     """
 
@@ -143,6 +144,41 @@ class KeyWrapPadded:
 
 
 @dataclass(frozen=True, slots=True)
+class CtrAcpkm:
+    """CTR-ACPKM (R 1323565.1.017-2018 4.1, RFC 8645 6.2.2) of Kuznyechik and Magma.
+
+    `iv` has half a block. The key changes after each `section` bytes, whole blocks; with 0 it
+    never does, which is the counter mode of GOST R 34.13-2015 5.2.
+    """
+
+    iv: bytes
+    section: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mgm:
+    """Multilinear Galois mode (RFC 9058, R 1323565.1.026-2019) of Kuznyechik and Magma.
+
+    The ciphertext, then `tag_size` bytes of tag: 4 to a block, which is what 0 stands for. The
+    nonce is a block whose first bit is 0. There has to be data or `aad`.
+    """
+
+    nonce: bytes
+    aad: bytes = b""
+    tag_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KExp15:
+    """KExp15 and KImp15 (R 1323565.1.017-2018 4.2, RFC 9189 8.2) of a twin key.
+
+    `iv` has half a block. The result is one block longer than the data.
+    """
+
+    iv: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Hmac:
     """HMAC (FIPS 198-1) of a GENERIC key, cut to its first `size` bytes, 1 to the digest's."""
 
@@ -152,7 +188,10 @@ class Hmac:
 
 @dataclass(frozen=True, slots=True)
 class Cmac:
-    """CMAC (SP 800-38B) of an AES or DES3 key, cut to its first `size` bytes, 1 to a block."""
+    """CMAC (SP 800-38B) of a block cipher, cut to its first `size` bytes, 1 to a block.
+
+    GOST R 34.13-2015 5.6 has the same.
+    """
 
     size: int
 
@@ -160,7 +199,7 @@ class Cmac:
 SignScheme = RsaPkcs1 | RsaRaw | RsaPss | Ecdsa | EdDsa | MlDsa | Gost3410
 RecoverScheme = RsaPkcs1 | RsaRaw
 CipherScheme = RsaPkcs1 | RsaRaw | RsaOaep
-WrapScheme = KeyWrap | KeyWrapPadded
-SymmetricScheme = Ecb | Cbc | Ctr | Gcm | WrapScheme
+WrapScheme = KeyWrap | KeyWrapPadded | KExp15
+SymmetricScheme = Ecb | Cbc | Ctr | CtrAcpkm | Gcm | Mgm | WrapScheme
 MacScheme = Hmac | Cmac
 Scheme = SignScheme | CipherScheme | SymmetricScheme | MacScheme

@@ -1,39 +1,40 @@
-"""Secret keys: AES, triple DES and generic secrets."""
+"""Secret keys: AES, triple DES, Kuznyechik, Magma and generic secrets."""
 
 from __future__ import annotations
 
 import os
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.cmac import CMAC
-
-from token_fw.crypto import ciphers, digest
-from token_fw.crypto.ciphers import Running
+from token_fw.crypto import digest
+from token_fw.crypto.ciphers import AES_CIPHER, DES3_CIPHER
 from token_fw.crypto.digest import Hash
 from token_fw.crypto.errors import DataLength, InvalidKey, Unsupported
+from token_fw.crypto.gost.modes import (
+    KUZNYECHIK_CIPHER,
+    KUZNYECHIK_TWIN_CIPHER,
+    MAGMA_CIPHER,
+    MAGMA_TWIN_CIPHER,
+)
 from token_fw.crypto.keys import Key
 from token_fw.crypto.kinds import SECRET_KINDS, KeyKind, KeySpec
-from token_fw.crypto.macs import MacState, RunningMac, start_hmac
+from token_fw.crypto.macs import RunningMac, start_hmac
+from token_fw.crypto.running import BlockCipher, MacState, Running
 from token_fw.crypto.schemes import Cmac, Ecb, Hmac, MacScheme, SymmetricScheme, WrapScheme
 
 _CHECK_VALUE_SIZE = 3
-_BLOCK_SIZES = {KeyKind.AES: 16, KeyKind.DES3: 8}
+_CIPHERS: dict[KeyKind, BlockCipher] = {
+    KeyKind.AES: AES_CIPHER,
+    KeyKind.DES3: DES3_CIPHER,
+    KeyKind.KUZNYECHIK: KUZNYECHIK_CIPHER,
+    KeyKind.KUZNYECHIK_TWIN: KUZNYECHIK_TWIN_CIPHER,
+    KeyKind.MAGMA: MAGMA_CIPHER,
+    KeyKind.MAGMA_TWIN: MAGMA_TWIN_CIPHER,
+}
+_NO_CIPHER = BlockCipher(block_size=0, keyed=lambda _: None, starts={})
 
 
 def block_size(spec: KeySpec) -> int:
     """The length in bytes of the cipher's blocks; 0 for kinds of key that are not of a cipher."""
-    return _BLOCK_SIZES.get(spec.kind, 0)
-
-
-def _algorithm(spec: KeySpec, value: bytes) -> BlockCipherAlgorithm | None:
-    if spec.kind is KeyKind.AES:
-        return AES(value)
-    if spec.kind is KeyKind.DES3:
-        # Two keys are used as K1, K2, K1 (SP 800-67 3.1).
-        return TripleDES((value + value)[:24])
-    return None
+    return _CIPHERS.get(spec.kind, _NO_CIPHER).block_size
 
 
 class SecretKey(Key):
@@ -43,12 +44,13 @@ class SecretKey(Key):
     first is cheap.
     """
 
-    __slots__ = ("_algorithm", "_macs", "_spec", "_value")
+    __slots__ = ("_cipher", "_keyed", "_macs", "_spec", "_value")
 
     def __init__(self, spec: KeySpec, value: bytes) -> None:
         self._spec = spec
         self._value = value
-        self._algorithm = _algorithm(spec, value)
+        self._cipher = _CIPHERS.get(spec.kind, _NO_CIPHER)
+        self._keyed = self._cipher.keyed(value)
         self._macs: dict[Hash | None, MacState] = {}
 
     @property
@@ -63,11 +65,12 @@ class SecretKey(Key):
     def check_value(self) -> bytes:
         """Three bytes that tell keys apart (PKCS#11 4.10.2).
 
-        The first of a block of zeros encrypted, of a generic secret those of its SHA-1.
+        The first of a block of zeros encrypted; of a key that encrypts no blocks those of its
+        SHA-1.
         """
-        if self._algorithm is None:
+        if Ecb not in self._cipher.starts:
             return digest.compute(Hash.SHA1, self._value)[:_CHECK_VALUE_SIZE]
-        return self.encrypt(Ecb(), bytes(block_size(self._spec)))[:_CHECK_VALUE_SIZE]
+        return self.encrypt(Ecb(), bytes(self._cipher.block_size))[:_CHECK_VALUE_SIZE]
 
     def encryptor(self, scheme: SymmetricScheme) -> Running:
         """Start an encryption. Raises DataLength for parameters that do not fit, Unsupported."""
@@ -76,15 +79,15 @@ class SecretKey(Key):
     def decryptor(self, scheme: SymmetricScheme) -> Running:
         """Start a decryption; raises as `encryptor`.
 
-        Gcm, KeyWrap and KeyWrapPadded give nothing before `finish` has checked it.
+        Gcm, Mgm and the schemes that wrap give nothing before `finish` has checked it.
         """
         return self._start("decrypt", scheme)
 
     def _start(self, doing: str, scheme: SymmetricScheme) -> Running:
-        algorithm = self._algorithm
-        if algorithm is None or not ciphers.takes(algorithm, scheme):
+        start = self._cipher.starts.get(type(scheme))
+        if start is None:
             raise self.cannot(doing, scheme)
-        return ciphers.start(algorithm, scheme, encrypts=doing == "encrypt")
+        return start(self._keyed, scheme, doing == "encrypt")
 
     def encrypt(self, scheme: SymmetricScheme, data: bytes) -> bytes:
         """Encrypt in one step. Raises DataLength or Unsupported."""
@@ -108,22 +111,22 @@ class SecretKey(Key):
         """Start a message authentication code. Raises DataLength for its size, or Unsupported."""
         if isinstance(scheme, Hmac) and self._spec.kind is KeyKind.GENERIC:
             longest, hash_ = scheme.hash.size, scheme.hash
-        elif isinstance(scheme, Cmac) and self._algorithm is not None:
-            longest, hash_ = block_size(self._spec), None
+        elif isinstance(scheme, Cmac) and self._cipher.cmac is not None:
+            longest, hash_ = self._cipher.block_size, None
         else:
             raise self.cannot("authenticate", scheme)
         if not 1 <= scheme.size <= longest:
             raise DataLength(f"the code has 1 to {longest} bytes")
         state = self._macs.get(hash_)
         if state is None:
-            state = self._macs[hash_] = self._keyed(hash_)
+            state = self._macs[hash_] = self._mac_state(hash_)
         return RunningMac(state.copy(), scheme.size)
 
-    def _keyed(self, hash_: Hash | None) -> MacState:
+    def _mac_state(self, hash_: Hash | None) -> MacState:
         if hash_ is not None:
             return start_hmac(hash_, self._value)
-        assert self._algorithm is not None
-        return CMAC(self._algorithm)
+        assert self._cipher.cmac is not None
+        return self._cipher.cmac(self._keyed)
 
 
 def secret_key(kind: KeyKind | KeySpec, value: bytes) -> SecretKey:

@@ -1,65 +1,70 @@
-"""Who does the work of GOST R 34.10-2012 and Streebog: Python, or an accelerator in its place."""
+"""Who does the work of GOST R 34.10-2012 and Streebog: Python, or an accelerator in its place.
+
+The accelerator is taken where it is there and passes its self-test, which happens at the first
+use. `SETTING` in the environment can demand either.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
 
-from token_fw.crypto.gost import signatures, streebog
-from token_fw.crypto.gost.parameter_sets import ParameterSet
+from token_fw.crypto.errors import CryptoError, Unsupported
+from token_fw.crypto.gost.engine import EngineBackend
+from token_fw.crypto.gost.interface import Backend
+from token_fw.crypto.gost.pure import PureBackend
+from token_fw.crypto.gost.self_test import failure
 
-
-class Digest(Protocol):
-    """A Streebog digest in progress, with the methods of hashlib's."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add data of any length."""
-
-    def digest(self) -> bytes:
-        """Give the digest of all data so far, as it is printed (RFC 6986 10)."""
-
-    def copy(self) -> Digest:
-        """Give an independent digest that has seen the same data."""
+SETTING: Final = "KLYUCH_GOST"
+AUTO, ENGINE, PURE = "auto", "engine", "pure"
 
 
-class Backend(Protocol):
-    """The operations that have more than one implementation.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The implementation in use, and why not the accelerator; it is None where none is allowed."""
 
-    Numbers have passed their checks: d is from 1 to q - 1, a point is on the curve, a digest has
-    the size of the parameter set. Digests are bytes as Streebog gives them.
-    """
-
-    @property
-    def name(self) -> str:
-        """What is told to people."""
-
-    def public(self, parameters: ParameterSet, d: int) -> tuple[int, int]:
-        """Give the public point of a private number."""
-
-    def sign(self, parameters: ParameterSet, d: int, digest: bytes, k: int | None = None) -> bytes:
-        """Sign (RFC 7091 6.1): s || r, big-endian; k is fresh unless it is given, 1 to q - 1."""
-
-    def verify(
-        self, parameters: ParameterSet, point: tuple[int, int], digest: bytes, signature: bytes
-    ) -> bool:
-        """Whether a signature of any bytes is right (RFC 7091 6.2)."""
-
-    def streebog(self, size: int) -> Digest:
-        """Start a digest of 32 or 64 bytes."""
+    backend: Backend | None
+    reason: str = ""
 
 
-class PureBackend:
-    """Python's integers."""
+def choose(setting: str, accelerator: Callable[[], Backend] = EngineBackend) -> Choice:
+    """Choose by the setting and by what the accelerator can do."""
+    if setting == PURE:
+        return Choice(PureBackend(), f"{SETTING} is {PURE}")
+    if setting not in {AUTO, ENGINE}:
+        return Choice(None, f"{SETTING} is {setting!r}, not {AUTO}, {ENGINE} or {PURE}")
+    try:
+        found = accelerator()
+        reason = failure(found)
+        if not reason:
+            return Choice(found)
+    except (OSError, CryptoError) as error:
+        reason = str(error)
+    if setting == ENGINE:
+        return Choice(None, f"{SETTING} is {ENGINE}, but {reason}")
+    return Choice(PureBackend(), reason)
 
-    name = "pure Python"
-    public = staticmethod(signatures.public_point)
-    sign = staticmethod(signatures.sign)
-    verify = staticmethod(signatures.verify)
-    streebog = staticmethod(streebog.Streebog)
+
+_lock = Lock()
+_choice: Choice | None = None
 
 
-_PURE = PureBackend()
+def choice() -> Choice:
+    """Give the choice of this process, made at the first call."""
+    global _choice  # noqa: PLW0603  made once, under the lock
+    if _choice is None:
+        with _lock:
+            if _choice is None:
+                _choice = choose(os.environ.get(SETTING) or AUTO)
+    return _choice
 
 
 def backend() -> Backend:
-    """Give the implementation in use."""
-    return _PURE
+    """Give the implementation in use. Raises Unsupported where the setting allows none."""
+    chosen = choice()
+    if chosen.backend is None:
+        raise Unsupported(chosen.reason)
+    return chosen.backend

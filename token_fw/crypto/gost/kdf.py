@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from token_fw.crypto.errors import DataLength
-from token_fw.crypto.gost.backend import Digest, backend
+from token_fw.crypto.gost.backend import backend
+from token_fw.crypto.gost.interface import Digest
 from token_fw.crypto.gost.streebog import BLOCK_SIZE
 
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))

@@ -9,6 +9,7 @@ from token_fw.crypto import keys
 from token_fw.crypto.errors import DataLength, InvalidKey, InvalidSignature
 from token_fw.crypto.gost import curve, encodings
 from token_fw.crypto.gost.backend import backend
+from token_fw.crypto.gost.interface import PrivateNumber, PublicPoint
 from token_fw.crypto.gost.nonces import deterministic_nonce
 from token_fw.crypto.gost.parameter_sets import ParameterSet, parameter_set
 from token_fw.crypto.gost.vko import vko
@@ -34,11 +35,12 @@ def _point_on_curve(parameters: ParameterSet, encoded: bytes) -> tuple[int, int]
 class GostPublicKey(PublicKey):
     """A point of the group of a parameter set."""
 
-    __slots__ = ("_parameters", "_point")
+    __slots__ = ("_parameters", "_point", "_ready")
 
     def __init__(self, parameters: ParameterSet, point: tuple[int, int]) -> None:
         self._parameters = parameters
         self._point = point
+        self._ready: PublicPoint | None = None
 
     @property
     def spec(self) -> KeySpec:
@@ -59,20 +61,23 @@ class GostPublicKey(PublicKey):
         if len(signature) != 2 * self._parameters.size:
             size = 2 * self._parameters.size
             raise InvalidSignature(f"a signature of {self.spec} has {size} bytes")
-        if not backend().verify(self._parameters, self._point, data, signature):
+        if self._ready is None:
+            self._ready = backend().public(self._parameters, self._point)
+        if not self._ready.verify(data, signature):
             raise InvalidSignature("the GOST signature is not valid")
 
 
 class GostPrivateKey(PrivateKey):
     """A private number of a parameter set, 1 to q - 1."""
 
-    __slots__ = ("_d", "_parameters")
+    __slots__ = ("_d", "_parameters", "_ready")
 
     def __init__(self, parameters: ParameterSet, d: int) -> None:
         if not 0 < d < parameters.q:
             raise InvalidKey("the private number is not between 1 and the order of the group")
         self._parameters = parameters
         self._d = d
+        self._ready: PrivateNumber | None = None
 
     @property
     def spec(self) -> KeySpec:
@@ -84,8 +89,7 @@ class GostPrivateKey(PrivateKey):
         return self._d.to_bytes(self._parameters.size, "big")
 
     def public(self) -> GostPublicKey:
-        point = backend().public(self._parameters, self._d)
-        return GostPublicKey(self._parameters, point)
+        return GostPublicKey(self._parameters, self._number().point)
 
     def to_pkcs8(self) -> bytes:
         return encodings.to_pkcs8(self._parameters, self._d)
@@ -95,7 +99,12 @@ class GostPrivateKey(PrivateKey):
             raise self.cannot("sign", scheme)
         _check_digest(self._parameters, data)
         k = deterministic_nonce(self._parameters, self._d, data) if scheme.deterministic else None
-        return backend().sign(self._parameters, self._d, data, k)
+        return self._number().sign(data, k)
+
+    def _number(self) -> PrivateNumber:
+        if self._ready is None:
+            self._ready = backend().private(self._parameters, self._d)
+        return self._ready
 
     def vko(self, peer_point: bytes, ukm: bytes, key_size: int) -> bytes:
         """Agree on a key of 32 or 64 bytes (RFC 7836 4.3.1, 4.3.2).

@@ -1,6 +1,6 @@
 """Signatures of GOST R 34.10-2012 (RFC 7091) in Python's integers.
 
-Arguments are as `backend.Backend` has them.
+Arguments are as `interface.Backend` has them.
 """
 
 from __future__ import annotations

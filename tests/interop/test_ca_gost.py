@@ -1,0 +1,117 @@
+"""Certificates, CRLs and OCSP answers with GOST R 34.10-2012, judged by OpenSSL and GnuTLS."""
+
+import subprocess
+
+import pytest
+
+from host_tools.cli.ca_create import KEY_TYPES
+from host_tools.pki.algorithms import SIGNING_SPECS
+from tests.conftest import program
+from tests.interop.office import Office
+from token_fw.crypto import KeyKind
+
+pytestmark = pytest.mark.usefixtures("gost_engine")
+
+SETS = [name for name in KEY_TYPES if name.startswith(("tc26", "CryptoPro"))]
+KNOWN_TO_GNUTLS = ["CryptoPro-A", "tc26-256-B", "tc26-512-A"]
+# As the engine names the sets.
+ENGINE_SETS = {
+    "tc26-256-A": "TCA",
+    "tc26-256-B": "TCB",
+    "tc26-256-C": "TCC",
+    "tc26-256-D": "TCD",
+    "CryptoPro-A": "A",
+    "CryptoPro-B": "B",
+    "CryptoPro-C": "C",
+    "CryptoPro-XchA": "XA",
+    "CryptoPro-XchB": "XB",
+    "tc26-512-A": "A",
+    "tc26-512-B": "B",
+    "tc26-512-C": "C",
+}
+
+
+def engine_key(name: str) -> tuple[str, ...]:
+    bits = "512" if SIGNING_SPECS[name].kind is KeyKind.GOST_512 else "256"
+    return ("-algorithm", f"gost2012_{bits}", "-pkeyopt", f"paramset:{ENGINE_SETS[name]}")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_openssl_verifies_certificates_and_lists_of_every_parameter_set(
+    office: Office, name: str
+) -> None:
+    root = office.create("Root", kind=name)
+    request = office.request("/CN=Иванов", kind=engine_key(name))
+    good, bad, crl = (office.folder / file for file in ("good", "bad", "crl"))
+    for out in (good, bad):
+        office.ca("issue", "Root", request, "--profile", "qualified", "--out", out)
+    assert "OK" in office.openssl("verify", "-check_ss_sig", "-CAfile", root, root, good).stdout
+    office.ca("revoke", "Root", bad)
+    office.ca("crl", "Root", "--out", crl)
+    checked = ("-crl_check", "-CRLfile", crl, "-CAfile", root)
+    office.openssl("verify", *checked, good)
+    assert "certificate revoked" in office.openssl("verify", *checked, bad, code=2).stderr
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_openssl_verifies_a_request_by_a_key_that_it_made(office: Office, name: str) -> None:
+    key, request = office.folder / "ask.key", office.folder / "our.csr"
+    office.request(kind=engine_key(name))
+    subject = ("--subject", "CN=Иванов,ИНН=500100732259,C=RU")
+    made = ("cert", "request", "--key-file", key, *subject, "--profile", "qualified")
+    office.command(*made, "--out", request)
+    assert "verify OK" in office.openssl("req", "-in", request, "-noout", "-verify").stderr
+    own = office.folder / "own.pem"
+    office.command(*made, "--self-signed", "--out", own)
+    office.openssl("verify", "-check_ss_sig", "-CAfile", own, own)
+
+
+@pytest.mark.parametrize("name", KNOWN_TO_GNUTLS)
+def test_gnutls_verifies_certificates(office: Office, name: str) -> None:
+    root = office.create("Root", kind=name)
+    leaf = office.issue("Root", request=office.request(kind=engine_key(name)))
+    certtool = program("certtool", "gnutls-bin")
+    done = subprocess.run(
+        [certtool, "--verify", "--load-ca-certificate", root, "--infile", leaf],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert "The certificate is trusted." in done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_openssl_reads_an_ocsp_answer_with_streebog(office: Office) -> None:
+    root = office.create("Root", kind="CryptoPro-A")
+    leaf = office.issue("Root", request=office.request(kind=engine_key("CryptoPro-A")))
+    asked, answer = office.folder / "ask.der", office.folder / "answer.der"
+    about = ("-md_gost12_256", "-issuer", root, "-cert", leaf)
+    office.openssl("ocsp", *about, "-reqout", asked)
+    office.ca("ocsp", "Root", asked, "--out", answer)
+    trusted = ("-CAfile", root, "-verify_other", root)
+    shown = office.openssl("ocsp", "-reqin", asked, "-respin", answer, *trusted, "-text")
+    assert "Response verify OK" in shown.stderr
+    assert "Cert Status: good" in shown.stdout
+
+
+def test_an_encrypted_key_of_openssl_signs(office: Office) -> None:
+    office.request(kind=engine_key("tc26-512-C"))
+    key, request = office.folder / "locked.pem", office.folder / "our.csr"
+    plain = office.folder / "ask.key"
+    office.openssl("pkey", "-in", plain, "-aes256", "-passout", "pass:sesame", "-out", key)
+    made = ("cert", "request", "--key-file", key, "--subject", "CN=Ann", "--out", request)
+    office.command(*made, KLYUCH_PASSPHRASE="sesame")
+    office.openssl("req", "-in", request, "-noout", "-verify")
+    office.command(*made, code=3, KLYUCH_PASSPHRASE="barley")
+    office.command(*made, code=2)
+
+
+def test_a_changed_request_is_refused(office: Office) -> None:
+    office.create("Root", kind="tc26-256-A")
+    request = office.folder / "ask.der"
+    office.request(kind=engine_key("tc26-256-A"))
+    office.openssl("req", "-in", office.folder / "ask.csr", "-outform", "DER", "-out", request)
+    content = bytearray(request.read_bytes())
+    content[-1] ^= 1
+    request.write_bytes(content)
+    assert "signature of the request is wrong" in office.ca("issue", "Root", request, code=1)
