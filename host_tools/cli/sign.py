@@ -83,7 +83,7 @@ def sign(
         else:
             content = _cms(file, made, existing, attached=attached, pem=pem)
     try:
-        files.write(target, content, instead=instead)
+        (files.write_again if instead else files.write_new)(target, content)
     except FileExistsError as error:
         raise _exists(target) from error
     document = {"file": str(file), "signature": str(target), "signer": who(made.certificate)}

@@ -245,6 +245,6 @@ def _extract(out: Path, content: bytes | None) -> None:
     if content is None:
         raise click.UsageError("The signature is detached: there is no content to write by --out.")
     try:
-        files.write(out, content)
+        files.write_new(out, content)
     except FileExistsError as error:
         raise Failure(Exit.CONFLICT, f"{out} exists already.", "Name another by --out.") from error

@@ -37,11 +37,20 @@ def signed_by(path: Path) -> Path | None:
     return named if path.suffix in _SUFFIXES and named.is_file() else None
 
 
-def write(path: Path, content: bytes, *, instead: bool = False) -> None:
-    """Make a file whole or not at all; only `instead` takes the place of one that is there.
+def write_new(path: Path, content: bytes) -> None:
+    """Make a file that was not there. Raises OSError: FileExistsError where it was."""
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
 
-    Raises OSError: FileExistsError where there is one.
-    """
+
+def write_again(path: Path, content: bytes) -> None:
+    """Put a new content in the place of an old one, wholly or not at all. Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     made = Path(name)
     try:
@@ -49,12 +58,7 @@ def write(path: Path, content: bytes, *, instead: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        made.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
-        if instead:
-            made.replace(path)
-        else:
-            path.hardlink_to(made)
+        made.chmod(path.stat().st_mode & 0o777)
+        made.replace(path)
     finally:
         made.unlink(missing_ok=True)

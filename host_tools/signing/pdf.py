@@ -11,7 +11,7 @@ from typing import Final
 from asn1crypto import parser
 
 from host_tools.control import ControlError, ErrorCode
-from host_tools.pki.errors import Malformed
+from host_tools.pki.errors import Malformed, PkiError
 from host_tools.signing import cms
 from host_tools.signing.flaws import Flaw, VerificationError
 from host_tools.signing.verification import Rules, SignerReport
@@ -59,7 +59,7 @@ def sign(document: bytes, identity: cms.Identity, signing_time: datetime) -> byt
     """The document with a signature (ETSI.CAdES.detached) added to it, as an update.
 
     The signing time is in the signature dictionary (ETSI EN 319 142-1 6.3). Raises Malformed for
-    what is no PDF document, and what the signer raises.
+    what is no PDF document, PkiError for a chain that has no room, and what the signer raises.
     """
     try:
         writer = IncrementalPdfFileWriter(BytesIO(document))
@@ -76,7 +76,13 @@ def sign(document: bytes, identity: cms.Identity, signing_time: datetime) -> byt
         content[prepared.reserved_region_end :],
     )
     digest = cms.digests(covered, [identity.digest])[identity.digest]
-    steps.send(cms.sign(identity, digest, signing_time=None))
+    signature = cms.sign(identity, digest, signing_time=None)
+    if len(signature) > _ROOM:
+        raise PkiError(
+            f"The signature has {len(signature)} bytes, and the document has room for {_ROOM}.",
+            "Leave certificates out that it does not need.",
+        )
+    steps.send(signature)
     return bytes(output.getvalue())
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from asn1crypto import core, tsp, x509
+from asn1crypto import cms, core, tsp, x509
 
-from host_tools.pki import algorithms
-from host_tools.pki.errors import PkiError
+from host_tools.pki import algorithms, asn1
+from host_tools.pki.errors import Malformed, PkiError
 from host_tools.signing.cms import content_of, digests
 from host_tools.signing.flaws import Flaw, VerificationError
 from host_tools.signing.path import Path, check_times, find_path
@@ -169,8 +169,7 @@ class _Judgement:
         candidates.sort(key=lambda one: not (bound and self._is_bound(bound, one)))
         first = candidates[0]
         self.found = replace(self.found, name=who(first), serial=first.serial_number)
-        # RFC 5652 5.4: what is signed is the set of attributes with its own tag.
-        message = b"\x31" + attributes.dump()[1:] if attributes else b"".join(self.content())
+        message = self._message(attributes)
         troubles = []
         for one in candidates:
             trouble = self._trouble(one, message)
@@ -178,6 +177,20 @@ class _Judgement:
                 return one
             troubles.append(trouble)
         raise VerificationError(Flaw.BAD_SIGNATURE, troubles[0])
+
+    def _message(self, attributes: Any) -> bytes:
+        """What is signed (RFC 5652 5.4): the set of attributes with its own tag, or the content.
+
+        Attributes that were signed once must not pass for a content: the signature would hold.
+        """
+        if attributes:
+            return b"\x31" + bytes(attributes.dump()[1:])
+        message = b"".join(self.content())
+        if self.content_type != "data" or _is_set_of_attributes(message):
+            raise VerificationError(
+                Flaw.MALFORMED, "A signature of such a content needs signed attributes."
+            )
+        return message
 
     def _is_meant(self, one: x509.Certificate) -> bool:
         sid = self.info["sid"]
@@ -230,6 +243,13 @@ class _Judgement:
         """RFC 5035 3 and 4: the first certificate that the attribute names is the signer's."""
         named = next(iter(self._attribute(name)["certs"]), None)
         return named is not None and _is_named(named, certificate)
+
+
+def _is_set_of_attributes(content: bytes) -> bool:
+    try:
+        return bool(asn1.parse(cms.CMSAttributes, content, "set of attributes").native)
+    except Malformed:
+        return False
 
 
 def _is_named(named: Any, certificate: x509.Certificate) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli.failures import Exit
-from host_tools.testing import Command, Run
+from host_tools.testing import Command, Run, Scratch
 
 SETS = {
     **{f"256-{name}": ("gost2012_256", name) for name in ("A", "B", "C", "XA", "XB")},
@@ -93,7 +93,7 @@ def test_a_gost_and_an_rsa_key_sign_the_same_letter(
 
 
 def test_a_gost_authority_of_the_home_is_trusted_until_it_revokes(
-    command: Command, openssl: Run, letter: Path
+    command: Command, home: Scratch, openssl: Run, letter: Path
 ) -> None:
     """From the authority to the signature: all by klyuch, with OpenSSL as the judge."""
     folder = letter.parent
@@ -124,3 +124,7 @@ def test_a_gost_authority_of_the_home_is_trusted_until_it_revokes(
     refused = command("verify", letter, "--crl", crl, code=Exit.REVOKED.value)
     assert "was revoked on" in refused.stderr
     assert "(superseded), says CRL." in refused.stderr
+    damaged = home.path / "ca" / "Damaged"
+    damaged.mkdir()
+    told = command("verify", letter)
+    assert "The files of the CA Damaged are damaged. It is passed over." in told.stderr

@@ -271,6 +271,24 @@ def test_a_certificate_put_in_place_of_the_signers(
     assert "CAdES Verification failure" in said
 
 
+def test_attributes_that_were_signed_do_not_pass_for_a_content(
+    command: Command, letter: Path
+) -> None:
+    """The signature of a letter is also one of the bytes of its attributes, whoever has it."""
+    ann = signers.holder("Ann").write(letter.with_name("ann.key"))
+    trusted = ann.with_suffix(".pem")
+    command("sign", letter, "--key-file", ann, "--cert", trusted)
+    signature = letter.with_name("letter.txt.p7s")
+    whole = ContentInfo.load(signature.read_bytes())
+    (info,) = whole["content"]["signer_infos"]
+    forged = letter.with_name("forged.bin")
+    forged.write_bytes(info["signed_attrs"].untag().dump())
+    del info["signed_attrs"]
+    signature.write_bytes(whole.dump(force=True))
+    refused = command("verify", forged, signature, "--trust", trusted, code=Exit.MALFORMED.value)
+    assert "A signature of such a content needs signed attributes." in refused.stderr
+
+
 def encoded(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
