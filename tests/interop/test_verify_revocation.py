@@ -162,6 +162,32 @@ def test_an_ocsp_response_by_a_responder_the_issuer_named(
     assert verifier.holds("--ocsp", there.put("good.ocsp", good)) == "OCSP, not checked"
 
 
+@pytest.mark.parametrize("state", ["V", "R"])
+def test_an_ocsp_response_by_openssl(
+    *, verifier: Verifier, there: Files, ann: Holder, state: str
+) -> None:
+    """Its responder answers from the index that its small CA keeps."""
+    key = there.issuer.write(there.folder / "authority.key")
+    since = f"{NOW - DAY:%y%m%d%H%M%SZ},superseded" if state == "R" else ""
+    index = there.put(
+        "index.txt",
+        f"{state}\t{NOW + DAY:%y%m%d%H%M%SZ}\t{since}\t{ann.certificate.serial_number:040X}"
+        "\tunknown\t/CN=Ann\n".encode(),
+    )
+    request, made = there.folder / "ask.ocsp", there.folder / "told.ocsp"
+    issuer = ("-issuer", there.folder / "issuer.pem", "-cert", there.folder / "signer.pem")
+    verifier.openssl("ocsp", *issuer, "-reqout", request)
+    verifier.openssl(
+        "ocsp", "-index", index, "-CA", there.folder / "issuer.pem", "-rsigner",
+        key.with_suffix(".pem"), "-rkey", key, "-reqin", request, "-respout", made,
+    )  # fmt: skip
+    if state == "R":
+        said = f"was revoked on {NOW - DAY:%Y-%m-%d %H:%M:%S} UTC (superseded), says OCSP."
+        verifier.fails(Exit.REVOKED, said, "--ocsp", made)
+    else:
+        assert verifier.holds("--ocsp", made) == "OCSP, not checked"
+
+
 @pytest.mark.parametrize("whom", ["by somebody else", "not for OCSP", "out of date"])
 def test_an_ocsp_response_by_a_responder_that_may_not_speak(
     verifier: Verifier, there: Files, ann: Holder, whom: str
