@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from bench.gost import measure as measure_gost
 from bench.peers import Unavailable, compile_program, peers
 from bench.plot import svg
 from bench.readers import measure as measure_readers
@@ -40,9 +41,10 @@ def _run(options: dict[str, float], progress: Callable[[str], None]) -> Report:
             for row, result in measure(table, everybody, rounds, seconds):
                 progress(row.name)
                 results.append(result)
-        for result in measure_readers(Path(folder), rounds, seconds):
-            progress(result.name)
-            results.append(result)
+        for apart in (measure_readers, measure_gost):
+            for result in apart(Path(folder), rounds, seconds):
+                progress(result.name)
+                results.append(result)
         progress("first load")
         results.append(first_load(client, rounds))
         weight = memory(client, int(options["tokens"]), progress)

@@ -26,6 +26,7 @@ from asn1crypto import pem
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.pki import certificates, pbes2, revocation
+from host_tools.pki.algorithms import normalized
 from host_tools.pki.asn1 import parse, x509
 from host_tools.pki.certificates import Validity, now
 from host_tools.pki.errors import PkiError
@@ -282,7 +283,7 @@ class Authority:
                 f"That is no certificate of an OCSP responder by the CA {self.name}.",
                 f"Issue one: klyuch cert ca issue '{self.name}' FILE --profile ocsp",
             )
-        if responder.public_key.dump() != signer.public_key().to_spki():
+        if normalized(responder.public_key.dump()) != signer.public_key().to_spki():
             raise PkiError("The key does not belong to the certificate of the responder.")
 
 

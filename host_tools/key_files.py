@@ -1,10 +1,10 @@
-"""Private keys and certificates in files, as the attributes a token takes them by."""
+"""Private keys in files, as the attributes a token takes them by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
@@ -12,6 +12,9 @@ from host_tools.pki.errors import Malformed, PkiError, UnknownAlgorithm
 from pkcs11_module import _constants as ck
 from token_fw.crypto import CryptoError, KeySpec, PrivateKey, load_private
 from token_fw.crypto.keys import to_pkcs8
+
+if TYPE_CHECKING:
+    from host_tools.pki.pkcs12 import Container
 
 _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _PEM: Final = b"-----BEGIN"
@@ -39,11 +42,25 @@ class KeyParts:
 
 
 def load_key(content: bytes, passphrase: bytes | None) -> KeyParts:
-    """A private key in PEM or DER (PKCS #8, PKCS #1, SEC 1), encrypted or not.
+    """A private key in PEM or DER (PKCS #8, PKCS #1, SEC 1), encrypted or not, or in PKCS #12.
 
     Raises UnreadableFile, also for a wrong or missing passphrase.
     """
-    key = _native(content, passphrase)
+    return _parts(_pkcs8(content, passphrase))
+
+
+def key_parts(key: PrivateKey) -> KeyParts:
+    """A key at hand. Raises UnreadableFile for a kind that does not fit on the token."""
+    return _parts(key.to_pkcs8())
+
+
+def _parts(pkcs8: bytes) -> KeyParts:
+    try:
+        key = serialization.load_der_private_key(pkcs8, None)
+    except UnsupportedAlgorithm as error:
+        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+    except ValueError as error:
+        raise UnreadableFile("The private key is damaged.") from error
     for kind, split in _SPLITTERS.items():
         if isinstance(key, kind):
             return split(key)
@@ -60,25 +77,41 @@ def load_private_key(content: bytes, passphrase: bytes | None = None) -> Private
 
 def _pkcs8(content: bytes, passphrase: bytes | None) -> bytes:
     """The PrivateKeyInfo of a key of any kind, also of one that cryptography does not know."""
-    from host_tools.pki import pbes2  # noqa: PLC0415  slow to load
+    from host_tools.pki import pbes2, pkcs12  # noqa: PLC0415  slow to load
     from host_tools.pki.asn1 import keys, read  # noqa: PLC0415
 
-    for kind, label in (
-        (keys.PrivateKeyInfo, "PRIVATE KEY"),
-        (keys.EncryptedPrivateKeyInfo, "ENCRYPTED PRIVATE KEY"),
-    ):
-        try:
-            found = read(kind, content, "private key", label)
-            if kind is keys.PrivateKeyInfo:
-                return bytes(found.dump())
-            if passphrase is None:
-                raise EncryptedFile("The key needs a passphrase.")
-            return pbes2.decrypt(found, passphrase)
-        except pbes2.WrongPassphrase as error:
-            raise WrongPassphrase(error.message) from error
-        except (Malformed, UnknownAlgorithm):
-            continue
-    return to_pkcs8(_native(content, passphrase))
+    if pkcs12.is_container(content):
+        return load_container(content, passphrase).key.to_pkcs8()
+    try:
+        found = read(keys.PrivateKeyInfo, content, "private key", "PRIVATE KEY")
+        return bytes(found.dump())
+    except Malformed:
+        pass  # not of this form: the next ones are tried
+    try:
+        found = read(keys.EncryptedPrivateKeyInfo, content, "private key", "ENCRYPTED PRIVATE KEY")
+        return pbes2.decrypt(found, _needed(passphrase))
+    except pbes2.WrongPassphrase as error:
+        raise WrongPassphrase(error.message) from error
+    except (Malformed, UnknownAlgorithm):
+        return to_pkcs8(_native(content, passphrase))
+
+
+def load_container(content: bytes, passphrase: bytes | None) -> "Container":
+    """A PKCS #12 container in DER. Raises UnreadableFile."""
+    from host_tools.pki import pbes2, pkcs12  # noqa: PLC0415  slow to load
+
+    try:
+        return pkcs12.read(content, _needed(passphrase).decode())
+    except pbes2.WrongPassphrase as error:
+        raise WrongPassphrase(error.message) from error
+    except (Malformed, UnknownAlgorithm) as error:
+        raise UnreadableFile(error.message, error.hint) from error
+
+
+def _needed(passphrase: bytes | None) -> bytes:
+    if passphrase is None:
+        raise EncryptedFile("The key needs a passphrase.")
+    return passphrase
 
 
 def _native(content: bytes, passphrase: bytes | None) -> Any:
@@ -94,15 +127,6 @@ def _native(content: bytes, passphrase: bytes | None) -> Any:
     except Exception as error:
         # ValueError, UnsupportedAlgorithm and the library's own: none is told apart by its type.
         raise UnreadableFile("The file is no private key, or the passphrase is wrong.") from error
-
-
-def load_certificate(content: bytes) -> x509.Certificate:
-    """A certificate in PEM or DER. Raises UnreadableFile."""
-    load = x509.load_pem_x509_certificate if _PEM in content else x509.load_der_x509_certificate
-    try:
-        return load(content)
-    except ValueError as error:
-        raise UnreadableFile("The file is no certificate.") from error
 
 
 def _number(value: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from host_tools.control import ControlError, ErrorCode
 from host_tools.cryptoki import CryptokiError, Session, Template, ulong
@@ -337,3 +337,51 @@ def key_of_certificate(session: Session, spki: bytes) -> KeyOnToken | None:
         if public_key(session, key.public or key.private).to_spki() == spki:
             return key
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What :func:`put` put on a token: under which label and id, and whether with its key."""
+
+    label: str
+    id: bytes
+    owned: bool
+    certificates: int
+
+
+def put(
+    session: Session,
+    key: KeyParts | None,
+    spki: bytes,
+    certificates: list[Any],
+    *,
+    label: str | None,
+    ident: bytes | None,
+    name: str,
+) -> Placed:
+    """Put certificates (asn1crypto's) on a token, and a key where there is one.
+
+    ``spki`` is the key's; its certificate goes beside it, others under ids of their own. What the
+    token has already is not put there again. ``name`` is the label where nothing gives another.
+    Raises CryptokiError.
+    """
+    from host_tools.pki.algorithms import normalized  # noqa: PLC0415  slow to load
+
+    spki = normalized(spki)
+    owner = key_of_certificate(session, spki)
+    label = label or (owner.label if owner else name)
+    ident = ident or (owner.id if owner else new_id(session))
+    if key is not None and (owner is None or not owner.private):
+        import_key(session, key, label, ident)
+    there = {one.value for one in find_certificates(session)} if key is not None else set()
+    missing = [one for one in certificates if one.dump() not in there]
+    for one in missing:
+        own = normalized(one.public_key.dump()) == spki
+        place = (label, ident) if own else (_common_name(one), new_id(session))
+        store_certificate(session, *place, one.dump())
+    return Placed(label, ident, key is not None or owner is not None, len(missing))
+
+
+def _common_name(certificate: Any) -> str:
+    names = certificate.subject.native
+    return str(names.get("common_name") or next(iter(names.values()), "certificate"))

@@ -48,17 +48,6 @@ static void random_bytes(void)
         FAIL("no random bytes");
 }
 
-static void repeat(void (*action)(void), double seconds)
-{
-    uint64_t begun = now_ns(), limit = begun + (uint64_t)(seconds * 1e9), count = 0;
-
-    do {
-        action();
-        count++;
-    } while (now_ns() < limit);
-    answer(count, now_ns() - begun);
-}
-
 int main(void)
 {
     char line[64], name[32], word[32];
@@ -67,9 +56,9 @@ int main(void)
         if (sscanf(line, "%31s %31s", name, word) != 2)
             FAIL("not a command");
         if (strcmp(name, "sign") == 0) {
-            repeat(sign, atof(word));
+            repeat_for(sign, atof(word));
         } else if (strcmp(name, "random") == 0) {
-            repeat(random_bytes, atof(word));
+            repeat_for(random_bytes, atof(word));
         } else {
             make_key(word);
             answer(1, 0);

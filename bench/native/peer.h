@@ -1,4 +1,4 @@
-/* What the two measuring programs share: a command a line on stdin, an answer a line on stdout. */
+/* What the measuring programs share: a command a line on stdin, an answer a line on stdout. */
 #ifndef KLYUCH_BENCH_PEER_H
 #define KLYUCH_BENCH_PEER_H
 
@@ -28,6 +28,18 @@ static inline void answer(uint64_t count, uint64_t nanoseconds)
 {
     printf("done %llu %llu\n", (unsigned long long)count, (unsigned long long)nanoseconds);
     fflush(stdout);
+}
+
+/* Does the action until the time is over, and says how often. */
+static inline void repeat_for(void (*action)(void), double seconds)
+{
+    uint64_t begun = now_ns(), limit = begun + (uint64_t)(seconds * 1e9), count = 0;
+
+    do {
+        action();
+        count++;
+    } while (now_ns() < limit);
+    answer(count, now_ns() - begun);
 }
 
 #endif

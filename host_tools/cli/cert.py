@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from host_tools.cli.armour import out_options, write
+from host_tools.cli.armour import new_file, out_options, write
 from host_tools.cli.ca import ca
 from host_tools.cli.certificate_options import (
     PROFILE_NAMES,
@@ -22,9 +22,21 @@ from host_tools.cli.deletion import delete_found
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.key import id_option
 from host_tools.cli.output import json_option, print_json, print_table
-from host_tools.cli.secret_input import USER_PIN, secret_options
+from host_tools.cli.secret_input import (
+    CONTAINER_PASSPHRASE,
+    PASSPHRASE,
+    USER_PIN,
+    secret_options,
+)
 from host_tools.cli.session import opened, token_option, usable
-from host_tools.cli.signing_key import KeyChoice, key_file_options
+from host_tools.cli.signing_key import (
+    KeyChoice,
+    file_key,
+    key_file_options,
+    passphrase_file_option,
+)
+from host_tools.control import Json
+from host_tools.pki.errors import PkiError
 
 if TYPE_CHECKING:
     from host_tools.pki.signer import Signer
@@ -121,11 +133,13 @@ def _store_beside_its_key(signer: "Signer", content: bytes) -> None:
 Examples:
   klyuch cert import mail.crt
   klyuch cert import root.pem --label root
+  klyuch cert import mail.p12 --passphrase-file secret.txt
 """,
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--label", help="The label; that of its key where the token has it.")
 @id_option
+@passphrase_file_option(PASSPHRASE, "a container")
 @token_option
 @secret_options(USER_PIN)
 @json_option
@@ -134,34 +148,112 @@ def import_certificate(
     file: Path,
     label: str | None,
     ident: bytes | None,
+    passphrase_file: Path | None,
     token_name: str | None,
     pin: str | None,
     pin_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Put a certificate on the token; it takes the id of the key it belongs to."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    """Put a certificate on the token; it takes the id of the key it belongs to.
 
+    Of a PKCS #12 container (.p12, .pfx) the key and all certificates are put there.
+    """
     from host_tools import objects
-    from host_tools.key_files import UnreadableFile, load_certificate
+    from host_tools.key_files import WrongPassphrase, key_parts, load_container
+    from host_tools.pki.asn1 import read_certificates
+    from host_tools.pki.pkcs12 import is_container
 
+    content = file.read_bytes()
+    parts = None
     try:
-        certificate = load_certificate(file.read_bytes())
-    except UnreadableFile as error:
-        raise Failure(Exit.GENERAL, f"{file}: {error}", "Give a PEM or DER certificate.") from error
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if is_container(content):
+            passphrase = PASSPHRASE.read(None, passphrase_file)
+            container = load_container(content, passphrase.encode())
+            parts, found = key_parts(container.key), list(container.certificates)
+            spki = container.key.public().to_spki()
+        else:
+            found = read_certificates(content)[:1]
+            spki = found[0].public_key.dump()
+    except PkiError as error:
+        raise Failure(
+            Exit.PIN_WRONG if isinstance(error, WrongPassphrase) else Exit.GENERAL,
+            f"{file}: {error}",
+            error.hint or "Give a certificate in PEM or DER, or a container (PKCS #12).",
+        ) from error
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
-        owner = objects.key_of_certificate(session, spki)
-        label = label or (owner.label if owner else file.stem)
-        ident = ident or (owner.id if owner else objects.new_id(session))
-        value = certificate.public_bytes(Encoding.DER)
-        objects.store_certificate(session, label, ident, value)
+        placed = objects.put(session, parts, spki, found, label=label, ident=ident, name=file.stem)
     if as_json:
-        print_json({"token": token.label, "label": label, "id": ident.hex(), "key": bool(owner)})
+        facts = {"label": placed.label, "id": placed.id.hex(), "key": placed.owned}
+        more = {"certificates": placed.certificates} if parts else {}
+        print_json({"token": token.label, **facts, **more})
     else:
-        belongs = "beside its key" if owner else "its key is not there"
-        click.echo(f"Certificate {label} (id {ident.hex()}) is on {token.label}, {belongs}.")
+        belongs = "beside its key" if placed.owned else "its key is not there"
+        what = f"{placed.label} (id {placed.id.hex()}) is on {token.label}"
+        click.echo(f"{'Container' if parts else 'Certificate'} {what}, {belongs}.")
+
+
+@cert.command(
+    epilog="""\b
+Examples:
+  klyuch cert pack mail.pem root.pem --key-file mail.key --out mail.p12
+  klyuch cert pack mail.pem --key-file mail.key --container-passphrase-file new.txt -o mail.p12
+"""
+)
+@click.argument(
+    "files",
+    metavar="CERTIFICATE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@key_file_options
+@click.option("--name", help="What programs show it as; the name of the first file.")
+@passphrase_file_option(CONTAINER_PASSPHRASE, "the new container")
+@click.option(
+    "--out",
+    "-o",
+    required=True,
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=new_file,
+    help="The container to write.",
+)
+@json_option
+def pack(
+    *,
+    files: tuple[Path, ...],
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    name: str | None,
+    container_passphrase_file: Path | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Put a private key and its certificates into a PKCS #12 container (.p12, .pfx).
+
+    The key is one in a file: those of a token never leave it. A GOST key makes a container by
+    RFC 9548, with Kuznyechik and Streebog.
+    """
+    from host_tools.pki import pkcs12
+    from host_tools.pki.algorithms import normalized
+    from host_tools.pki.asn1 import read_certificates
+
+    if key_file is None:
+        raise click.UsageError("Give the private key by --key-file: no token gives one away.")
+    certificates = [one for file in files for one in read_certificates(file.read_bytes())]
+    key = file_key(key_file, PASSPHRASE, passphrase_file)
+    if normalized(certificates[0].public_key.dump()) != key.public().to_spki():
+        raise Failure(
+            Exit.GENERAL,
+            f"The key in {key_file} does not belong to the certificate in {files[0]}.",
+            "Name the certificate of the key first.",
+        )
+    passphrase = CONTAINER_PASSPHRASE.read(None, container_passphrase_file, confirm=True)
+    out.write_bytes(pkcs12.write(key, certificates, name or files[0].stem, passphrase))
+    if as_json:
+        print_json({"file": str(out), "certificates": len(certificates)})
+    else:
+        click.echo(f"Written: {out}")
 
 
 @cert.command("list", epilog="\b\nExample:\n  klyuch cert list --json\n")
@@ -170,32 +262,33 @@ def import_certificate(
 def list_certificates(*, token_name: str | None, as_json: bool) -> None:
     """List the certificates; no PIN is needed."""
     from host_tools import objects
-    from host_tools.key_files import load_certificate
 
     token = usable(token_name)
     with opened(token) as session:
         found = objects.find_certificates(session)
-    documents = []
-    for one in found:
-        certificate = load_certificate(one.value)
-        documents.append(
-            {
-                "label": one.label,
-                "id": one.id.hex(),
-                "subject": certificate.subject.rfc4514_string(),
-                "issuer": certificate.issuer.rfc4514_string(),
-                "serial": f"{certificate.serial_number:x}",
-                "not_after": certificate.not_valid_after_utc.isoformat(),
-            }
-        )
+    documents = [{"label": one.label, "id": one.id.hex(), **_shown(one.value)} for one in found]
     if as_json:
         print_json(documents)
     elif not documents:
         click.echo("No certificates. Import one: klyuch cert import FILE")
     else:
         names = ("label", "id", "subject", "issuer", "not_after")
-        rows = [[one[name] for name in names] for one in documents]
+        rows = [[str(one[name]) for name in names] for one in documents]
         print_table(("Label", "Id", "Subject", "Issuer", "Valid until"), rows)
+
+
+def _shown(value: bytes) -> Json:
+    """What is told of a certificate in DER. Raises Malformed."""
+    from host_tools.pki.asn1 import read_certificates
+    from host_tools.pki.names import format_name
+
+    body = read_certificates(value)[0]["tbs_certificate"]
+    return {
+        "subject": format_name(body["subject"]),
+        "issuer": format_name(body["issuer"]),
+        "serial": f"{body['serial_number'].native:x}",
+        "not_after": body["validity"]["not_after"].native.isoformat(),
+    }
 
 
 @cert.command(

@@ -64,6 +64,9 @@ PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
 ISSUER_PASSPHRASE = Secret(
     "passphrase of the CA above", "issuer-passphrase", "KLYUCH_ISSUER_PASSPHRASE"
 )
+CONTAINER_PASSPHRASE = Secret(
+    "passphrase of the container", "container-passphrase", "KLYUCH_CONTAINER_PASSPHRASE"
+)
 
 
 def first_line(file: Path) -> str:

@@ -13,6 +13,7 @@ from host_tools.cli.session import opened, usable
 
 if TYPE_CHECKING:
     from host_tools.pki.signer import FileSigner, Signer
+    from token_fw.crypto import PrivateKey
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -66,12 +67,18 @@ class KeyChoice:
 
 
 def file_signer(file: Path, secret: Secret, passphrase_file: Path | None) -> "FileSigner":
-    """The key in a file; its passphrase is asked for where it has one. Raises UnreadableFile."""
-    from host_tools.key_files import EncryptedFile
+    """The key in a file as one that signs. Raises UnreadableFile."""
     from host_tools.pki.signer import FileSigner
+
+    return FileSigner(file_key(file, secret, passphrase_file))
+
+
+def file_key(file: Path, secret: Secret, passphrase_file: Path | None) -> "PrivateKey":
+    """The key in a file; its passphrase is asked for where it has one. Raises UnreadableFile."""
+    from host_tools.key_files import EncryptedFile, load_private_key
 
     content = file.read_bytes()
     try:
-        return FileSigner.load(content)
+        return load_private_key(content)
     except EncryptedFile:
-        return FileSigner.load(content, secret.read(None, passphrase_file).encode())
+        return load_private_key(content, secret.read(None, passphrase_file).encode())

@@ -255,6 +255,17 @@ def load_key(spki: bytes) -> PublicKey:
         raise UnusableKey(f"The public key cannot be used: {error}.") from error
 
 
+def normalized(spki: bytes) -> bytes:
+    """A SubjectPublicKeyInfo (DER) as we write it, so that two of one key are the same.
+
+    That of an unknown kind stays as it is.
+    """
+    try:
+        return load_key(spki).to_spki()
+    except UnusableKey:
+        return spki
+
+
 def verify(
     spki: bytes, identifier: Any, message: bytes, signature: bytes, digest_name: str = ""
 ) -> None:

@@ -41,6 +41,16 @@ GOST_SIGNATURES: Final = {
     "1.2.643.7.1.1.3.2": "streebog256_gostr3410",
     "1.2.643.7.1.1.3.3": "streebog512_gostr3410",
 }
+_GOST_HMACS: Final = {
+    "1.2.643.7.1.1.4.1": "streebog256",
+    "1.2.643.7.1.1.4.2": "streebog512",
+}
+_GOST_CIPHERS: Final = {
+    "1.2.643.7.1.1.5.1.1": "magma_ctr_acpkm",
+    "1.2.643.7.1.1.5.1.2": "magma_ctr_acpkm_omac",
+    "1.2.643.7.1.1.5.2.1": "kuznyechik_ctr_acpkm",
+    "1.2.643.7.1.1.5.2.2": "kuznyechik_ctr_acpkm_omac",
+}
 RUSSIAN_NAMES: Final = {
     "1.2.643.3.131.1.1": "inn",
     "1.2.643.100.1": "ogrn",
@@ -48,6 +58,12 @@ RUSSIAN_NAMES: Final = {
     "1.2.643.100.4": "innle",
     "1.2.643.100.5": "ogrnip",
 }
+
+
+class GostCipherParameters(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    """Gost3412-15-Encryption-Parameters (RFC 9337 7.3)."""
+
+    _fields = [("ukm", core.OctetString)]  # noqa: RUF012  the form asn1crypto takes
 
 
 class IssuerSignTool(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
@@ -108,6 +124,11 @@ _add(keys.PrivateKeyAlgorithmId, GOST_KEYS)
 _add(algos.DigestAlgorithmId, GOST_DIGESTS)
 # CMS may name the key's algorithm where the signature's is meant (RFC 5652 10.1.2).
 _add(algos.SignedDigestAlgorithmId, GOST_SIGNATURES | GOST_KEYS)
+_add(algos.HmacAlgorithmId, _GOST_HMACS)
+_add(algos.EncryptionAlgorithmId, _GOST_CIPHERS)
+algos.EncryptionAlgorithm._oid_specs.update(
+    dict.fromkeys(_GOST_CIPHERS.values(), GostCipherParameters)
+)
 _add(x509.NameType, RUSSIAN_NAMES)
 x509.NameTypeAndValue._oid_specs.update(dict.fromkeys(RUSSIAN_NAMES.values(), core.NumericString))
 _add(x509.ExtensionId, {oid: name for oid, (name, _) in _EXTENSIONS.items()})

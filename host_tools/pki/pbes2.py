@@ -1,85 +1,174 @@
-"""Private keys under a passphrase: EncryptedPrivateKeyInfo by PBES2 (RFC 5958 3, RFC 8018 6.2).
+"""Secrets under a passphrase: PBES2 (RFC 8018 6.2) with AES, and with GOST ciphers (RFC 9337).
 
 Own code, as that of libraries opens only keys of the kinds they know.
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from host_tools.pki.asn1 import algos, core, keys
 from host_tools.pki.errors import PkiError, UnknownAlgorithm
-from token_fw.crypto import Cbc, CryptoError, Hash, KeyKind, SecretKey, kdf, secret_key
+from token_fw.crypto import (
+    Cbc,
+    CryptoError,
+    CtrAcpkm,
+    Hash,
+    KeyKind,
+    SecretKey,
+    SymmetricScheme,
+    kdf,
+    secret_key,
+)
+from token_fw.crypto.gost import kdf as gost_kdf
 
-_ITERATIONS: Final = 600_000
-# A file may ask for less work than this, not for hours of it.
-_MOST_ITERATIONS: Final = 10_000_000
-_SALT_BYTES: Final = 16
-_CIPHERS: Final = {
-    "aes128_cbc": (KeyKind.AES, 16),
-    "aes192_cbc": (KeyKind.AES, 24),
-    "aes256_cbc": (KeyKind.AES, 32),
-    "tripledes_3key": (KeyKind.DES3, 24),
-}
+_SALT_BYTES: Final = 32
 
 
 class WrongPassphrase(PkiError):
     """The passphrase does not open it, or it was changed."""
 
 
-def encrypt(pkcs8: bytes, passphrase: bytes) -> bytes:
-    """The EncryptedPrivateKeyInfo (DER) of a PrivateKeyInfo: AES-256 in CBC mode under PBKDF2.
+ENGINE_SECTION: Final = 4096
+"""After how many bytes gost-engine changes the key of CTR-ACPKM; RFC 9337 has more."""
 
-    PBKDF2 has HMAC-SHA-256, 600 000 iterations and 16 bytes of salt.
-    """
-    salt, iv = os.urandom(_SALT_BYTES), os.urandom(16)
-    key = secret_key(KeyKind.AES, kdf.pbkdf2(Hash.SHA256, passphrase, salt, _ITERATIONS, 32))
+
+def _cbc(parameters: Any, _section: int) -> SymmetricScheme:
+    return Cbc(parameters.native, padded=True)
+
+
+def _acpkm(iv_bytes: int) -> Callable[[Any, int], SymmetricScheme]:
+    """CTR-ACPKM as RFC 9337 7.3 has it: the first bytes of the UKM are the initial value."""
+
+    def scheme(parameters: Any, section: int) -> SymmetricScheme:
+        return CtrAcpkm(parameters["ukm"].native[:iv_bytes], section)
+
+    return scheme
+
+
+@dataclass(frozen=True, slots=True)
+class _Cipher:
+    """A cipher: its key, its mode by the parameters of an AlgorithmIdentifier, and its section."""
+
+    kind: KeyKind
+    key_bytes: int
+    scheme: Callable[[Any, int], SymmetricScheme]
+    section: int = 0
+
+
+_CIPHERS: Final = {
+    "aes128_cbc": _Cipher(KeyKind.AES, 16, _cbc),
+    "aes192_cbc": _Cipher(KeyKind.AES, 24, _cbc),
+    "aes256_cbc": _Cipher(KeyKind.AES, 32, _cbc),
+    "tripledes_3key": _Cipher(KeyKind.DES3, 24, _cbc),
+    "magma_ctr_acpkm": _Cipher(KeyKind.MAGMA, 32, _acpkm(4), 8192),
+    "kuznyechik_ctr_acpkm": _Cipher(KeyKind.KUZNYECHIK, 32, _acpkm(8), 262144),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How something new is encrypted: the cipher with its fresh parameters, and PBKDF2's work."""
+
+    cipher: str
+    prf: Hash
+    iterations: int
+    parameters: Callable[[], Any]
+
+
+AES: Final = Protection("aes256_cbc", Hash.SHA256, 600_000, lambda: os.urandom(16))
+# RFC 9337 4: at least 1000; in Python each costs some three milliseconds.
+GOST: Final = Protection(
+    "kuznyechik_ctr_acpkm", Hash.STREEBOG512, 2000, lambda: {"ukm": os.urandom(16)}
+)
+# A file may ask for some work, not for hours of it.
+_MOST_ITERATIONS: Final = {Hash.STREEBOG512: 100_000}
+_MOST_ITERATIONS_NATIVE: Final = 10_000_000
+
+
+def seal(protection: Protection, content: bytes, passphrase: bytes) -> tuple[Any, bytes]:
+    """The EncryptionAlgorithm and the cryptogram of a content."""
     derivation = {
-        "salt": algos.Pbkdf2Salt(name="specified", value=core.OctetString(salt)),
-        "iteration_count": _ITERATIONS,
-        "prf": {"algorithm": "sha256", "parameters": core.Null()},
+        "salt": algos.Pbkdf2Salt(name="specified", value=core.OctetString(os.urandom(_SALT_BYTES))),
+        "iteration_count": protection.iterations,
+        "prf": {"algorithm": protection.prf.value, "parameters": core.Null()},
     }
     scheme = {
         "key_derivation_func": {"algorithm": "pbkdf2", "parameters": derivation},
-        "encryption_scheme": {"algorithm": "aes256_cbc", "parameters": iv},
+        "encryption_scheme": {
+            "algorithm": protection.cipher,
+            "parameters": protection.parameters(),
+        },
     }
+    algorithm = algos.EncryptionAlgorithm({"algorithm": "pbes2", "parameters": scheme})
+    key, mode = _opened(algorithm, passphrase)
+    return algorithm, key.encrypt(mode, content)
+
+
+def unseal(algorithm: Any, cryptogram: bytes, passphrase: bytes, section: int = 0) -> bytes:
+    """The content again. ``section`` is that of CTR-ACPKM where it is not the standard's.
+
+    Raises WrongPassphrase where the padding tells it, or UnknownAlgorithm for what is not PBES2
+    with PBKDF2 and a cipher known here.
+    """
+    key, mode = _opened(algorithm, passphrase, section)
+    try:
+        return key.decrypt(mode, cryptogram)
+    except CryptoError as error:
+        raise WrongPassphrase("The passphrase is wrong.") from error
+
+
+def _opened(
+    algorithm: Any, passphrase: bytes, section: int = 0
+) -> tuple[SecretKey, SymmetricScheme]:
+    if algorithm["algorithm"].native != "pbes2":
+        raise UnknownAlgorithm(
+            f"The encryption {algorithm['algorithm'].native} is not supported; PBES2 is."
+        )
+    scheme = algorithm["parameters"]
+    wanted = scheme["encryption_scheme"]
+    cipher = _CIPHERS.get(wanted["algorithm"].native)
+    derivation = scheme["key_derivation_func"]
+    if cipher is None or derivation["algorithm"].native != "pbkdf2":
+        raise UnknownAlgorithm(f"The cipher {wanted['algorithm'].native} is not supported.")
+    try:
+        parameters = derivation["parameters"]
+        value = derived(
+            Hash(parameters["prf"]["algorithm"].native),
+            passphrase,
+            parameters["salt"].chosen.native,
+            parameters["iteration_count"].native,
+            cipher.key_bytes,
+        )
+        return secret_key(cipher.kind, value), cipher.scheme(
+            wanted["parameters"], section or cipher.section
+        )
+    except (ValueError, TypeError, KeyError, CryptoError) as error:
+        raise UnknownAlgorithm("The parameters of the encryption are damaged or odd.") from error
+
+
+def derived(prf: Hash, passphrase: bytes, salt: bytes, iterations: int, length: int) -> bytes:
+    """PBKDF2 with HMAC of that hash, of SHA or Streebog-512.
+
+    Raises UnknownAlgorithm for more work than anybody wants, and CryptoError.
+    """
+    if iterations > _MOST_ITERATIONS.get(prf, _MOST_ITERATIONS_NATIVE):
+        raise UnknownAlgorithm(f"{iterations} iterations of PBKDF2 are too many.")
+    if prf is Hash.STREEBOG512:
+        return gost_kdf.pbkdf2(passphrase, salt, iterations, length)
+    return kdf.pbkdf2(prf, passphrase, salt, iterations, length)
+
+
+def encrypt(pkcs8: bytes, passphrase: bytes, protection: Protection = AES) -> bytes:
+    """The EncryptedPrivateKeyInfo (DER, RFC 5958 3) of a PrivateKeyInfo."""
+    algorithm, cryptogram = seal(protection, pkcs8, passphrase)
     made = keys.EncryptedPrivateKeyInfo(
-        {
-            "encryption_algorithm": {"algorithm": "pbes2", "parameters": scheme},
-            "encrypted_data": key.encrypt(Cbc(iv, padded=True), pkcs8),
-        }
+        {"encryption_algorithm": algorithm, "encrypted_data": cryptogram}
     )
     return bytes(made.dump())
 
 
 def decrypt(encrypted: Any, passphrase: bytes) -> bytes:
-    """The PrivateKeyInfo (DER) in asn1crypto's EncryptedPrivateKeyInfo.
-
-    Raises WrongPassphrase, or UnknownAlgorithm for what is not PBES2 with PBKDF2 and a cipher
-    known here.
-    """
-    algorithm = encrypted["encryption_algorithm"]
-    if algorithm["algorithm"].native != "pbes2":
-        raise UnknownAlgorithm("The key is encrypted by another scheme than PBES2.")
-    scheme = algorithm["parameters"]
-    cipher = scheme["encryption_scheme"]
-    key = _derived(scheme["key_derivation_func"], cipher["algorithm"].native, passphrase)
-    try:
-        padded = Cbc(cipher["parameters"].native, padded=True)
-        return key.decrypt(padded, encrypted["encrypted_data"].native)
-    except CryptoError as error:
-        raise WrongPassphrase("The passphrase is wrong.") from error
-
-
-def _derived(derivation: Any, cipher: str, passphrase: bytes) -> SecretKey:
-    if derivation["algorithm"].native != "pbkdf2" or cipher not in _CIPHERS:
-        raise UnknownAlgorithm(f"Keys encrypted by {cipher} are not read.")
-    kind, size = _CIPHERS[cipher]
-    parameters = derivation["parameters"]
-    salt, iterations = parameters["salt"].chosen.native, parameters["iteration_count"].native
-    if not isinstance(salt, bytes) or not 1 <= iterations <= _MOST_ITERATIONS:
-        raise UnknownAlgorithm("The key is encrypted with odd parameters of PBKDF2.")
-    try:
-        hash_ = Hash(parameters["prf"]["algorithm"].native)
-        return secret_key(kind, kdf.pbkdf2(hash_, passphrase, salt, iterations, size))
-    except (ValueError, CryptoError) as error:
-        raise UnknownAlgorithm("The key is encrypted with odd parameters of PBKDF2.") from error
+    """The PrivateKeyInfo (DER) in asn1crypto's EncryptedPrivateKeyInfo; raises as unseal does."""
+    return unseal(encrypted["encryption_algorithm"], encrypted["encrypted_data"].native, passphrase)

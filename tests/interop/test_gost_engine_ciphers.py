@@ -1,5 +1,7 @@
 """Kuznyechik and Magma beside OpenSSL with gost-engine."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.interop.gost_engine import engine_mac, openssl
@@ -12,6 +14,7 @@ from token_fw.crypto import (
     SecretKey,
     SymmetricScheme,
     block_size,
+    gost_private,
     secret_key,
 )
 
@@ -57,3 +60,16 @@ def test_codes(name: str, key: SecretKey) -> None:
         mac = key.mac(Cmac(size))
         mac.update(DATA[:length])
         assert mac.finish() == engine_mac(name, key.value, DATA[:length], size)
+
+
+@pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-256-A", "tc26-512-A"])
+def test_keys_to_wrap_keys(name: str, tmp_path: Path) -> None:
+    """KEG of the engine, which takes it for a UKM of 32 bytes."""
+    ours, theirs = (gost_private(name, bytes((number,)) * 31) for number in (1, 2))
+    ukm = bytes(range(1, 33))
+    inkey, peer = tmp_path / "inkey.der", tmp_path / "peer.der"
+    inkey.write_bytes(theirs.to_pkcs8())
+    peer.write_bytes(ours.public().to_spki())
+    files = ["-inkey", str(inkey), "-keyform", "DER", "-peerkey", str(peer), "-peerform", "DER"]
+    derived = openssl("pkeyutl", "-derive", *files, "-pkeyopt", f"ukmhex:{ukm.hex()}")
+    assert ours.keg(theirs.public().point, ukm) == derived

@@ -18,6 +18,7 @@ from token_fw.crypto import (
     Unsupported,
     block_size,
     generate_secret,
+    gost_private,
     secret_key,
 )
 from token_fw.crypto.gost.keystream import next_key
@@ -381,3 +382,20 @@ def test_an_empty_message_needs_associated_data(key: SecretKey) -> None:
         key.encrypt(Mgm(nonce), b"")
     only = Mgm(nonce, b"only this")
     assert key.decrypt(only, key.encrypt(only, b"")) == b""
+
+
+@pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-512-A"])
+def test_both_sides_agree_on_a_twin_key(name: str) -> None:
+    one, other = (gost_private(name, bytes((number,))) for number in (5, 7))
+    ukm = bytes(range(32))
+    agreed = one.keg(other.public().point, ukm)
+    assert other.keg(one.public().point, ukm) == agreed
+    assert len(agreed) == 64
+    # A number of 0 counts as 1 (RFC 9189 8.3.1).
+    zero, unit = bytes(32), bytes(15) + b"\1" + bytes(16)
+    assert one.keg(other.public().point, zero) == one.keg(other.public().point, unit)
+    for wrong in (ukm[:31], ukm + b"\0"):
+        with pytest.raises(DataLength):
+            one.keg(other.public().point, wrong)
+    with pytest.raises(InvalidKey):
+        one.keg(flipped(other.public().point, 0), ukm)

@@ -10,6 +10,7 @@ from token_fw.crypto.errors import DataLength, InvalidKey, InvalidSignature
 from token_fw.crypto.gost import curve, encodings
 from token_fw.crypto.gost.backend import backend
 from token_fw.crypto.gost.interface import PrivateNumber, PublicPoint
+from token_fw.crypto.gost.keg import keg
 from token_fw.crypto.gost.nonces import deterministic_nonce
 from token_fw.crypto.gost.parameter_sets import ParameterSet, parameter_set
 from token_fw.crypto.gost.vko import vko
@@ -120,6 +121,13 @@ class GostPrivateKey(PrivateKey):
             raise DataLength("the UKM is not a number between 1 and the order of the group")
         point = _point_on_curve(self._parameters, peer_point)
         return vko(self._parameters, self._d, point, number, key_size)
+
+    def keg(self, peer_point: bytes, ukm: bytes) -> bytes:
+        """Agree on the 64 bytes of a twin key by a UKM of 32 bytes (RFC 9189 8.3.1).
+
+        `peer_point` is X || Y of the same parameter set. Raises InvalidKey or DataLength.
+        """
+        return keg(self._parameters, self._d, _point_on_curve(self._parameters, peer_point), ukm)
 
 
 def _public(parameters: ParameterSet, encoded: bytes) -> GostPublicKey:
