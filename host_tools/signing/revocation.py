@@ -79,29 +79,31 @@ def _by_lists(
     for one in evidence.crls:
         if one.issuer != certificate.issuer:
             continue
-        forged = _crl_trouble(one, certificate, issuer)
-        if forged:
-            yield _Answer("CRL", unusable=forged)
+        forgery = _forgery(one, issuer)
+        if forgery:
+            yield _Answer("CRL", unusable=forgery)
             continue
-        since, reason, strange = _entry(one, certificate.serial_number)
         body = one["tbs_cert_list"]
+        since, reason, strange = _entry(body, certificate.serial_number)
         stale = _stale(body["this_update"].native, body["next_update"].native, moment)
-        yield _Answer("CRL", since, reason, strange or stale)
+        yield _Answer("CRL", since, reason, _limits(body, certificate) or strange or stale)
 
 
-def _crl_trouble(
-    one: crl.CertificateList, certificate: x509.Certificate, issuer: x509.Certificate
-) -> str:
-    """Why a CRL of the issuer's name says nothing of a certificate (RFC 5280 6.3.3)."""
-    body = one["tbs_cert_list"]
+def _forgery(one: crl.CertificateList, issuer: x509.Certificate) -> str:
+    """Why a CRL of the issuer's name is not the issuer's (RFC 5280 6.3.3 f and g)."""
+    body, identifier = one["tbs_cert_list"], one["signature_algorithm"]
     usage = issuer.key_usage_value
     if usage is not None and "crl_sign" not in usage.native:
         return "is by a key that is not for CRLs"
-    identifier = one["signature_algorithm"]
     trouble = signature_trouble(issuer, identifier, body.dump(), one.signature)
     if trouble or body["signature"].dump() != identifier.dump():
         return "has a wrong signature"
-    for extension in body["crl_extensions"] or ():
+    return ""
+
+
+def _limits(body: Any, certificate: x509.Certificate) -> str:
+    """Why a CRL that does not name a certificate proves nothing of it (RFC 5280 5.2)."""
+    for extension in body["crl_extensions"]:
         kind = extension["extn_id"].native
         if kind == "issuing_distribution_point":
             if not _covers(extension["extn_value"].parsed, certificate):
@@ -122,18 +124,23 @@ def _covers(point: Any, certificate: x509.Certificate) -> bool:
     return not partial and not point[left_out].native
 
 
-def _entry(one: crl.CertificateList, serial: int) -> tuple[datetime | None, str, str]:
-    """When and why a serial number was revoked, and what forbids to say that it was not."""
+def _entry(body: Any, serial: int) -> tuple[datetime | None, str, str]:
+    """When and why a serial number was revoked, and what forbids to say that it was not.
+
+    From an entry with a certificate issuer on, the numbers are another's (RFC 5280 5.3.3).
+    """
     strange = ""
-    for entry in one["tbs_cert_list"]["revoked_certificates"] or ():
+    for entry in body["revoked_certificates"]:
         reason = ""
-        for extension in entry["crl_entry_extensions"] or ():
+        for extension in entry["crl_entry_extensions"]:
             kind = extension["extn_id"].native
             if kind == "crl_reason":
                 reason = _words(extension["extn_value"].parsed)
+            elif kind == "certificate_issuer":
+                return None, "", "is about certificates of others too"
             elif extension["critical"].native and kind != "invalidity_date":
                 strange = f"has an entry with a critical extension that is not known here ({kind})"
-        if entry["user_certificate"].native == serial and "certificate_issuer" not in strange:
+        if entry["user_certificate"].native == serial and reason != "remove from crl":
             return entry["revocation_date"].native, reason, ""
     return None, "", strange
 

@@ -106,8 +106,8 @@ def test_a_crl_that_another_signed_says_nothing(
     assert verifier.holds("--crl", file, "--crl", good) == "CRL, not checked"
 
 
-def test_a_crl_of_a_part_of_the_certificates_proves_nothing_good(
-    verifier: Verifier, there: Files
+def test_a_crl_of_a_part_of_the_certificates_proves_nothing_good_but_what_is_bad(
+    verifier: Verifier, there: Files, ann: Holder
 ) -> None:
     def point(**scope: bool) -> x509.IssuingDistributionPoint:
         all_of_it = dict.fromkeys(
@@ -135,6 +135,10 @@ def test_a_crl_of_a_part_of_the_certificates_proves_nothing_good(
     delta = signers.revocation_list(there.issuer, extension=x509.DeltaCRLIndicator(1))
     file = there.put("delta.crl", delta)
     verifier.fails(Exit.NO_REVOCATION_DATA, "critical extension", "--crl", file)
+    changes = x509.DeltaCRLIndicator(1)
+    bad = signers.revocation_list(there.issuer, ann.certificate, extension=changes)
+    both = ("--crl", there.put("bad.crl", bad), "--crl", there.folder / "users.crl")
+    verifier.fails(Exit.REVOKED, "(key compromise), says CRL", *both)
 
 
 def test_an_issuer_whose_key_is_not_for_crls(verifier: Verifier, there: Files) -> None:
