@@ -7,6 +7,7 @@ import pytest
 
 from host_tools.cli.failures import Exit
 from host_tools.testing import Command, Run, Scratch
+from tests.interop.test_sign_pdf import document
 
 SETS = {
     **{f"256-{name}": ("gost2012_256", name) for name in ("A", "B", "C", "XA", "XB")},
@@ -128,3 +129,28 @@ def test_a_gost_authority_of_the_home_is_trusted_until_it_revokes(
     damaged.mkdir()
     told = command("verify", letter)
     assert "The files of the CA Damaged are damaged. It is passed over." in told.stderr
+
+
+def test_openssl_verifies_a_gost_signature_out_of_a_document(
+    command: Command, openssl: Run, tmp_path: Path
+) -> None:
+    """Poppler knows no GOST: the signature and the bytes it covers are taken out here."""
+    key, certificate = signer(openssl, tmp_path, "256-A")
+    paper, signed = tmp_path / "paper.pdf", tmp_path / "paper.signed.pdf"
+    paper.write_bytes(document())
+    command("sign", paper, "--pdf", "--key-file", key, "--cert", certificate)
+    told = command("verify", signed, "--pdf", "--trust", certificate, "--json").stdout
+    (one,) = json.loads(told)["signatures"]
+    assert (one["algorithm"], one["form"]) == ("streebog256_gostr3410", "CAdES-BES")
+    whole = signed.read_bytes()
+    start = whole.index(b"/Contents <") + len(b"/Contents ")
+    end = whole.index(b">", start) + 1
+    covered, signature = tmp_path / "covered", tmp_path / "taken.p7s"
+    covered.write_bytes(whole[:start] + whole[end:])
+    signature.write_bytes(bytes.fromhex(whole[start + 1 : end - 1].decode()))
+    openssl(
+        "cms", "-verify", *ENGINE, "-cades", "-binary", "-inform", "DER", "-in", signature,
+        "-content", covered, "-CAfile", certificate, "-out", tmp_path / "out",
+    )  # fmt: skip
+    signed.write_bytes(whole.replace(b"100 roubles", b"900 roubles"))
+    command("verify", signed, "--pdf", "--trust", certificate, code=Exit.TAMPERED.value)
