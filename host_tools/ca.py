@@ -12,6 +12,7 @@ Every change is durable before its result is handed out; two that change it take
 
 import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,7 @@ from host_tools.pki.profiles import PROFILES, Profile, Urls, Wishes, extensions
 from host_tools.pki.revocation import Revocation, authority_identifier
 from host_tools.pki.signer import Signer
 from token_fw.crypto import PrivateKey
-from token_fw.storage.files import replace_private, sync_directory
+from token_fw.storage.files import PRIVATE_MODE, replace_private, sync_directory
 
 _NAME: Final = re.compile(r"\w[\w .@-]{0,63}")
 _STATE: Final = "state.json"
@@ -150,7 +151,8 @@ class Authority:
     @contextmanager
     def _changing(self) -> Iterator[State]:
         """The newest state, with no other process that changes it until the end."""
-        with (self.folder / "lock").open("ab") as lock:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self.folder / "lock", flags, PRIVATE_MODE), "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.state = State.decode((self.folder / _STATE).read_bytes())
             yield self.state

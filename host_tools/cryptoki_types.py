@@ -44,7 +44,7 @@ class CkVersion(ctypes.Structure):
 
 
 def _field_type(field: Field) -> Any:
-    if field.kind is Kind.TEXT:
+    if field.kind in (Kind.TEXT, Kind.OCTETS):
         return c_ubyte * field.size
     return CkVersion if field.kind is Kind.VERSION else c_ulong
 
@@ -203,4 +203,6 @@ def field_value(field: Field, raw: Any) -> object:
     """A structure's field as the value its dataclass holds: texts without their padding."""
     if field.kind is Kind.TEXT:
         return bytes(raw).decode(errors="replace").rstrip(" ")
+    if field.kind is Kind.OCTETS:
+        return bytes(raw)
     return (raw.major, raw.minor) if field.kind is Kind.VERSION else raw

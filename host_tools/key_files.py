@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x
 
 from host_tools.pki.errors import Malformed, PkiError, UnknownAlgorithm
 from pkcs11_module import _constants as ck
-from token_fw.crypto import CryptoError, KeySpec, PrivateKey, load_private
+from token_fw.crypto import (
+    CryptoError,
+    GostPrivateKey,
+    KeySpec,
+    PrivateKey,
+    Unsupported,
+    load_private,
+)
 from token_fw.crypto.keys import to_pkcs8
 
 if TYPE_CHECKING:
@@ -58,7 +65,7 @@ def _parts(pkcs8: bytes) -> KeyParts:
     try:
         key = serialization.load_der_private_key(pkcs8, None)
     except UnsupportedAlgorithm as error:
-        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+        return _split_gost(pkcs8, error)
     except ValueError as error:
         raise UnreadableFile("The private key is damaged.") from error
     for kind, split in _SPLITTERS.items():
@@ -165,6 +172,24 @@ def _split_edwards(spec: KeySpec) -> Callable[[Any], KeyParts]:
         return _with_point(spec, key.private_bytes_raw(), key.public_key().public_bytes_raw())
 
     return split
+
+
+def _split_gost(pkcs8: bytes, error: UnsupportedAlgorithm) -> KeyParts:
+    """A key that cryptography does not know, if it is one of GOST; numbers are little-endian."""
+    try:
+        key = load_private(pkcs8)
+    except Unsupported:
+        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+    except CryptoError:
+        raise UnreadableFile("The private key is damaged.") from error
+    if not isinstance(key, GostPrivateKey):
+        raise UnreadableFile("Keys of this kind do not fit on the token.") from error
+    parameters = {ck.CKA_GOSTR3410_PARAMS: key.spec.oid_der}
+    return KeyParts(
+        key.spec,
+        {**parameters, ck.CKA_VALUE: key.d[::-1]},
+        {**parameters, ck.CKA_VALUE: key.public().point},
+    )
 
 
 def _with_point(spec: KeySpec, value: bytes, point: bytes) -> KeyParts:

@@ -10,12 +10,14 @@ from host_tools.key_files import KeyParts
 from pkcs11_module import _constants as ck
 from token_fw.crypto import (
     EDWARDS_SIZES,
+    GOST_SPECS,
     CryptoError,
     KeyKind,
     KeySpec,
     PublicKey,
     ec_public,
     edwards_public,
+    gost_public,
     rsa_public,
 )
 
@@ -31,6 +33,7 @@ SPECS: Final = {
         KeySpec.X25519,
         KeySpec.ED448,
         KeySpec.X448,
+        *sorted(GOST_SPECS, key=str),
     )
 }
 _GENERATORS: Final = {
@@ -40,6 +43,8 @@ _GENERATORS: Final = {
     KeyKind.X25519: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
     KeyKind.ED448: ck.CKM_EC_EDWARDS_KEY_PAIR_GEN,
     KeyKind.X448: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+    KeyKind.GOST_256: ck.CKM_GOSTR3410_KEY_PAIR_GEN,
+    KeyKind.GOST_512: ck.CKM_GOSTR3410_512_KEY_PAIR_GEN,
 }
 _KEY_TYPES: Final = {
     KeyKind.RSA: ck.CKK_RSA,
@@ -48,6 +53,8 @@ _KEY_TYPES: Final = {
     KeyKind.X25519: ck.CKK_EC_MONTGOMERY,
     KeyKind.ED448: ck.CKK_EC_EDWARDS,
     KeyKind.X448: ck.CKK_EC_MONTGOMERY,
+    KeyKind.GOST_256: ck.CKK_GOSTR3410,
+    KeyKind.GOST_512: ck.CKK_GOSTR3410_512,
 }
 USAGES: Final = {
     KeyKind.RSA: ("sign", "decrypt"),
@@ -56,8 +63,13 @@ USAGES: Final = {
     KeyKind.X25519: ("derive",),
     KeyKind.ED448: ("sign",),
     KeyKind.X448: ("derive",),
+    KeyKind.GOST_256: ("sign",),
+    KeyKind.GOST_512: ("sign",),
 }
-_POSSIBLE_USAGES: Final = {**USAGES, KeyKind.EC: ("sign", "derive")}
+_POSSIBLE_USAGES: Final = {
+    **USAGES,
+    **dict.fromkeys((KeyKind.EC, KeyKind.GOST_256, KeyKind.GOST_512), ("sign", "derive")),
+}
 _PRIVATE_USAGE: Final = {
     "sign": ck.CKA_SIGN,
     "decrypt": ck.CKA_DECRYPT,
@@ -134,6 +146,8 @@ def generate(
     public = {**common, ck.CKA_PRIVATE: False, **_flags(_PUBLIC_USAGE, usage)}
     if spec.kind is KeyKind.RSA:
         public |= {ck.CKA_MODULUS_BITS: spec.bits, ck.CKA_PUBLIC_EXPONENT: _PUBLIC_EXPONENT}
+    elif spec in GOST_SPECS:
+        public |= {ck.CKA_GOSTR3410_PARAMS: spec.oid_der}
     else:
         public |= {ck.CKA_EC_PARAMS: spec.oid_der}
     private = {**common, **_private_flags(usage, always_authenticate)}
@@ -252,10 +266,15 @@ def _public_key(session: Session, handle: int) -> PublicKey:
         ck.CKA_PUBLIC_EXPONENT,
         ck.CKA_EC_PARAMS,
         ck.CKA_EC_POINT,
+        ck.CKA_GOSTR3410_PARAMS,
+        ck.CKA_VALUE,
     )
     values = {kind: value or b"" for kind, value in session.attributes(handle, *wanted).items()}
     if ulong(values[ck.CKA_KEY_TYPE]) == ck.CKK_RSA:
         return rsa_public(values[ck.CKA_MODULUS], values[ck.CKA_PUBLIC_EXPONENT])
+    if values[ck.CKA_GOSTR3410_PARAMS]:
+        spec = KeySpec.from_oid_der(values[ck.CKA_GOSTR3410_PARAMS])
+        return gost_public(spec.curve, values[ck.CKA_VALUE])
     spec = KeySpec.from_oid_der(values[ck.CKA_EC_PARAMS])
     point = values[ck.CKA_EC_POINT]
     if spec.kind is KeyKind.EC:

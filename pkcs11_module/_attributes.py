@@ -340,6 +340,34 @@ _ML_KEM_PRIVATE: Final[_Rules] = {
     ck.CKA_DECAPSULATE: Rule(Form.BOOL, default=True, change=Change.SESSION, copy=Change.YES),
     ck.CKA_DECAPSULATE_TEMPLATE: Rule(Form.TEMPLATE, default=b""),
 }
+_GOST_PUBLIC: Final[_Rules] = {
+    ck.CKA_GOSTR3410_PARAMS: Rule(Form.BYTES, need=Purpose.CREATE | Purpose.GENERATE, derived=True),
+    ck.CKA_GOSTR3411_PARAMS: Rule(Form.BYTES, error=ck.CKR_DOMAIN_PARAMS_INVALID, derived=True),
+    ck.CKA_GOST28147_PARAMS: Rule(
+        Form.BYTES,
+        default=b"\x06\x09\x2a\x85\x03\x07\x01\x02\x05\x01\x01",
+    ),
+    ck.CKA_VALUE: Rule(Form.BYTES, need=Purpose.CREATE, refuse=Purpose.GENERATE, derived=True),
+}
+_GOST_PRIVATE: Final[_Rules] = {
+    ck.CKA_GOSTR3410_PARAMS: Rule(
+        Form.BYTES,
+        need=Purpose.CREATE,
+        refuse=Purpose.UNWRAP,
+        derived=True,
+    ),
+    ck.CKA_GOSTR3411_PARAMS: Rule(Form.BYTES, error=ck.CKR_DOMAIN_PARAMS_INVALID, derived=True),
+    ck.CKA_GOST28147_PARAMS: Rule(
+        Form.BYTES,
+        default=b"\x06\x09\x2a\x85\x03\x07\x01\x02\x05\x01\x01",
+    ),
+    ck.CKA_VALUE: Rule(
+        Form.BYTES,
+        need=Purpose.CREATE,
+        refuse=Purpose.GENERATE | Purpose.UNWRAP,
+        secret=True,
+    ),
+}
 KINDS: Final[dict[tuple[int, int], _Rules]] = {
     (ck.CKO_DATA, 0): {
         **_STORAGE,
@@ -406,6 +434,20 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
             copy=Change.YES,
         ),
     },
+    (ck.CKO_PUBLIC_KEY, ck.CKK_GOSTR3410): {
+        **_STORAGE,
+        **_KEY,
+        **_PAIR,
+        **_PUBLIC,
+        **_GOST_PUBLIC,
+    },
+    (ck.CKO_PUBLIC_KEY, ck.CKK_GOSTR3410_512): {
+        **_STORAGE,
+        **_KEY,
+        **_PAIR,
+        **_PUBLIC,
+        **_GOST_PUBLIC,
+    },
     (ck.CKO_PRIVATE_KEY, ck.CKK_RSA): {
         **_STORAGE,
         **_KEY,
@@ -463,6 +505,22 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         **_ML_PRIVATE,
         **_ML_KEM_PRIVATE,
         ck.CKA_SIGN: Rule(Form.BOOL, default=False, change=Change.SESSION, copy=Change.YES),
+    },
+    (ck.CKO_PRIVATE_KEY, ck.CKK_GOSTR3410): {
+        **_STORAGE,
+        **_KEY,
+        **_PAIR,
+        **_PROTECTED,
+        **_PRIVATE,
+        **_GOST_PRIVATE,
+    },
+    (ck.CKO_PRIVATE_KEY, ck.CKK_GOSTR3410_512): {
+        **_STORAGE,
+        **_KEY,
+        **_PAIR,
+        **_PROTECTED,
+        **_PRIVATE,
+        **_GOST_PRIVATE,
     },
     (ck.CKO_SECRET_KEY, ck.CKK_AES): {
         **_STORAGE,
@@ -572,6 +630,88 @@ KINDS: Final[dict[tuple[int, int], _Rules]] = {
         ck.CKA_VERIFY: Rule(
             Form.BOOL,
             default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+    },
+    (ck.CKO_SECRET_KEY, ck.CKK_KUZNYECHIK): {
+        **_STORAGE,
+        **_KEY,
+        **_PROTECTED,
+        **_SECRET,
+        **_CIPHER,
+    },
+    (ck.CKO_SECRET_KEY, ck.CKK_MAGMA): {
+        **_STORAGE,
+        **_KEY,
+        **_PROTECTED,
+        **_SECRET,
+        **_CIPHER,
+    },
+    (ck.CKO_SECRET_KEY, ck.CKK_KUZNYECHIK_TWIN_KEY): {
+        **_STORAGE,
+        **_KEY,
+        **_PROTECTED,
+        **_SECRET,
+        ck.CKA_SIGN: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_VERIFY: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_WRAP: Rule(
+            Form.BOOL,
+            default=True,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_UNWRAP: Rule(
+            Form.BOOL,
+            default=True,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+    },
+    (ck.CKO_SECRET_KEY, ck.CKK_MAGMA_TWIN_KEY): {
+        **_STORAGE,
+        **_KEY,
+        **_PROTECTED,
+        **_SECRET,
+        ck.CKA_SIGN: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_VERIFY: Rule(
+            Form.BOOL,
+            default=False,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_WRAP: Rule(
+            Form.BOOL,
+            default=True,
+            vouched=True,
+            change=Change.SESSION,
+            copy=Change.YES,
+        ),
+        ck.CKA_UNWRAP: Rule(
+            Form.BOOL,
+            default=True,
             vouched=True,
             change=Change.SESSION,
             copy=Change.YES,

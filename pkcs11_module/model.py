@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+EXTENSION: Final = (255, 255)
+"""Stands for the version of functions that no version of the standard has."""
 
 
 class Kind(StrEnum):
@@ -37,6 +41,8 @@ class Kind(StrEnum):
     NULL = "null"
     TEXT = "text"
     VERSION = "version"
+    OCTETS = "octets"
+    SIZE = "size"
     ARRAY = "array"
     BITS = "bits"
 
@@ -55,7 +61,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a structure; `size` is the length in bytes of TEXT and ARRAY, else 0.
+    """One field of a structure; `size` is the length in bytes of TEXT, OCTETS and ARRAY, else 0.
 
     For BITS it is how many bytes there may be at most.
     """
@@ -79,7 +85,7 @@ class Parameter:
 class FunctionSpec:
     """One function of CK_FUNCTION_LIST; `number` is its place there and its name on the wire.
 
-    `since` is the version of the standard that brought it, e.g. (2, 40).
+    `since` is the version of the standard that brought it, e.g. (2, 40), or EXTENSION.
     `local` functions never reach the server, except C_Finalize, which ends the application.
     `ends`: an error of it changes an operation, so the server is told of calls that the library
     refused by itself.

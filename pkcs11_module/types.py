@@ -242,6 +242,29 @@ class Pkcs5Pbkd2Params2:
 
 
 @dataclass(frozen=True, slots=True)
+class Gostr3410DeriveParams:
+    """CK_GOSTR3410_DERIVE_PARAMS: CKD_ derivation function, the peer's point, and the UKM."""
+
+    kdf: int
+    public_data: bytes | None
+    ukm: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KdfTreeGostParams:
+    """CK_KDF_TREE_GOST_PARAMS: label, seed, bytes of the counter (R).
+
+    Of the `length` bytes that are derived (L), the key begins at `offset`.
+    """
+
+    label: bytes | None
+    seed: bytes | None
+    counter_size: int
+    length: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class SignAdditionalContext:
     """CK_SIGN_ADDITIONAL_CONTEXT (PKCS#11 3.2): CKH_ hedge variant and the context of ML-DSA."""
 
@@ -285,6 +308,8 @@ MechanismParameter = (
     | Des3CbcEncryptDataParams
     | HkdfParams
     | Pkcs5Pbkd2Params2
+    | Gostr3410DeriveParams
+    | KdfTreeGostParams
     | SignAdditionalContext
     | GcmMessageParams
 )

@@ -104,6 +104,10 @@ def _write_struct(value: Any, _given: Any, argument: Argument) -> bytes:
 def _write_field(field: Field, value: Any) -> bytes:
     if field.kind is Kind.TEXT:
         return pad(value, field.size)
+    if field.kind is Kind.OCTETS:
+        if len(value) != field.size:
+            raise ValueError("not as many octets as the field has")
+        return bytes(value)
     return bytes(value) if field.kind is Kind.VERSION else _U64.pack(value)
 
 
@@ -113,7 +117,12 @@ def _numbers(fields: Sequence[Field]) -> struct.Struct | None:
     return struct.Struct(f"<{len(fields)}Q") if kinds == {Kind.ULONG} else None
 
 
-_STRUCT_FIELDS: Final = {name: (fields, _numbers(fields)) for name, fields in STRUCTS.items()}
+def _sent(name: str) -> tuple[Field, ...]:
+    """The fields of a structure that travel: its size is the library's own matter."""
+    return tuple(field for field in STRUCTS[name] if field.kind is not Kind.SIZE)
+
+
+_STRUCT_FIELDS: Final = {name: (_sent(name), _numbers(_sent(name))) for name in STRUCTS}
 
 
 def pad(text: str, size: int) -> bytes:

@@ -75,6 +75,7 @@ Examples:
     "kind",
     type=KeyType(KEY_TYPES),
     default="P-256",
+    metavar="TYPE",
     show_default=True,
     help="The type of its new key, which is kept in an encrypted file.",
 )
@@ -95,6 +96,9 @@ def create(*, name: str, out: Path | None, der: bool, as_json: bool, **options: 
     """Make a certification authority: a root, or one under another (--under).
 
     Its certificate is written, and kept with all it will issue in the home folder.
+
+    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, Ed448, or a parameter set
+    of GOST R 34.10-2012: tc26-256-A to D, tc26-512-A to C, CryptoPro-A, B, C, XchA or XchB.
     """
     authorities = authorities_of_home()
     authorities.check_free(name)

@@ -46,7 +46,9 @@ def parsed_subject(subject: str, any_numbers: bool) -> Any:
 
 def moment_option(name: str, help_text: str) -> Callable[[_F], _F]:
     """An option that is a day or a moment of UTC."""
-    return click.option(name, type=_MOMENT, callback=_in_utc, help=f"{help_text} (UTC).")
+    return click.option(
+        name, type=_MOMENT, metavar="DATE", callback=_in_utc, help=f"{help_text} (UTC)."
+    )
 
 
 def _in_utc(

@@ -23,16 +23,31 @@ KEY_TYPES = (
     "X25519",
     "Ed448",
     "X448",
+    "CryptoPro-A",
+    "CryptoPro-B",
+    "CryptoPro-C",
+    "CryptoPro-XchA",
+    "CryptoPro-XchB",
+    "tc26-256-A",
+    "tc26-256-B",
+    "tc26-256-C",
+    "tc26-256-D",
+    "tc26-512-A",
+    "tc26-512-B",
+    "tc26-512-C",
 )
+_ALIASES = {"gost": "CryptoPro-A", "gost256": "CryptoPro-A", "gost512": "tc26-512-A"}
+"""Names for people who do not choose a parameter set of GOST R 34.10-2012."""
 _TAKEN = f"The token takes PEM or DER of: {', '.join(KEY_TYPES)}"
 _USAGES = click.Choice(("sign", "decrypt", "derive"))
 
 
 class KeyType(click.Choice[str]):
-    """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256)."""
+    """A key type as it is shown; case and punctuation do not matter (rsa:2048, p256, GOST-256)."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         shown = {_letters(name): name for name in self.choices}
+        shown |= {alias: name for alias, name in _ALIASES.items() if name in self.choices}
         return super().convert(shown.get(_letters(value), value), param, ctx)
 
 
@@ -62,6 +77,7 @@ def key() -> None:
 Examples:
   klyuch key generate RSA-2048 --label mail
   klyuch key generate P-256 --label login --always-authenticate
+  klyuch key generate GOST-256 --label подпись
 """
 )
 @click.argument("kind", metavar="TYPE", type=KeyType(KEY_TYPES))
@@ -86,7 +102,9 @@ def generate(
 ) -> None:
     """Make a key pair on the token.
 
-    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448 or X448.
+    TYPE is RSA-2048, RSA-3072, RSA-4096, P-256, P-384, P-521, Ed25519, X25519, Ed448 or X448, or
+    a parameter set of GOST R 34.10-2012: CryptoPro-A, -B, -C, -XchA or -XchB, tc26-256-A to -D,
+    tc26-512-A to -C. GOST-256 stands for CryptoPro-A, GOST-512 for tc26-512-A.
     """
     from host_tools import objects
 

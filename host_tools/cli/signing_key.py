@@ -32,7 +32,7 @@ def key_file_options(command: _F) -> _F:
     """The options ``--key-file`` and ``--passphrase-file``."""
     command = passphrase_file_option(PASSPHRASE, "the key file")(command)
     return click.option(
-        "--key-file", type=_FILE, help="Sign with a private key in a file (PEM or DER)."
+        "--key-file", type=_FILE, help="Take a private key in a file (PEM, DER or PKCS #12)."
     )(command)
 
 
@@ -75,10 +75,13 @@ def file_signer(file: Path, secret: Secret, passphrase_file: Path | None) -> "Fi
 
 def file_key(file: Path, secret: Secret, passphrase_file: Path | None) -> "PrivateKey":
     """The key in a file; its passphrase is asked for where it has one. Raises UnreadableFile."""
-    from host_tools.key_files import EncryptedFile, load_private_key
+    from host_tools.key_files import EncryptedFile, UnreadableFile, load_private_key
 
     content = file.read_bytes()
     try:
-        return load_private_key(content)
-    except EncryptedFile:
-        return load_private_key(content, secret.read(None, passphrase_file).encode())
+        try:
+            return load_private_key(content)
+        except EncryptedFile:
+            return load_private_key(content, secret.read(None, passphrase_file).encode())
+    except UnreadableFile as error:
+        raise type(error)(f"{file}: {error.message}", error.hint) from error

@@ -30,6 +30,8 @@ _MECHANISMS: Final = {
     KeyKind.EC: ck.CKM_ECDSA,
     KeyKind.ED25519: ck.CKM_EDDSA,
     KeyKind.ED448: ck.CKM_EDDSA,
+    KeyKind.GOST_256: ck.CKM_GOSTR3410,
+    KeyKind.GOST_512: ck.CKM_GOSTR3410_512,
 }
 
 

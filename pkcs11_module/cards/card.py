@@ -19,6 +19,8 @@ from pkcs11_module.cards import pkcs15
 from pkcs11_module.cards.pkcs15 import NewFile
 from token_fw.crypto import (
     EDWARDS_SIZES,
+    GOST_SIZES,
+    GOST_SPECS,
     CryptoError,
     KeyKind,
     KeySpec,
@@ -27,6 +29,7 @@ from token_fw.crypto import (
     curve_of,
     ec_public,
     edwards_public,
+    gost_public,
     ml_dsa_public,
     ml_kem_public,
     rsa_public,
@@ -50,12 +53,26 @@ _KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
     KeySpec.ml_dsa(87): 0xE3,
     KeySpec.ml_kem(768): 0xE5,
     KeySpec.ml_kem(1024): 0xE6,
+    **{spec: 0xE8 for spec in GOST_SPECS if spec.kind is KeyKind.GOST_256},
+    **{spec: 0xE9 for spec in GOST_SPECS if spec.kind is KeyKind.GOST_512},
 }
-_KIND_OF_SECRET: Final = {KeyKind.AES: 0xF8, KeyKind.DES3: 0xF9, KeyKind.GENERIC: 0xFA}
+_KIND_OF_SECRET: Final = {
+    KeyKind.AES: 0xF8,
+    KeyKind.DES3: 0xF9,
+    KeyKind.GENERIC: 0xFA,
+    KeyKind.KUZNYECHIK: 0xFB,
+    KeyKind.MAGMA: 0xFC,
+    KeyKind.KUZNYECHIK_TWIN: 0xFD,
+    KeyKind.MAGMA_TWIN: 0xFE,
+}
 _SECRET_OF_KIND: Final = {kind: secret for secret, kind in _KIND_OF_SECRET.items()}
 KEPT: Final = frozenset(_KIND_OF_SPEC)
 """The kinds of key pair that the card makes and keeps."""
-_SPEC_OF_KIND: Final = {kind: spec for spec, kind in _KIND_OF_SPEC.items() if kind != 0xEC}
+_WITH_CURVE: Final = frozenset({KeyKind.EC, KeyKind.GOST_256, KeyKind.GOST_512})
+"""Kinds whose keys the card makes on a curve, or of a parameter set, that the command names."""
+_SPEC_OF_KIND: Final = {
+    kind: spec for spec, kind in _KIND_OF_SPEC.items() if spec.kind not in _WITH_CURVE
+}
 _READ_SIZE: Final = 32000
 _CHALLENGE_SIZE: Final = 32768
 _PIN_INITIALISED, _PIN_VERIFIED = 0x01, 0x02
@@ -499,7 +516,7 @@ def _fcp(file: NewFile) -> bytes:
 
 
 def _curve(spec: KeySpec) -> bytes:
-    return spec.oid_der if spec.kind is KeyKind.EC else b""
+    return spec.oid_der if spec.kind in _WITH_CURVE else b""
 
 
 def _rules(usage: int, policy: int) -> bytes:
@@ -530,10 +547,15 @@ def _edwards(spec: KeySpec, raw: bytes) -> PublicKey:
     return edwards_public(spec.kind, raw)
 
 
+def _gost(spec: KeySpec, point: bytes) -> PublicKey:
+    return gost_public(spec.curve, point)
+
+
 _RAW_PUBLIC: Final[dict[KeyKind, Callable[[KeySpec, bytes], PublicKey]]] = {
     KeyKind.EC: lambda spec, point: ec_public(curve_of(spec).name, point),
     **dict.fromkeys(EDWARDS_SIZES, _edwards),
     KeyKind.ML_DSA: lambda spec, raw: ml_dsa_public(spec.level, raw),
     KeyKind.ML_KEM: lambda spec, raw: ml_kem_public(spec.level, raw),
+    **dict.fromkeys(GOST_SIZES, _gost),
 }
 """Public keys from the bytes in data object 86."""

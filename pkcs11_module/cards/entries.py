@@ -90,7 +90,7 @@ class KeyEntry(Entry):
 
     `bits` is the modulus length of an RSA key and the length of a secret key, 0 for other keys;
     `curve` the DER identifier of the curve, empty where the entry does not tell; `algorithm` that
-    of an ML-DSA or ML-KEM key, empty for other keys. `subject` is a DER Name or empty.
+    of an ML-DSA, ML-KEM or GOST key, empty for other keys. `subject` is a DER Name or empty.
     """
 
     id: bytes = b""
@@ -164,8 +164,11 @@ def encode(entry: AnyEntry) -> bytes:
 
 
 _EC_KEY: Final = 0xA0
-_ML_KEY: Final = 0xBE
-"""Our own alternative of PrivateKeyType and PublicKeyType, which know no such algorithm."""
+_OWN_KEY: Final = 0xBE
+"""Our own alternative of PrivateKeyType and PublicKeyType, which know no such algorithm.
+
+What ISO/IEC 7816-15 has for GOST R 34.10 (A4) names sets of 2001 by number, and cannot name others.
+"""
 _EXTRA: Final = 0xE0
 """Our own component at the end of CommonObjectAttributes: SEQUENCEs of number and value."""
 _DES_TYPES: Final = {0xA2: 0x13, 0xA3: 0x14, 0xA4: 0x15}
@@ -345,7 +348,7 @@ _FIELD_SIZES: Final = {
 _FORMS: Final[dict[int, Callable[[Fields, dict[str, Any]], None]]] = {
     der.SEQUENCE: _decode_modulus,
     _EC_KEY: _decode_curve,
-    _ML_KEY: _decode_algorithm,
+    _OWN_KEY: _decode_algorithm,
 }
 """How the type attributes go on after the value, by the alternative of the key."""
 
@@ -355,7 +358,7 @@ def _encode_form(entry: KeyEntry) -> tuple[int, bytes]:
     if entry.bits:
         return der.SEQUENCE, der.encode_integer(entry.bits)
     if entry.algorithm:
-        return _ML_KEY, entry.algorithm
+        return _OWN_KEY, entry.algorithm
     if entry.curve:
         info = der.sequence(entry.curve, entry.kept.get("operations", b""))
         return _EC_KEY, _encode_field_size(entry) + info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,17 @@ from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.mechanisms import CipherPlan
 from pkcs11_module.mechanisms.parameters import algorithm, card_hash
 from pkcs11_module.types import Pkcs11Error
-from token_fw.crypto import Cbc, Ecb, Hash, InvalidKey, KeySpec, PrivateKey, SecretKey
+from token_fw.crypto import (
+    Cbc,
+    DataLength,
+    Ecb,
+    GostPrivateKey,
+    Hash,
+    InvalidKey,
+    KeySpec,
+    PrivateKey,
+    SecretKey,
+)
 
 if TYPE_CHECKING:
     from pkcs11_module.facade.sessions import Session
@@ -27,6 +38,10 @@ _AGREE: Final = algorithm(0x31)
 def invalid(reason: str) -> Pkcs11Error:
     """The error of a parameter that has the right form and makes no sense."""
     return Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, reason)
+
+
+def _no_secret() -> Pkcs11Error:
+    return invalid("the public data gives no secret")
 
 
 def value_of(session: Session, target: AnyObject, refusal: int) -> bytes:
@@ -88,25 +103,43 @@ class Base:
 
     def agree(self, point: bytes) -> bytes:
         """The secret shared with a peer's point; raises Pkcs11Error where there is none."""
+
+        def in_session(key: PrivateKey) -> bytes:
+            return key.agree(point)
+
+        secret = self._agree(in_session, _AGREE, point)
+        if not any(secret):
+            # RFC 7748 6.1: a card may leave this check to whoever uses the secret.
+            raise _no_secret()
+        return secret
+
+    def vko(self, point: bytes, ukm: bytes, size: int) -> bytes:
+        """A key of `size` bytes agreed on with a peer's point (RFC 7836 4.3); raises as `agree`."""
+
+        def in_session(key: PrivateKey) -> bytes:
+            assert isinstance(key, GostPrivateKey)
+            return key.vko(point, ukm, size)
+
+        environment = algorithm(0x33, (0xC9, bytes((size,))), (0xCA, ukm))
+        return self._agree(in_session, environment, point)
+
+    def _agree(
+        self, in_session: Callable[[PrivateKey], bytes], environment: bytes, point: bytes
+    ) -> bytes:
         target = self.target
         try:
             if isinstance(target, SessionObject):
                 assert isinstance(target.key, PrivateKey)
-                secret = target.key.agree(point)
-            else:
-                secret = on_card(
-                    self.session, target, lambda card, key: card.agree(_AGREE + key, point)
-                )
-        except InvalidKey:
-            raise invalid("the public data gives no secret") from None
+                return in_session(target.key)
+            return on_card(
+                self.session, target, lambda card, key: card.agree(environment + key, point)
+            )
+        except (InvalidKey, DataLength):
+            raise _no_secret() from None
         except StatusWordError as error:
-            if error.sw != SW.INCORRECT_DATA:
+            if error.sw not in (SW.INCORRECT_DATA, SW.WRONG_LENGTH):
                 raise
-            raise invalid("the public data gives no secret") from error
-        if not any(secret):
-            # RFC 7748 6.1: a card may leave this check to whoever uses the secret.
-            raise invalid("the public data gives no secret")
-        return secret
+            raise _no_secret() from error
 
     def encrypt(self, scheme: Ecb | Cbc, data: bytes) -> bytes:
         """Encrypt whole blocks; raises Pkcs11Error."""

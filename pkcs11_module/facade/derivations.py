@@ -15,11 +15,15 @@ from pkcs11_module.types import (
     AesCbcEncryptDataParams,
     Des3CbcEncryptDataParams,
     Ecdh1DeriveParams,
+    Gostr3410DeriveParams,
     HkdfParams,
+    KdfTreeGostParams,
     KeyDerivationStringData,
     Pkcs11Error,
 )
-from token_fw.crypto import Cbc, CryptoError, Ecb, Hash, digest
+from token_fw.crypto import Cbc, CryptoError, Ecb, Hash, KeyKind, digest
+from token_fw.crypto.gost import kdf as gost_kdf
+from token_fw.crypto.gost.keg import keg_keys, keg_number
 from token_fw.crypto.kdf import hkdf_expand, hkdf_extract, x963
 
 _Keys = tuple[Base, ...]
@@ -158,6 +162,57 @@ def _salt(keys: _Keys, parameter: HkdfParams) -> bytes | None:
     raise invalid("the type of salt is not known")
 
 
+_KEK: Final = 32
+_KEK_LABEL: Final = bytes.fromhex("26BDB878")
+"""The label of KDF_GOSTR3411_2012_256 in the example of RFC 7836 4.4; the seed is the UKM."""
+
+
+def _vko(size: int) -> Compute:
+    """VKO_GOSTR3410_2012_256 or _512 (RFC 7836 4.3), and what the KDF makes of the former."""
+
+    def compute(keys: _Keys, parameter: Gostr3410DeriveParams, _length: int | None) -> bytes:
+        ukm = parameter.ukm or b""
+        diversified = parameter.kdf == ck.CKD_KDF_GOSTR3411_2012_256 and size == _KEK
+        if parameter.kdf != ck.CKD_NULL and not diversified:
+            raise invalid("the key derivation function is not supported")
+        if not any(ukm):
+            raise invalid("the UKM is missing or zero")
+        agreed = keys[0].vko(parameter.public_data or b"", ukm, size)
+        return gost_kdf.kdf(agreed, _KEK_LABEL, ukm) if diversified else agreed
+
+    return compute
+
+
+def _keg(keys: _Keys, parameter: Ecdh1DeriveParams, _length: int | None) -> bytes:
+    """KEG (RFC 9189 8.3.1): the two keys of KExp15; the UKM stands in the place of shared data."""
+    ukm = parameter.shared_data or b""
+    is_short = keys[0].spec.kind is KeyKind.GOST_256
+    if parameter.kdf != ck.CKD_NULL or not _KEG_UKM + (8 if is_short else 0) <= len(ukm) <= _KEK:
+        raise invalid("the key derivation function, or the length of the UKM")
+    number = keg_number(ukm).to_bytes(_KEG_UKM, "little")
+    agreed = keys[0].vko(parameter.public_data or b"", number, _KEK if is_short else 2 * _KEK)
+    return keg_keys(agreed, ukm)
+
+
+_KEG_UKM: Final = 16
+
+
+def _kdf_tree(keys: _Keys, parameter: KdfTreeGostParams, length: int | None) -> bytes:
+    """KDF_TREE_GOSTR3411_2012_256 (RFC 7836 4.5): the key's bytes begin at an offset."""
+    end, offset = parameter.length, parameter.offset
+    if offset >= end or end > _LONGEST_TREE:
+        raise invalid("the offset or the length")
+    if length is not None and length > end - offset:
+        raise Pkcs11Error(ck.CKR_TEMPLATE_INCONSISTENT, "the mechanism does not give as many bytes")
+    label, seed = parameter.label or b"", parameter.seed or b""
+    try:
+        made = gost_kdf.kdf_tree(keys[0].value(), label, seed, end, parameter.counter_size)
+    except CryptoError:
+        raise invalid("the length of the counter") from None
+    return made[offset:]
+
+
+_LONGEST_TREE: Final = 1 << 16
 _ECDH: Final = Derivation(_agree, from_end=True)
 _ENCRYPT_ECB: Final = Derivation(_encrypt_ecb, too_short=ck.CKR_MECHANISM_PARAM_INVALID)
 _ENCRYPT_CBC: Final = Derivation(_encrypt_cbc, too_short=ck.CKR_MECHANISM_PARAM_INVALID)
@@ -179,6 +234,10 @@ DERIVATIONS: Final[dict[int, Derivation]] = {
     ck.CKM_AES_CBC_ENCRYPT_DATA: _ENCRYPT_CBC,
     ck.CKM_DES3_ECB_ENCRYPT_DATA: _ENCRYPT_ECB,
     ck.CKM_DES3_CBC_ENCRYPT_DATA: _ENCRYPT_CBC,
+    ck.CKM_GOSTR3410_12_DERIVE: Derivation(_vko(_KEK)),
+    ck.CKM_VKO_GOSTR3410_2012_512: Derivation(_vko(2 * _KEK)),
+    ck.CKM_KDF_TREE_GOSTR3411_2012_256: Derivation(_kdf_tree),
+    ck.CKM_GOST_KEG: Derivation(_keg),
     ck.CKM_HKDF_DERIVE: _HKDF,
     ck.CKM_HKDF_DATA: _HKDF,
 }

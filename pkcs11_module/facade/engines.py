@@ -31,11 +31,14 @@ from token_fw.crypto import (
     CipherScheme,
     CryptoError,
     Ctr,
+    CtrAcpkm,
     DataLength,
     Ecb,
     Gcm,
+    KExp15,
     KeyWrap,
     KeyWrapPadded,
+    Mgm,
     RsaOaep,
     RsaPkcs1,
     RsaRaw,
@@ -407,7 +410,9 @@ def secret_engine(key: SecretKey, plan: CipherPlan, *, encrypting: bool) -> Engi
         return _Blocks(update, block, encrypting=encrypting, padded=plan.padded)
     if isinstance(scheme, Ctr):
         return _counter(update, scheme)
-    if isinstance(scheme, Gcm) and encrypting:
+    if isinstance(scheme, CtrAcpkm):
+        return _Stream(update, bytes, 0)
+    if isinstance(scheme, Gcm | Mgm) and encrypting:
         return _Stream(update, lambda: _crypto(running.finish, too_long), scheme.tag_size)
     return _gathering(
         plan, lambda data: _whole(running, data, too_long), MAX_GATHERED, encrypting=encrypting
@@ -427,7 +432,8 @@ def _card_engine(target: AnyObject, plan: CipherPlan, *, encrypting: bool, use: 
         return _Blocks(blocks, block, encrypting=encrypting, padded=plan.padded)
     if isinstance(scheme, Ctr):
         return _counter(_CardCounter(use, scheme).update, scheme)
-    assert isinstance(scheme, Gcm | KeyWrap | KeyWrapPadded)
+    # A key that changes with each section cannot be taken up in the middle: nothing streams.
+    assert isinstance(scheme, Gcm | Mgm | CtrAcpkm | KeyWrap | KeyWrapPadded | KExp15)
     return _gathering(
         plan,
         lambda data: _on_card(use, scheme, data, encrypting=encrypting),
@@ -458,7 +464,13 @@ def _gathering(
 
 def _result_size(plan: CipherPlan, encrypting: bool, length: int) -> int:
     scheme = plan.scheme
-    more = scheme.tag_size if isinstance(scheme, Gcm) else _SEMIBLOCK
+    more = _SEMIBLOCK
+    if isinstance(scheme, Gcm | Mgm):
+        more = scheme.tag_size
+    elif isinstance(scheme, CtrAcpkm):
+        more = 0
+    elif isinstance(scheme, KExp15):
+        more = 2 * len(scheme.iv)
     if not encrypting:
         return max(length - more, 0)
     if plan.padded:

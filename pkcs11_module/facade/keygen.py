@@ -8,7 +8,7 @@ from typing import Final
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
 from pkcs11_module.cards.card import KEPT
-from pkcs11_module.facade import keys
+from pkcs11_module.facade import gost_keys, keys
 from pkcs11_module.facade.attributes import TRUE, check_derived, collect, complete, number
 from pkcs11_module.facade.creation import (
     Origin,
@@ -147,6 +147,8 @@ def _spec(full: Mapping[int, bytes], key_type: int) -> KeySpec:
     """The kind of key that a public template describes; raises Pkcs11Error."""
     if key_type in keys.PARAMETER_SETS:
         return keys.set_spec(full[ck.CKA_PARAMETER_SET], key_type)
+    if key_type in gost_keys.KINDS:
+        return gost_keys.spec_of(full[ck.CKA_GOSTR3410_PARAMS], key_type)
     if key_type in keys.CURVE_TYPES:
         return keys.curve_spec(full[ck.CKA_EC_PARAMS], key_type)
     if full.get(ck.CKA_PUBLIC_EXPONENT, keys.PUBLIC_EXPONENT) != keys.PUBLIC_EXPONENT:

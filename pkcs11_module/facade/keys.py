@@ -13,6 +13,7 @@ from pkcs11_module import _constants as ck
 from pkcs11_module.cards import der
 from pkcs11_module.cards.card import KeyMaterial
 from pkcs11_module.cards.der import Fields
+from pkcs11_module.facade import gost_keys
 from pkcs11_module.facade.attributes import number, ulong
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
@@ -20,6 +21,8 @@ from token_fw.crypto import (
     CryptoError,
     EcPublicKey,
     EdwardsPublicKey,
+    GostPrivateKey,
+    GostPublicKey,
     InvalidKey,
     KeyKind,
     KeySpec,
@@ -55,6 +58,7 @@ KEY_TYPES: Final[dict[KeyKind, int]] = {
     KeyKind.X448: ck.CKK_EC_MONTGOMERY,
     KeyKind.ML_DSA: ck.CKK_ML_DSA,
     KeyKind.ML_KEM: ck.CKK_ML_KEM,
+    **{kind: key_type for key_type, kind in gost_keys.KINDS.items()},
 }
 """Kind of key pair to its CKK_ number."""
 GENERATION: Final[dict[int, int]] = {
@@ -64,6 +68,8 @@ GENERATION: Final[dict[int, int]] = {
     ck.CKK_EC_MONTGOMERY: ck.CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
     ck.CKK_ML_DSA: ck.CKM_ML_DSA_KEY_PAIR_GEN,
     ck.CKK_ML_KEM: ck.CKM_ML_KEM_KEY_PAIR_GEN,
+    ck.CKK_GOSTR3410: ck.CKM_GOSTR3410_KEY_PAIR_GEN,
+    ck.CKK_GOSTR3410_512: ck.CKM_GOSTR3410_512_KEY_PAIR_GEN,
 }
 """Key type to the mechanism that makes such pairs."""
 PARAMETER_SETS: Final[dict[int, dict[int, KeySpec]]] = {
@@ -126,7 +132,9 @@ def set_spec(parameter_set: bytes, key_type: int) -> KeySpec:
 
 
 def set_attributes(spec: KeySpec) -> dict[int, bytes]:
-    """CKA_PARAMETER_SET of an ML-DSA or ML-KEM key, nothing for other kinds."""
+    """What names the parameter set of an ML-DSA, ML-KEM or GOST key, nothing for other kinds."""
+    if KEY_TYPES[spec.kind] in gost_keys.KINDS:
+        return gost_keys.parameters(spec)
     found = _SET_NUMBERS.get(spec)
     return {} if found is None else {ck.CKA_PARAMETER_SET: ulong(found)}
 
@@ -137,6 +145,8 @@ def normalised(given: Mapping[int, bytes], key_type: int) -> dict[int, bytes]:
     Numbers lose leading zeros, the curve becomes an identifier, the point an OCTET STRING.
     Raises Pkcs11Error.
     """
+    if key_type in gost_keys.KINDS:
+        gost_keys.check(given, key_type)
     kept = dict(given)
     for name in _NUMBERS:
         if name in kept:
@@ -194,7 +204,7 @@ def public_attributes(key: PublicKey) -> dict[int, bytes]:
     """What a public key itself says, and the SPKI.
 
     That is CKA_MODULUS … of RSA, CKA_EC_PARAMS and CKA_EC_POINT of curves, CKA_PARAMETER_SET and
-    CKA_VALUE of ML-DSA and ML-KEM.
+    CKA_VALUE of ML-DSA and ML-KEM, and those of GOST as `gost_keys` has them.
 
     The point is a DER OCTET STRING for every curve: PKCS#11 3.1 has Edwards points raw, but
     pkcs11-tool (OpenSC 0.23) reads only the wrapped form.
@@ -208,6 +218,8 @@ def public_attributes(key: PublicKey) -> dict[int, bytes]:
         }
     if isinstance(key, MlDsaPublicKey | MlKemPublicKey):
         return common | set_attributes(key.spec) | {ck.CKA_VALUE: key.raw}
+    if isinstance(key, GostPublicKey):
+        return common | gost_keys.public_attributes(key)
     assert isinstance(key, EcPublicKey | EdwardsPublicKey)
     return common | {
         ck.CKA_EC_PARAMS: key.spec.oid_der,
@@ -225,6 +237,8 @@ def public_key(full: Mapping[int, bytes]) -> PublicKey:
             spec = set_spec(full[ck.CKA_PARAMETER_SET], key_type)
             from_raw = ml_dsa_public if key_type == ck.CKK_ML_DSA else ml_kem_public
             return from_raw(spec.level, full[ck.CKA_VALUE])
+        if key_type in gost_keys.KINDS:
+            return gost_keys.public_key(full, key_type)
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
         point = contents(full[ck.CKA_EC_POINT], der.OCTET_STRING)
         if point is None:
@@ -247,6 +261,8 @@ def private_key(full: Mapping[int, bytes]) -> PrivateKey:
             spec = set_spec(full[ck.CKA_PARAMETER_SET], key_type)
             from_seed = ml_dsa_private if key_type == ck.CKK_ML_DSA else ml_kem_private
             return from_seed(spec.level, full[ck.CKA_SEED])
+        if key_type in gost_keys.KINDS:
+            return gost_keys.private_key(full, key_type)
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
         if spec.kind is KeyKind.EC:
             return ec_private(spec.curve, full[ck.CKA_VALUE])
@@ -262,6 +278,9 @@ def key_material(full: Mapping[int, bytes]) -> KeyMaterial:
         return KeyMaterial(
             set_spec(full[ck.CKA_PARAMETER_SET], key_type), {0x88: full[ck.CKA_SEED]}
         )
+    if key_type in gost_keys.KINDS:
+        spec = gost_keys.spec_of(full[ck.CKA_GOSTR3410_PARAMS], key_type)
+        return KeyMaterial(spec, {0x88: gost_keys.number(full, spec)})
     if key_type in CURVE_TYPES:
         spec = curve_spec(full[ck.CKA_EC_PARAMS], key_type)
         return KeyMaterial(spec, {0x88: full[ck.CKA_VALUE]})
@@ -323,6 +342,8 @@ def secret_attributes(key: PrivateKey) -> dict[int, bytes]:
     """The secret attributes of a private key."""
     if isinstance(key, MlDsaPrivateKey | MlKemPrivateKey):
         return {ck.CKA_SEED: key.seed}
+    if isinstance(key, GostPrivateKey):
+        return gost_keys.secret_attributes(key)
     info = PrivateKeyInfo.load(key.to_pkcs8())
     parsed = info["private_key"].parsed
     if key.spec.kind is KeyKind.RSA:

@@ -25,10 +25,21 @@ KINDS: Final[dict[int, KeyKind]] = {
     ck.CKK_DES3: KeyKind.DES3,
     ck.CKK_GENERIC_SECRET: KeyKind.GENERIC,
     ck.CKK_HKDF: KeyKind.GENERIC,
+    ck.CKK_KUZNYECHIK: KeyKind.KUZNYECHIK,
+    ck.CKK_MAGMA: KeyKind.MAGMA,
+    ck.CKK_KUZNYECHIK_TWIN_KEY: KeyKind.KUZNYECHIK_TWIN,
+    ck.CKK_MAGMA_TWIN_KEY: KeyKind.MAGMA_TWIN,
     **dict.fromkeys(by_hash("CKK_{}_HMAC", "SHA_1"), KeyKind.GENERIC),
 }
 """CKK_ number of a secret key to what the algorithms know it as."""
-LENGTHS: Final = {ck.CKK_DES2: 16, ck.CKK_DES3: 24}
+LENGTHS: Final = {
+    ck.CKK_DES2: 16,
+    ck.CKK_DES3: 24,
+    ck.CKK_KUZNYECHIK: 32,
+    ck.CKK_MAGMA: 32,
+    ck.CKK_KUZNYECHIK_TWIN_KEY: 64,
+    ck.CKK_MAGMA_TWIN_KEY: 64,
+}
 """Key types whose values all have one length, in bytes; CKA_VALUE_LEN is no attribute of theirs."""
 
 _AES_LENGTHS: Final = (16, 24, 32)

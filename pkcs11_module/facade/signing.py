@@ -42,6 +42,7 @@ MAX_GATHERED: Final = 1 << 26
 """Bytes of data that the middleware gathers for an operation that does not stream."""
 _RSA_OVERHEAD: Final = 11
 _ML_DSA_SIZES: Final = {44: 2420, 65: 3309, 87: 4627}
+_GOST_SIZES: Final = {KeyKind.GOST_256: 64, KeyKind.GOST_512: 128}
 
 
 class SignatureOperation(KeyOperation):
@@ -203,6 +204,8 @@ def _size(spec: KeySpec, scheme: SignScheme | MacScheme) -> int:
         return 2 * curve_of(spec).size
     if isinstance(scheme, Hmac | Cmac):
         return scheme.size
+    if kind in _GOST_SIZES:
+        return _GOST_SIZES[kind]
     return _ML_DSA_SIZES[spec.level] if kind is KeyKind.ML_DSA else 2 * EDWARDS_SIZES[kind]
 
 

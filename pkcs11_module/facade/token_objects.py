@@ -48,6 +48,7 @@ from pkcs11_module.facade.attributes import (
 )
 from pkcs11_module.facade.certificates import certificate_attributes
 from pkcs11_module.facade.keys import (
+    CURVE_TYPES,
     GENERATION,
     KEY_TYPES,
     public_attributes,
@@ -76,26 +77,29 @@ _ACCESS: Final[dict[int, KeyAccess]] = {
     ck.CKA_NEVER_EXTRACTABLE: KeyAccess.NEVER_EXTRACTABLE,
     ck.CKA_LOCAL: KeyAccess.LOCAL,
 }
-_BLOCK: Final = frozenset({KeyKind.AES, KeyKind.DES3})
+_DERIVING: Final = frozenset({KeyKind.AES, KeyKind.DES3})
+_BLOCK: Final = _DERIVING | {KeyKind.KUZNYECHIK, KeyKind.MAGMA}
+_TWIN: Final = frozenset({KeyKind.KUZNYECHIK_TWIN, KeyKind.MAGMA_TWIN})
+_GOST: Final = frozenset({KeyKind.GOST_256, KeyKind.GOST_512})
 _CARD_USAGE: Final[tuple[tuple[int, int, frozenset[KeyKind]], ...]] = (
     (
         ck.CKA_SIGN,
         USAGE_SIGN,
-        frozenset({KeyKind.RSA, KeyKind.EC, KeyKind.ED25519, KeyKind.ED448, KeyKind.ML_DSA}),
+        _GOST | {KeyKind.RSA, KeyKind.EC, KeyKind.ED25519, KeyKind.ED448, KeyKind.ML_DSA},
     ),
     (ck.CKA_SIGN_RECOVER, USAGE_SIGN, frozenset({KeyKind.RSA})),
     (ck.CKA_DECRYPT, USAGE_DECRYPT, _BLOCK | {KeyKind.RSA}),
-    (ck.CKA_UNWRAP, USAGE_UNWRAP, _BLOCK | {KeyKind.RSA}),
+    (ck.CKA_UNWRAP, USAGE_UNWRAP, _BLOCK | _TWIN | {KeyKind.RSA}),
     (ck.CKA_DECAPSULATE, USAGE_DECRYPT, frozenset({KeyKind.ML_KEM})),
     (
         ck.CKA_DERIVE,
         USAGE_DERIVE,
-        frozenset({KeyKind.EC, KeyKind.X25519, KeyKind.X448, KeyKind.GENERIC}),
+        _GOST | {KeyKind.EC, KeyKind.X25519, KeyKind.X448, KeyKind.GENERIC},
     ),
-    # A block cipher derives by enciphering what the application gives.
-    (ck.CKA_DERIVE, USAGE_DERIVE | USAGE_ENCRYPT, _BLOCK),
+    # These derive by enciphering what the application gives.
+    (ck.CKA_DERIVE, USAGE_DERIVE | USAGE_ENCRYPT, _DERIVING),
     (ck.CKA_ENCRYPT, USAGE_ENCRYPT, _BLOCK),
-    (ck.CKA_WRAP, USAGE_WRAP, _BLOCK),
+    (ck.CKA_WRAP, USAGE_WRAP, _BLOCK | _TWIN),
     (ck.CKA_SIGN, USAGE_MAC, _BLOCK | {KeyKind.GENERIC}),
     (ck.CKA_VERIFY, USAGE_MAC, _BLOCK | {KeyKind.GENERIC}),
 )
@@ -436,7 +440,7 @@ def _bare_entry(full: Mapping[int, bytes], spec: KeySpec | None, reference: int 
         return SecretKeyEntry(**common, key_type=number(full[ck.CKA_KEY_TYPE]))
     common |= {
         "subject": full[ck.CKA_SUBJECT],
-        "algorithm" if spec.level else "curve": spec.oid_der,
+        "curve" if KEY_TYPES[spec.kind] in CURVE_TYPES else "algorithm": spec.oid_der,
     }
     if object_class == ck.CKO_PUBLIC_KEY:
         return PublicKeyEntry(**common)

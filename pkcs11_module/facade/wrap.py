@@ -87,6 +87,10 @@ _FORMS: Final[dict[int, _Form]] = {
     ck.CKM_DES3_ECB: _ZEROED_8,
     ck.CKM_DES3_CBC: _ZEROED_8,
     ck.CKM_DES3_CBC_PAD: _ANY,
+    ck.CKM_KUZNYECHIK_ECB: _ZEROED_16,
+    ck.CKM_MAGMA_ECB: _ZEROED_8,
+    ck.CKM_KUZNYECHIK_KEXP_15_WRAP: _ANY,
+    ck.CKM_MAGMA_KEXP_15_WRAP: _ANY,
 }
 """Every mechanism of C_WrapKey."""
 

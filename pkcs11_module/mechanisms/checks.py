@@ -28,6 +28,11 @@ _MESSAGE_FORM: Final = frozenset(
         Function.UNWRAP_AUTHENTICATED,
     }
 )
+_OF_OTHER_KEYS: Final = {
+    ck.CKM_GOSTR3410_WITH_GOSTR3411: frozenset({Function.SIGN, Function.VERIFY}),
+    ck.CKM_GOSTR3410_DERIVE: frozenset({Function.DERIVE}),
+}
+"""Mechanisms of keys of GOST R 34.10-2001, which share CKK_GOSTR3410 with those of 2012."""
 _TRUE: Final = b"\x01"
 _CURVE_BITS: Final = {name: curve.p.bit_length() for name, curve in CURVES.items()}
 _EDWARDS_BITS: Final = {
@@ -64,12 +69,15 @@ def check(
     """What the mechanism can do, once it is known to do what `function` asks.
 
     Raises Pkcs11Error: CKR_ARGUMENTS_BAD without a mechanism, CKR_MECHANISM_INVALID where it
-    cannot do that, CKR_MECHANISM_PARAM_INVALID where the parameter is not of its kind (what is in
-    a structure is not looked at), and, with a `target`, as `check_key`.
+    cannot do that, CKR_KEY_TYPE_INCONSISTENT where it is for keys that no token here has,
+    CKR_MECHANISM_PARAM_INVALID where the parameter is not of its kind (what is in a structure is
+    not looked at), and, with a `target`, as `check_key`.
     """
     if mechanism is None:
         raise Pkcs11Error(ck.CKR_ARGUMENTS_BAD)
     capability = CAPABILITIES.get(mechanism.type)
+    if function in _OF_OTHER_KEYS.get(mechanism.type, ()):
+        raise Pkcs11Error(ck.CKR_KEY_TYPE_INCONSISTENT, "keys of 2012 hash with Streebog")
     if capability is None or function not in capability.functions:
         raise Pkcs11Error(ck.CKR_MECHANISM_INVALID)
     form = capability.message_form if function in _MESSAGE_FORM else capability.form

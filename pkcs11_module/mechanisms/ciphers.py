@@ -19,10 +19,13 @@ from token_fw.crypto import (
     Cbc,
     CipherScheme,
     Ctr,
+    CtrAcpkm,
     Ecb,
     Gcm,
+    KExp15,
     KeyWrap,
     KeyWrapPadded,
+    Mgm,
     RsaOaep,
     RsaPkcs1,
     RsaRaw,
@@ -72,6 +75,12 @@ def environment(scheme: CipherScheme | SymmetricScheme) -> bytes:
             objects = [(0xC6, scheme.block), (0xC7, bytes((scheme.bits,)))]
         case Gcm():
             objects = [(0xC6, scheme.iv), (0xC8, scheme.aad), (0xC9, bytes((scheme.tag_size,)))]
+        case CtrAcpkm():
+            objects = [(0xC6, scheme.iv), (0xCB, scheme.section.to_bytes(4, "big"))]
+        case Mgm():
+            objects = [(0xC6, scheme.nonce), (0xC8, scheme.aad), (0xC9, bytes((scheme.tag_size,)))]
+        case KExp15():
+            objects = [(0xC6, scheme.iv)]
         case _:
             pass
     return algorithm(_CODES[type(scheme)], *objects)
@@ -87,6 +96,9 @@ _CODES: Final[dict[type, int]] = {
     Gcm: 0x45,
     KeyWrap: 0x46,
     KeyWrapPadded: 0x47,
+    CtrAcpkm: 0x48,
+    Mgm: 0x49,
+    KExp15: 0x4A,
 }
 
 
@@ -131,11 +143,39 @@ def gcm(iv: bytes, aad: bytes, tag_bits: int) -> Gcm:
     return Gcm(iv, aad, size)
 
 
+def _ctr_acpkm(mechanism: Mechanism) -> CipherPlan:
+    """The section is told in bits; the key never changes with a section of none."""
+    assert isinstance(mechanism.parameter, bytes)
+    bits, iv = int.from_bytes(mechanism.parameter[:4], "big"), mechanism.parameter[4:]
+    if bits % (16 * len(iv)):
+        raise Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, "a section is not whole blocks")
+    return CipherPlan(CtrAcpkm(iv, bits // 8))
+
+
+def _mgm(mechanism: Mechanism) -> CipherPlan:
+    """A nonce as long as a block, whose first bit is 0; a tag of 4 bytes to a block."""
+    parameter, block = mechanism.parameter, _MGM_BLOCKS[mechanism.type]
+    assert isinstance(parameter, GcmParams)
+    nonce, (size, rest) = parameter.iv or b"", divmod(parameter.tag_bits, 8)
+    if len(nonce) != block or nonce[0] & 0x80 or rest or not _MGM_TAG <= size <= block:
+        raise Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, "the nonce or the length of the tag")
+    return CipherPlan(Mgm(nonce, parameter.aad or b"", size))
+
+
+def _kexp15(mechanism: Mechanism) -> CipherPlan:
+    assert isinstance(mechanism.parameter, bytes)
+    return CipherPlan(KExp15(mechanism.parameter))
+
+
+_MGM_BLOCKS: Final = {ck.CKM_KUZNYECHIK_MGM: 16, ck.CKM_MAGMA_MGM: 8}
+_MGM_TAG: Final = 4
 _FIXED: Final[dict[int, CipherPlan]] = {
     ck.CKM_RSA_PKCS: CipherPlan(RsaPkcs1()),
     ck.CKM_RSA_X_509: CipherPlan(RsaRaw()),
     ck.CKM_AES_ECB: CipherPlan(Ecb()),
     ck.CKM_DES3_ECB: CipherPlan(Ecb()),
+    ck.CKM_KUZNYECHIK_ECB: CipherPlan(Ecb()),
+    ck.CKM_MAGMA_ECB: CipherPlan(Ecb()),
     ck.CKM_AES_KEY_WRAP: CipherPlan(KeyWrap()),
     # Not that of RFC 5649, which other libraries take it for: PKCS#7 before RFC 3394 (3.1 6.16).
     ck.CKM_AES_KEY_WRAP_PAD: CipherPlan(KeyWrap(), padded=True),
@@ -147,5 +187,8 @@ _MAKERS: Final[dict[int, Callable[[Mechanism], CipherPlan]]] = {
         (ck.CKM_AES_CBC, ck.CKM_AES_CBC_PAD, ck.CKM_DES3_CBC, ck.CKM_DES3_CBC_PAD), _cbc
     ),
     ck.CKM_AES_CTR: _ctr,
+    **dict.fromkeys((ck.CKM_KUZNYECHIK_CTR_ACPKM, ck.CKM_MAGMA_CTR_ACPKM), _ctr_acpkm),
+    **dict.fromkeys(_MGM_BLOCKS, _mgm),
+    **dict.fromkeys((ck.CKM_KUZNYECHIK_KEXP_15_WRAP, ck.CKM_MAGMA_KEXP_15_WRAP), _kexp15),
     ck.CKM_AES_GCM: _gcm,
 }

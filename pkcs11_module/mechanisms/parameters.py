@@ -8,7 +8,7 @@ from typing import Final
 from apdu import tlv
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Mechanism, Pkcs11Error
-from token_fw.crypto import Hash
+from token_fw.crypto import Hash, encode_oid
 
 HASHES: Final[dict[str, Hash]] = {
     "SHA_1": Hash.SHA1,
@@ -36,6 +36,15 @@ def by_hash(pattern: str, sha1: str = "SHA1") -> dict[int, Hash]:
 
 
 _DIGESTS: Final = by_hash("CKM_{}", "SHA_1")
+_STREEBOG: Final = {
+    ck.CKM_GOSTR3411_12_256: Hash.STREEBOG256,
+    ck.CKM_GOSTR3411_12_512: Hash.STREEBOG512,
+}
+HASH_IDENTIFIERS: Final = {
+    Hash.STREEBOG256: encode_oid("1.2.643.7.1.1.2.2"),
+    Hash.STREEBOG512: encode_oid("1.2.643.7.1.1.2.3"),
+}
+"""Hash functions that a parameter or an attribute names by an identifier, in DER (RFC 9215 3)."""
 _MASKS: Final = by_hash("CKG_MGF1_{}")
 _CARD_HASH: Final[dict[Hash, int]] = {hash_: code for code, hash_ in enumerate(Hash, start=1)}
 
@@ -57,8 +66,21 @@ def mask_of(function: int) -> Hash:
 
 
 def digest_of(mechanism: Mechanism) -> Hash:
-    """The hash function of a digest mechanism."""
-    return _DIGESTS[mechanism.type]
+    """The hash function of a digest mechanism; raises as `check_identifier`."""
+    hash_ = _STREEBOG.get(mechanism.type)
+    if hash_ is None:
+        return _DIGESTS[mechanism.type]
+    check_identifier(mechanism, hash_)
+    return hash_
+
+
+def check_identifier(mechanism: Mechanism, hash_: Hash) -> None:
+    """Whether a parameter that may name the hash function names that one.
+
+    Raises Pkcs11Error (CKR_MECHANISM_PARAM_INVALID).
+    """
+    if mechanism.parameter and mechanism.parameter != HASH_IDENTIFIERS[hash_]:
+        raise Pkcs11Error(ck.CKR_MECHANISM_PARAM_INVALID, "the hash is not the mechanism's")
 
 
 def length_in(mechanism: Mechanism, longest: int) -> int:

@@ -12,6 +12,7 @@ from pkcs11_module.mechanisms.parameters import (
     algorithm,
     by_hash,
     card_hash,
+    check_identifier,
     hash_of,
     length_in,
     mask_of,
@@ -27,6 +28,7 @@ from token_fw.crypto import (
     Cmac,
     Ecdsa,
     EdDsa,
+    Gost3410,
     Hash,
     Hmac,
     MacScheme,
@@ -69,6 +71,17 @@ _ECDSA: Final = algorithm(0x20)
 _PSS_HASHED: Final = by_hash("CKM_{}_RSA_PKCS_PSS")
 _HMAC: Final = by_hash("CKM_{}_HMAC", "SHA_1")
 _HMAC_GENERAL: Final = by_hash("CKM_{}_HMAC_GENERAL", "SHA_1")
+_GOST: Final[dict[int, tuple[Hash, bool]]] = {
+    ck.CKM_GOSTR3410: (Hash.STREEBOG256, False),
+    ck.CKM_GOSTR3410_512: (Hash.STREEBOG512, False),
+    ck.CKM_GOSTR3410_WITH_GOSTR3411_12_256: (Hash.STREEBOG256, True),
+    ck.CKM_GOSTR3410_WITH_GOSTR3411_12_512: (Hash.STREEBOG512, True),
+}
+"""Mechanism to its hash, and whether the middleware computes it."""
+_GOST_HMAC: Final = {
+    ck.CKM_GOSTR3411_12_256_HMAC: Hash.STREEBOG256,
+    ck.CKM_GOSTR3411_12_512_HMAC: Hash.STREEBOG512,
+}
 _BLOCK: Final = {
     ck.CKM_AES_CMAC: 16,
     ck.CKM_AES_CMAC_GENERAL: 16,
@@ -98,9 +111,11 @@ _FIXED: Final[dict[int, SignaturePlan]] = {
         mechanism: SignaturePlan(Ecdsa(), _ECDSA, hash_)
         for mechanism, hash_ in by_hash("CKM_ECDSA_{}").items()
     },
-    **{mechanism: _hmac(hash_, hash_.size) for mechanism, hash_ in _HMAC.items()},
+    **{mechanism: _hmac(hash_, hash_.size) for mechanism, hash_ in (_HMAC | _GOST_HMAC).items()},
     ck.CKM_AES_CMAC: _cmac(16),
     ck.CKM_DES3_CMAC: _cmac(8),
+    ck.CKM_KUZNYECHIK_MAC: _cmac(16),
+    ck.CKM_MAGMA_MAC: _cmac(8),
 }
 """Plans of the mechanisms without a parameter."""
 
@@ -164,6 +179,14 @@ def _ml_dsa(mechanism: Mechanism) -> SignaturePlan:
     return SignaturePlan(MlDsa(context), environment)
 
 
+def _gost(mechanism: Mechanism) -> SignaturePlan:
+    hash_, hashes = _GOST[mechanism.type]
+    check_identifier(mechanism, hash_)
+    return SignaturePlan(
+        Gost3410(), algorithm(0x24), hash_ if hashes else None, data_size=hash_.size
+    )
+
+
 def _hmac_general(mechanism: Mechanism) -> SignaturePlan:
     hash_ = _HMAC_GENERAL[mechanism.type]
     return _hmac(hash_, length_in(mechanism, hash_.size))
@@ -178,6 +201,7 @@ _MAKERS: Final[dict[int, Callable[[Mechanism], SignaturePlan]]] = {
     **dict.fromkeys(_PSS_HASHED, _pss),
     ck.CKM_EDDSA: _eddsa,
     ck.CKM_ML_DSA: _ml_dsa,
+    **dict.fromkeys(_GOST, _gost),
     **dict.fromkeys(_HMAC_GENERAL, _hmac_general),
     ck.CKM_AES_CMAC_GENERAL: _cmac_general,
     ck.CKM_DES3_CMAC_GENERAL: _cmac_general,

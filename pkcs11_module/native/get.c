@@ -72,6 +72,19 @@ void get_session_out(struct call *call, CK_SESSION_HANDLE *session)
         call->rv = CKR_DEVICE_ERROR;
 }
 
+void get_sized(struct call *call, void *place, void *whole, size_t size)
+{
+    CK_ULONG room;
+
+    if (call->rv != CKR_OK)
+        return;
+    memcpy(&room, place, sizeof room);
+    if (room > size)
+        room = size;
+    memcpy(whole, &room, sizeof room);
+    memcpy(place, whole, room);
+}
+
 void get_text(struct call *call, CK_UTF8CHAR *text, size_t size)
 {
     get_raw(call, text, size);

@@ -89,6 +89,8 @@ void put_find(struct call *call, const CK_ULONG *items, CK_ULONG most, const CK_
 void put_filled(struct call *call, const CK_BYTE *data, CK_ULONG length);
 /* An output's place or a reserved pointer: checked, not sent. */
 void put_place(struct call *call, const void *place);
+/* The same for a structure that begins with its size, which has to be `least` or more. */
+void put_sized(struct call *call, const void *place, size_t least);
 void put_null(struct call *call, const void *reserved);
 /* The place of what is made together with the bytes at `data`: needed unless only asked for. */
 void put_made(struct call *call, const CK_ULONG *value, const CK_BYTE *data);
@@ -97,6 +99,8 @@ void get_ulong_out(struct call *call, CK_ULONG *value);
 void get_session_out(struct call *call, CK_SESSION_HANDLE *session);
 void get_text(struct call *call, CK_UTF8CHAR *text, size_t size);
 void get_version(struct call *call, CK_VERSION *version);
+/* As much of a structure that begins with its size as there is room for; tells how much that is. */
+void get_sized(struct call *call, void *place, void *whole, size_t size);
 void get_made(struct call *call, CK_ULONG *value, const CK_BYTE *data);
 void get_buffer(struct call *call, CK_BYTE *data, CK_ULONG *length);
 void get_last(struct call *call, CK_BYTE *data, CK_ULONG *length);

@@ -51,6 +51,14 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **ppFunctionList)
     return CKR_OK;
 }
 
+CK_RV C_EX_GetFunctionListExtended(CK_FUNCTION_LIST_EXTENDED **ppFunctionList)
+{
+    if (ppFunctionList == NULL)
+        return CKR_ARGUMENTS_BAD;
+    *ppFunctionList = (CK_FUNCTION_LIST_EXTENDED *)&FUNCTION_LIST_EXTENDED;
+    return CKR_OK;
+}
+
 CK_RV C_GetInterfaceList(CK_INTERFACE *pInterfacesList, CK_ULONG *pulCount)
 {
     CK_ULONG room;

@@ -13,6 +13,7 @@ bool module_is_up(void);
 extern const CK_FUNCTION_LIST FUNCTION_LIST;
 extern const CK_FUNCTION_LIST_3_0 FUNCTION_LIST_3_0;
 extern const CK_FUNCTION_LIST_3_2 FUNCTION_LIST_3_2;
+extern const CK_FUNCTION_LIST_EXTENDED FUNCTION_LIST_EXTENDED;
 
 /* C_GetInfo of the newer lists: each tells the version of its own interface. */
 CK_RV module_info_3_0(CK_INFO *pInfo);

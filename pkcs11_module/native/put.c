@@ -187,6 +187,18 @@ static void put_mechanism_of(struct call *call, const CK_MECHANISM *given,
         put_structure(call, structure, mechanism.pParameter, room);
 }
 
+void put_sized(struct call *call, const void *place, size_t least)
+{
+    CK_ULONG size;
+
+    put_place(call, place);
+    if (place == NULL)
+        return;
+    memcpy(&size, place, sizeof size);
+    if (size < least)
+        call_fail(call, CKR_ARGUMENTS_BAD);
+}
+
 static void put_no_mechanism(struct call *call)
 {
     put_u64(call, 0);

@@ -36,6 +36,8 @@ def _purposes(value: Any) -> bool:
 
 
 def _value(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == {"oid"} and isinstance(value["oid"], str)
     return flag(value) or _ULONG(value) or isinstance(value, str)
 
 
@@ -185,13 +187,27 @@ def _number(value: int | str) -> str:
     return f"ck.{value}" if isinstance(value, str) else str(value)
 
 
-def _literal(form: str, value: bool | int | str) -> str:
+def _literal(form: str, value: bool | int | str | Table) -> str:
     """A default: a bool, a number, or bytes."""
+    if isinstance(value, dict):
+        return 'b"' + "".join(f"\\x{byte:02x}" for byte in _oid(value["oid"])) + '"'
     if form == "bool":
         return str(bool(value))
     if form == "ulong":
         return _number("CK_UNAVAILABLE_INFORMATION" if value == "unavailable" else value)
     return f"b{string(str(value))}"
+
+
+def _oid(dotted: str) -> bytes:
+    """The DER of an object identifier (X.690 8.19)."""
+    first, second, *rest = map(int, dotted.split("."))
+    body = b""
+    for arc in (40 * first + second, *rest):
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.append(0x80 | arc & 0x7F)
+        body += bytes(reversed(groups))
+    return bytes((0x06, len(body))) + body
 
 
 def _kind(kind: Table, key_type: str | None, groups: Table) -> Iterator[str]:

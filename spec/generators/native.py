@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from generators import HEADER
-from generators.pkcs11 import FLAGS, split, tables, version
+from generators.pkcs11 import EXTENSION, FLAGS, split, tables, version
 
 FOLDER = Path("pkcs11_module/native/generated")
 WIDTH = 100
@@ -61,14 +61,18 @@ FIELDS: Mapping[str, str] = {
     "ulong": "CK_ULONG {name};",
     "text": "CK_UTF8CHAR {name}[{size}];",
     "version": "CK_VERSION {name};",
+    "octets": "CK_BYTE {name}[{size}];",
+    "size": "CK_ULONG {name};",
 }
+READERS: Mapping[str, str] = {"ulong": "ulong_out", "octets": "text"}
 # What the library itself has to know of a call.
 CALLED = frozenset({"retry", "blocking", "ends"})
-# The lists of functions, with the version of the last function that each holds.
-LISTS: Mapping[str, tuple[int, int]] = {
-    "CK_FUNCTION_LIST": (2, 40),
-    "CK_FUNCTION_LIST_3_0": (3, 0),
-    "CK_FUNCTION_LIST_3_2": (3, 2),
+# The lists of functions: the version that each tells, and those of the functions that it holds.
+LISTS: Mapping[str, tuple[tuple[int, int], Callable[[tuple[int, int]], bool]]] = {
+    "CK_FUNCTION_LIST": ((2, 40), (2, 40).__ge__),
+    "CK_FUNCTION_LIST_3_0": ((3, 0), (3, 0).__ge__),
+    "CK_FUNCTION_LIST_3_2": ((3, 2), (3, 2).__ge__),
+    "CK_FUNCTION_LIST_EXTENDED": ((2, 40), EXTENSION.__eq__),
 }
 # The only constants that the C sources and their tests use.
 GROUPS = ("CK", "CKU", "CKS", "CKO", "CKK", "CKA", "CKF", "CKG", "CKZ", "CKD")
@@ -101,18 +105,18 @@ def _header(spec: Mapping[str, Any]) -> Iterator[str]:
         yield "typedef struct {"
         yield from (f"    {member};" for member in parameter["layout"])
         yield f"}} {parameter['struct']};\n"
-    yield "typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;\n"
+    yield from (f"typedef struct {name} {name};" for name in LISTS)
+    yield ""
     functions = spec["functions"]["function"]
     for function in functions:
         yield from _prototype("CK_EXPORT CK_RV ", function, ";")
-    for name, last in LISTS.items():
+    for name, (_, holds) in LISTS.items():
         yield f"\nstruct {name} {{\n    CK_VERSION version;"
         for function in functions:
-            if version(function) <= last:
+            if holds(version(function)):
                 types = ", ".join(part.rstrip() for part in _parameter_types(function))
                 yield from _wrapped(f"    CK_RV (*{function['name']})(", types, ");")
         yield "};"
-        yield f"typedef struct {name} {name};"
     yield "\n#endif"
 
 
@@ -153,24 +157,24 @@ def _wrapped(start: str, words: str, ending: str) -> Iterator[str]:
 
 
 def _stubs(spec: Mapping[str, Any]) -> Iterator[str]:
-    yield '#include "../marshal.h"\n#include "../module.h"\n'
+    yield '#include "../marshal.h"\n#include "../module.h"\n\n#include <stddef.h>\n'
     for name, fields in spec["functions"]["structs"].items():
         yield from _struct_reader(name, fields)
-    functions = spec["functions"]["function"]
+    functions, sized = spec["functions"]["function"], _sized(spec)
     for number, function in enumerate(functions):
         local = function.get("local")
         if local == "hand":
             continue
         yield from _prototype("CK_RV ", function, "")
         yield "{"
-        yield from _refusal(function, local) if local else _stub(number, function)
+        yield from _refusal(function, local) if local else _stub(number, function, sized)
         yield "}\n"
-    for name, last in LISTS.items():
-        major, minor = last
+    for name, (told, holds) in LISTS.items():
+        major, minor = told
         yield f"const {name} {name.removeprefix('CK_')} = {{\n    {{{major}, {minor}}},"
         for function in functions:
-            if version(function) <= last:
-                yield f"    {_listed(function['name'], last)},"
+            if holds(version(function)):
+                yield f"    {_listed(function['name'], told)},"
         yield "};\n"
 
 
@@ -186,7 +190,17 @@ def _refusal(function: Mapping[str, Any], rv: str) -> Iterator[str]:
     yield f"    return module_is_up() ? {rv} : CKR_CRYPTOKI_NOT_INITIALIZED;"
 
 
-def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
+def _sized(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The structures whose caller tells their size, and the least that it has to be."""
+    found = {}
+    for name, fields in spec["functions"]["structs"].items():
+        kind, _, *rest = fields[0].split()
+        if kind == "size":
+            found[name] = f"offsetof({name}, {rest[0]}) + sizeof(CK_ULONG)"
+    return found
+
+
+def _stub(number: int, function: Mapping[str, Any], sized: Mapping[str, str]) -> Iterator[str]:
     arguments = [split(argument) for argument in function["args"]]
     flags = list(_flags(function, arguments))
     yield "    struct call call;\n"
@@ -194,6 +208,9 @@ def _stub(number: int, function: Mapping[str, Any]) -> Iterator[str]:
     for kind, qualifier, members in arguments:
         if kind == "ignored":
             yield f"    (void)({members[0]});"
+            continue
+        if qualifier in sized:
+            yield f"    put_sized(&call, {members[0]}, {sized[qualifier]});"
             continue
         put = "place" if kind in ("struct", "ulong_out", "session_out") else kind
         words = [*members, qualifier] if kind == "made" else members
@@ -233,11 +250,18 @@ def _flags(
 
 
 def _struct_reader(name: str, fields: Sequence[str]) -> Iterator[str]:
-    yield f"static void get_{name}(struct call *call, {name} *out)\n{{"
+    kinds = [field.split()[0] for field in fields]
+    is_sized = "size" in kinds
+    yield f"static void get_{name}(struct call *call, {name} *{'place' if is_sized else 'out'})\n{{"
+    if is_sized:
+        yield f"    {name} whole, *out = &whole;\n"
     for kind, member, *size in map(str.split, fields):
-        target = f"out->{member}" if kind == "text" else f"&out->{member}"
-        reader = "ulong_out" if kind == "ulong" else kind
-        yield f"    get_{reader}(call, {', '.join([target, *size])});"
+        if kind == "size":
+            continue
+        target = f"out->{member}" if size else f"&out->{member}"
+        yield f"    get_{READERS.get(kind, kind)}(call, {', '.join([target, *size])});"
+    if is_sized:
+        yield "    get_sized(call, place, &whole, sizeof whole);"
     yield "}\n"
 
 

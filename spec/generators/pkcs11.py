@@ -13,6 +13,8 @@ _HEADER = HEADER.format(sources="spec/pkcs11")
 TABLES = ("functions", "constants", "mechanisms", "errors")
 # What else is said of a function that the wire or the stubs have to know.
 FLAGS = ("retry", "blocking", "ends", "calm")
+# What stands for the version of a function that is in no version of the standard.
+EXTENSION = (255, 255)
 
 
 def tables(spec_dir: Path) -> dict[str, dict[str, Any]]:
@@ -82,7 +84,8 @@ def _functions(spec: Mapping[str, Any]) -> Iterator[str]:
     functions, mechanisms = spec["functions"], spec["mechanisms"]
     yield f'"""Functions, structures and mechanism parameters of PKCS#11.\n\n{_HEADER}\n"""\n'
     yield "from typing import Final\n"
-    yield "from pkcs11_module.model import Argument, Field, FunctionSpec, Kind, Parameter\n"
+    names = "EXTENSION, Argument, Field, FunctionSpec, Kind, Parameter"
+    yield f"from pkcs11_module.model import {names}\n"
     attributes = spec["constants"]["CKA"]
     nested = ", ".join(hexadecimal(attributes[name]) for name in functions["nested"])
     yield f"NESTED: Final = frozenset({{{nested}}})\n"
@@ -94,7 +97,8 @@ def _functions(spec: Mapping[str, Any]) -> Iterator[str]:
     for name, fields in functions["structs"].items():
         yield f'    "{name}": ('
         for kind, member, *size in map(str.split, fields):
-            yield f"        Field({', '.join([_kind(kind), _quoted(member), *size])}),"
+            sizes = [] if kind == "size" else size
+            yield f"        Field({', '.join([_kind(kind), _quoted(member), *sizes])}),"
         yield "    ),"
     yield "}\n"
     yield "PARAMETERS: Final[tuple[Parameter, ...]] = ("
@@ -138,7 +142,9 @@ def split(argument: str) -> tuple[str, str, list[str]]:
 
 
 def version(function: Mapping[str, Any]) -> tuple[int, int]:
-    """The version of the standard that brought a function."""
+    """The version of the standard that brought a function, EXTENSION where none did."""
+    if function.get("extension"):
+        return EXTENSION
     major, minor = map(int, function.get("since", "2.40").split("."))
     return major, minor
 
@@ -157,7 +163,9 @@ def _function(number: int, function: Mapping[str, Any]) -> Iterator[str]:
     yield f"{indent}{_quoted(function['name'])},"
     yield from _members([_argument(text) for text in function["args"]], "(", ")", indent)
     yield f"{indent}{_quoted(function['clause'])},"
-    if "since" in function:
+    if version(function) == EXTENSION:
+        yield f"{indent}since=EXTENSION,"
+    elif "since" in function:
         yield f"{indent}since={version(function)},"
     if function.get("local"):
         yield f"{indent}local={_quoted(function['local'])},"

@@ -244,12 +244,17 @@ def _filled(_: Argument) -> Sample:
 def _field_value(entry: Field, number: int) -> object:
     if entry.kind is Kind.TEXT:
         return f"text {number}"
+    if entry.kind is Kind.OCTETS:
+        return bytes([number] * entry.size)
     return (number, 1) if entry.kind is Kind.VERSION else NUMBER + number
 
 
 def _struct(argument: Argument) -> Sample:
     raw = CK_STRUCTS[argument.struct]()
-    fields = STRUCTS[argument.struct]
+    fields = [entry for entry in STRUCTS[argument.struct] if entry.kind is not Kind.SIZE]
+    sizes = [entry for entry in STRUCTS[argument.struct] if entry.kind is Kind.SIZE]
+    for entry in sizes:
+        setattr(raw, entry.name, ctypes.sizeof(raw))
     values = tuple(_field_value(entry, number) for number, entry in enumerate(fields))
 
     def check() -> None:
@@ -257,6 +262,8 @@ def _struct(argument: Argument) -> Sample:
             got = getattr(raw, entry.name)
             if isinstance(value, str):
                 assert bytes(got) == value.encode().ljust(entry.size)
+            elif isinstance(value, bytes):
+                assert bytes(got) == value
             elif isinstance(value, tuple):
                 assert (got.major, got.minor) == value
             else:

@@ -27,6 +27,7 @@ from pkcs11_module.types import Application, Buffer, Length, MessageOutput, Pkcs
 SIGNATURE: Final = bytes(range(64))
 SLOT: Final = 7
 LIBRARY_INFO: Final = ((2, 40), "Fake", 0, "Daemon without a card", (1, 0))
+EXTENDED_INFO: Final = (*range(1, 14), bytes(8), 14, 15, bytes(64), *range(16, 23))
 
 
 class FakeApplication:
@@ -41,6 +42,7 @@ class FakeApplication:
         self._count = 0
         self.functions: dict[str, Callable[..., object]] = {
             "C_GetInfo": lambda: LIBRARY_INFO,
+            "C_EX_GetTokenInfoExtended": lambda _slot: EXTENDED_INFO,
             "C_GetSlotList": lambda _present, buffer: buffer.fill_list([SLOT]),
             "C_OpenSession": self.open,
             "C_CloseSession": self.close_session,

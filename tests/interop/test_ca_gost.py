@@ -1,13 +1,15 @@
 """Certificates, CRLs and OCSP answers with GOST R 34.10-2012, judged by OpenSSL and GnuTLS."""
 
+import json
 import subprocess
 
 import pytest
 
 from host_tools.cli.ca_create import KEY_TYPES
 from host_tools.pki.algorithms import SIGNING_SPECS
+from host_tools.testing import ScratchToken
 from tests.conftest import program
-from tests.interop.office import Office
+from tests.interop.office import PIN, Office
 from token_fw.crypto import KeyKind
 
 pytestmark = pytest.mark.usefixtures("gost_engine")
@@ -92,6 +94,36 @@ def test_openssl_reads_an_ocsp_answer_with_streebog(office: Office) -> None:
     shown = office.openssl("ocsp", "-reqin", asked, "-respin", answer, *trusted, "-text")
     assert "Response verify OK" in shown.stderr
     assert "Cert Status: good" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-256-A", "tc26-512-A"])
+def test_a_ca_and_its_user_have_their_keys_on_a_token(
+    office: Office, token: ScratchToken, name: str
+) -> None:
+    assert token.label
+    for label in ("root", "подпись"):
+        office.command("key", "generate", name, "--label", label, **PIN)
+    root = office.create("Root", "--key", "root")
+    request, crl = office.folder / "our.csr", office.folder / "crl"
+    subject = ("--subject", "CN=Иванов,ИНН=500100732259,C=RU")
+    office.command("cert", "request", "подпись", *subject, "--out", request, **PIN)
+    assert "verify OK" in office.openssl("req", "-in", request, "-noout", "-verify").stderr
+    leaf = office.issue("Root", "--profile", "qualified", request=request)
+    office.ca("crl", "Root", "--out", crl)
+    office.openssl("verify", "-crl_check", "-CRLfile", crl, "-CAfile", root, leaf)
+    done = office.command("cert", "import", leaf, "--json", **PIN)
+    assert json.loads(done.stdout) == {"token": "Work", "label": "подпись", "id": "02", "key": True}
+
+
+def test_a_certificate_is_kept_on_a_token_without_its_key(
+    office: Office, token: ScratchToken
+) -> None:
+    office.create("Root", kind="CryptoPro-A")
+    leaf = office.issue("Root", request=office.request(kind=engine_key("CryptoPro-A")))
+    office.command("cert", "import", leaf, "--label", "Иванов", **PIN)
+    (listed,) = json.loads(office.command("cert", "list", "--json").stdout)
+    assert (listed["label"], listed["issuer"]) == ("Иванов", "CN=Root,O=Acme,C=RU")
+    assert office.command("cert", "export", "Иванов").stdout == leaf.read_text()
 
 
 def test_an_encrypted_key_of_openssl_signs(office: Office) -> None:

@@ -121,6 +121,20 @@ def test_a_gost_container_of_openssl_signs(office: Office, protection: str) -> N
 
 
 @pytest.mark.usefixtures("gost_engine")
+def test_a_gost_container_is_put_on_the_token(office: Office, token: ScratchToken) -> None:
+    assert token.label
+    papers = Papers(office, engine_key("tc26-512-A"))
+    container = papers.export(*ENGINE_PROTECTIONS["Kuznyechik"], *ENGINE_PROTECTIONS["Streebog"])
+    office.command("cert", "import", container, "--label", "подпись", **PIN, **SESAME)
+    (key,) = json.loads(office.command("key", "list", "--json", **PIN).stdout)
+    assert (key["label"], key["type"], key["private"]) == ("подпись", "tc26-512-A", True)
+    request = office.folder / "again.csr"
+    office.command("cert", "request", "подпись", "--subject", "CN=Ann", "--out", request, **PIN)
+    shown = office.openssl("req", "-in", request, "-verify", "-noout", "-pubkey")
+    assert shown.stdout == papers.public("-in", papers.key)
+
+
+@pytest.mark.usefixtures("gost_engine")
 def test_a_long_container_goes_both_ways(office: Office) -> None:
     """Longer than the 4096 bytes after which the engine changes the key, unlike RFC 9337."""
     papers = Papers(office, engine_key("tc26-512-A"))

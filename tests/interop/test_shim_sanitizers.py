@@ -26,6 +26,7 @@ SCENARIOS: Final = (
     "bad_input",
     "bad_templates",
     "bad_messages",
+    "bad_extension",
     "threads",
     "finalize_in_use",
     "life_races",

@@ -457,7 +457,7 @@ def test_a_secret_key_needs_a_cryptogram_not_a_point() -> None:
         (DECIPHER, pki.WRAP, initial(IV), SW.INCORRECT_DATA),
         (DECIPHER, pki.HMAC, number(0xC1, 3), SW.FUNCTION_NOT_SUPPORTED),
         (CHECKSUM, pki.HMAC, b"", SW.INCORRECT_DATA),
-        (CHECKSUM, pki.HMAC, number(0xC1, 10), SW.INCORRECT_DATA),
+        (CHECKSUM, pki.HMAC, number(0xC1, 12), SW.INCORRECT_DATA),
         (CHECKSUM, pki.CMAC, b"", SW.INCORRECT_DATA),
         (CHECKSUM, pki.ECB, b"", SW.FUNCTION_NOT_SUPPORTED),
     ],

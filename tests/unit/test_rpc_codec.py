@@ -28,6 +28,7 @@ from pkcs11_module._constants import (
     CKR_PIN_INCORRECT,
 )
 from pkcs11_module._functions import FUNCTIONS
+from pkcs11_module.model import EXTENSION
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from pkcs11_module.types import (
     UNAVAILABLE,
@@ -48,7 +49,7 @@ from tests.rpc_server import KEY, SESSION, Recorder, ask, greeted, received
 
 
 def test_functions_stand_in_the_order_of_ck_function_list() -> None:
-    assert [spec.number for spec in FUNCTIONS] == list(range(104))
+    assert [spec.number for spec in FUNCTIONS] == list(range(104 + 34))
     assert [FUNCTIONS[n].name for n in (0, 1, 3, 18, 29, 43, 59, 67, 68, 91, 92, 103)] == [
         "C_Initialize",
         "C_Finalize",
@@ -68,7 +69,8 @@ def test_functions_stand_in_the_order_of_ck_function_list() -> None:
 def test_every_version_of_the_standard_only_adds_functions_behind_the_others() -> None:
     versions = [spec.since for spec in FUNCTIONS]
     assert versions == sorted(versions)
-    assert [versions.count(version) for version in ((2, 40), (3, 0), (3, 2))] == [68, 24, 12]
+    counted = [versions.count(version) for version in ((2, 40), (3, 0), (3, 2), EXTENSION)]
+    assert counted == [68, 24, 12, 34]
 
 
 def test_bytes_and_null_pointers_are_told_apart() -> None:

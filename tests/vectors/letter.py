@@ -87,6 +87,17 @@ def kinds() -> dict[str, dict[str, Any]]:
     ):
         told = {"PARAMETER_SET": own}
         keys[name] = key_type, {**told, "VALUE": raw}, {**told, "SEED": whole}
+    for name, key_type, curve in (
+        ("gost", ck.CKK_GOSTR3410, "CryptoPro-A"),
+        ("gost512", ck.CKK_GOSTR3410_512, "tc26-512-A"),
+    ):
+        gost = crypto.gost_private(curve, seed * (2 if name == "gost512" else 1))
+        parameters: dict[str, Any] = {"GOSTR3410_PARAMS": gost.spec.oid_der}
+        keys[name] = (
+            key_type,
+            {**parameters, "VALUE": gost.public().point},
+            {**parameters, "VALUE": gost.d[::-1]},
+        )
     x509 = {"CERTIFICATE_TYPE": ck.CKC_X_509, "VALUE": certificate()}
     found: dict[str, dict[str, Any]] = {
         "data": {"CLASS": ck.CKO_DATA},
@@ -96,8 +107,11 @@ def kinds() -> dict[str, dict[str, Any]]:
         found[f"{name} public"] = {"CLASS": ck.CKO_PUBLIC_KEY, "KEY_TYPE": key_type, **public}
         found[f"{name} private"] = {"CLASS": ck.CKO_PRIVATE_KEY, "KEY_TYPE": key_type, **private}
     secrets = {"aes": "AES", "generic": "GENERIC_SECRET", "hmac": "SHA256_HMAC", "hkdf": "HKDF"}
-    for name, number in {**secrets, "des3": "DES3"}.items():
-        value = b"\x01\x02\x04\x07\x08\x0b\x0d\x0e" * (3 if name == "des3" else 4)
+    secrets |= {"kuznyechik": "KUZNYECHIK", "magma": "MAGMA", "des3": "DES3"}
+    secrets |= {"kuznyechik_twin": "KUZNYECHIK_TWIN_KEY", "magma_twin": "MAGMA_TWIN_KEY"}
+    for name, number in secrets.items():
+        eights = 3 if name == "des3" else 8 if "twin" in name else 4
+        value = b"\x01\x02\x04\x07\x08\x0b\x0d\x0e" * eights
         found[name] = {"CLASS": ck.CKO_SECRET_KEY, "KEY_TYPE": getattr(ck, f"CKK_{number}")}
         found[name]["VALUE"] = value
     return found

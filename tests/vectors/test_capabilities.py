@@ -52,6 +52,12 @@ SIZES = {
     "CKK_AES": KeySpec.secret(KeyKind.AES, 256),
     "CKK_DES2": KeySpec.secret(KeyKind.DES3, 128),
     "CKK_DES3": KeySpec.secret(KeyKind.DES3, 192),
+    "CKK_GOSTR3410": KeySpec.gost("CryptoPro-A"),
+    "CKK_GOSTR3410_512": KeySpec.gost("tc26-512-A"),
+    "CKK_KUZNYECHIK": KeySpec.secret(KeyKind.KUZNYECHIK, 256),
+    "CKK_MAGMA": KeySpec.secret(KeyKind.MAGMA, 256),
+    "CKK_KUZNYECHIK_TWIN_KEY": KeySpec.secret(KeyKind.KUZNYECHIK_TWIN, 512),
+    "CKK_MAGMA_TWIN_KEY": KeySpec.secret(KeyKind.MAGMA_TWIN, 512),
 }
 GENERIC = KeySpec.secret(KeyKind.GENERIC, 256)
 
@@ -70,7 +76,7 @@ def fitting(name: str, function: str) -> Key:
     """A key that the function takes with the mechanism."""
     row, asked = ROWS[name], FUNCTIONS[function]
     key_type = row["keys"][0]
-    secret = key_type in SETS["secret"]
+    secret = key_type in SETS["secret"] or "TWIN" in key_type
     private = function in ("sign", "sign_recover", "decrypt", "unwrap", "derive", "decapsulate")
     private = private or function in ("message_sign", "message_decrypt")
     object_class = ck.CKO_PRIVATE_KEY if private else ck.CKO_PUBLIC_KEY

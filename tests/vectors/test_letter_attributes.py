@@ -39,6 +39,7 @@ CATEGORY = "CERTIFICATE_CATEGORY JAVA_MIDP_SECURITY_DOMAIN"
 PUBLIC_FIXED = f"{KEY} PUBLIC_KEY_INFO WRAP_TEMPLATE"
 PRIVATE_FIXED = f"{KEY} PUBLIC_KEY_INFO ALWAYS_AUTHENTICATE {SECRETS}"
 SECRET_FIXED = f"{KEY} WRAP_TEMPLATE CHECK_VALUE VALUE {SECRETS}"
+GOST_SETS = "GOSTR3410_PARAMS GOSTR3411_PARAMS GOST28147_PARAMS"
 # kind: (changed freely, changed freely in the session only, never changed)
 CHANGES = {
     "data": ("LABEL APPLICATION OBJECT_ID VALUE", "", ""),
@@ -51,6 +52,10 @@ CHANGES = {
     "ec private": (PRIVATE, USES, f"{PRIVATE_FIXED} EC_PARAMS EC_POINT VALUE"),
     "mldsa private": (PRIVATE, USES, f"{PRIVATE_FIXED} PARAMETER_SET SEED VALUE"),
     "mlkem private": (PRIVATE, f"{USES} DECAPSULATE", f"{PRIVATE_FIXED} DECAPSULATE_TEMPLATE"),
+    "gost public": (PUBLIC, "", f"{PUBLIC_FIXED} {GOST_SETS} VALUE"),
+    "gost private": (PRIVATE, USES, f"{PRIVATE_FIXED} {GOST_SETS} VALUE"),
+    "kuznyechik": (OURS, SECRET_USES, SECRET_FIXED),
+    "magma_twin": (OURS, SECRET_USES, SECRET_FIXED),
     "aes": (OURS, SECRET_USES, f"{SECRET_FIXED} VALUE_LEN"),
     "generic": (OURS, SECRET_USES, f"{SECRET_FIXED} VALUE_LEN"),
     "hmac": (OURS, SECRET_USES, f"{SECRET_FIXED} VALUE_LEN"),
@@ -166,6 +171,26 @@ DEFAULTS = {
     "mldsa private": (f"{HIDES} SIGN", f"{NEVER} {PRIVATE_NO} DECRYPT", f"{BLANK} SUBJECT"),
     "mlkem private": (f"{HIDES} DECAPSULATE", f"{NEVER} {PRIVATE_NO} SIGN DECRYPT", BLANK),
     "aes": (f"{ALWAYS} PRIVATE SIGN VERIFY ENCRYPT DECRYPT WRAP UNWRAP", SECRET_NO, BLANK),
+    **{
+        f"{name} public": (f"{ALWAYS} VERIFY", f"{NEVER} {PUBLIC_NO}", f"{BLANK} SUBJECT")
+        for name in ("gost", "gost512")
+    },
+    **{
+        f"{name} private": (f"{HIDES} SIGN", f"{NEVER} {PRIVATE_NO} DECRYPT", f"{BLANK} SUBJECT")
+        for name in ("gost", "gost512")
+    },
+    **dict.fromkeys(
+        ("kuznyechik", "magma"),
+        (f"{ALWAYS} PRIVATE SIGN VERIFY ENCRYPT DECRYPT WRAP UNWRAP", SECRET_NO, BLANK),
+    ),
+    **{
+        f"{name}_twin": (
+            f"{ALWAYS} PRIVATE WRAP UNWRAP",
+            f"{SECRET_NO} SIGN VERIFY ENCRYPT DECRYPT",
+            BLANK,
+        )
+        for name in ("kuznyechik", "magma")
+    },
     "des3": (f"{ALWAYS} PRIVATE SIGN VERIFY ENCRYPT DECRYPT WRAP UNWRAP", SECRET_NO, BLANK),
     "generic": (
         f"{ALWAYS} PRIVATE SIGN VERIFY",
@@ -198,6 +223,7 @@ def test_what_an_attribute_is_where_nobody_gives_it(kind: str) -> None:
 
 # What a template must and must not have: (kind, what is different, what C_CreateObject returns)
 
+GOST_NAMED = ("GOSTR3410_PARAMS", "GOST28147_PARAMS")
 COMPUTED = ("LOCAL", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE")
 CREATED: list[tuple[str, dict[str, Any], str]] = [
     *[(kind, {"CLASS": None}, INCOMPLETE) for kind in ("data", "certificate", "aes")],
@@ -209,6 +235,15 @@ CREATED: list[tuple[str, dict[str, Any], str]] = [
     *[("ec private", {name: None}, INCOMPLETE) for name in ("EC_PARAMS", "VALUE")],
     *[("mldsa public", {name: None}, INCOMPLETE) for name in ("PARAMETER_SET", "VALUE")],
     *[("mlkem private", {name: None}, INCOMPLETE) for name in ("PARAMETER_SET", "SEED")],
+    *[("gost public", {name: None}, INCOMPLETE) for name in ("GOSTR3410_PARAMS", "VALUE")],
+    *[("gost private", {name: None}, INCOMPLETE) for name in ("GOSTR3410_PARAMS", "VALUE")],
+    *[("gost public", {name: b"CryptoPro"}, VALUE_INVALID) for name in GOST_NAMED],
+    *[("gost private", {name: b"\x06\1*"}, "CKR_DOMAIN_PARAMS_INVALID") for name in GOST_NAMED],
+    ("gost public", {"GOSTR3411_PARAMS": b"\x06\1*"}, "CKR_DOMAIN_PARAMS_INVALID"),
+    ("gost public", {"VALUE": bytes(64)}, VALUE_INVALID),
+    *[("gost private", {"VALUE": bytes(size)}, VALUE_INVALID) for size in (0, 31, 32, 33)],
+    *[(kind, {"VALUE_LEN": 32}, TYPE_INVALID) for kind in ("kuznyechik", "magma_twin")],
+    *[(kind, {"VALUE": bytes(31)}, VALUE_INVALID) for kind in ("kuznyechik", "magma_twin")],
     *[(kind, {"VALUE": None}, INCOMPLETE) for kind in ("aes", "generic", "hmac", "hkdf", "des3")],
     *[("aes", {name: True}, READ_ONLY) for name in (*COMPUTED, "TRUSTED")],
     *[("ec private", {name: False}, READ_ONLY) for name in COMPUTED],
@@ -260,7 +295,16 @@ CREATED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    "expected", [OK, READ_ONLY, INCONSISTENT, INCOMPLETE, TYPE_INVALID, VALUE_INVALID]
+    "expected",
+    [
+        OK,
+        READ_ONLY,
+        INCONSISTENT,
+        INCOMPLETE,
+        TYPE_INVALID,
+        VALUE_INVALID,
+        "CKR_DOMAIN_PARAMS_INVALID",
+    ],
 )
 def test_what_a_template_must_and_must_not_have(expected: str) -> None:
     """4.1.1 and footnotes 1 to 7 of table 13."""

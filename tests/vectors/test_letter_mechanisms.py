@@ -11,6 +11,10 @@ from pkcs11_module.types import (
     AesCbcEncryptDataParams,
     AesCtrParams,
     Des3CbcEncryptDataParams,
+    Ecdh1DeriveParams,
+    GcmParams,
+    Gostr3410DeriveParams,
+    KdfTreeGostParams,
     KeyDerivationStringData,
     Mechanism,
 )
@@ -142,6 +146,19 @@ TOLD: list[tuple[str, int, int, str]] = [
     ("CONCATENATE_BASE_AND_KEY CONCATENATE_BASE_AND_DATA", 0, 0, "DERIVE"),
     ("CONCATENATE_DATA_AND_BASE XOR_BASE_AND_DATA EXTRACT_KEY_FROM_KEY", 0, 0, "DERIVE"),
     ("PKCS5_PBKD2", 0, 0, "GENERATE"),
+    ("GOSTR3410_KEY_PAIR_GEN GOSTR3410_512_KEY_PAIR_GEN", 0, 0, "HW GENERATE_KEY_PAIR"),
+    ("GOSTR3410 GOSTR3410_512", 0, 0, f"HW {SIGNS}"),
+    ("GOSTR3410_WITH_GOSTR3411_12_256 GOSTR3410_WITH_GOSTR3411_12_512", 0, 0, f"HW {SIGNS}"),
+    ("GOSTR3411_12_256 GOSTR3411_12_512", 0, 0, "DIGEST"),
+    ("GOSTR3411_12_256_HMAC GOSTR3411_12_512_HMAC", 1, 4096, f"HW {SIGNS}"),
+    ("GOSTR3410_12_DERIVE VKO_GOSTR3410_2012_512 GOST_KEG", 0, 0, "HW DERIVE"),
+    ("KDF_TREE_GOSTR3411_2012_256", 0, 0, "DERIVE"),
+    ("KUZNYECHIK_KEY_GEN MAGMA_KEY_GEN", 0, 0, "HW GENERATE"),
+    ("KUZNYECHIK_ECB MAGMA_ECB", 0, 0, f"HW {CIPHERS} {WRAPS}"),
+    ("KUZNYECHIK_CTR_ACPKM MAGMA_CTR_ACPKM", 0, 0, f"HW {CIPHERS}"),
+    ("KUZNYECHIK_MGM MAGMA_MGM", 0, 0, f"HW {CIPHERS}"),
+    ("KUZNYECHIK_MAC MAGMA_MAC", 0, 0, f"HW {SIGNS}"),
+    ("KUZNYECHIK_KEXP_15_WRAP MAGMA_KEXP_15_WRAP", 0, 0, f"HW {WRAPS}"),
 ]
 
 
@@ -162,6 +179,9 @@ def test_what_is_told_of_the_mechanisms() -> None:
     assert set(found) == set(expected)
 
 
+SECRET_KINDS = "aes generic hmac hkdf des3 kuznyechik magma"
+VKO = Gostr3410DeriveParams(ck.CKD_NULL, None, b"\1")
+TREE, MGM = KdfTreeGostParams(None, None, 1, 32, 0), GcmParams(bytes(8), 64, b"", 64)
 IV, STRING = bytes(16), KeyDerivationStringData(bytes(16))
 INITS = "C_EncryptInit C_DecryptInit C_SignInit C_VerifyInit"
 TAKES: list[tuple[str, Mechanism, str]] = [
@@ -183,8 +203,25 @@ TAKES: list[tuple[str, Mechanism, str]] = [
     ("C_SignInit C_VerifyInit", HMAC, "generic hmac"),
     ("C_SignInit C_VerifyInit", mechanism("SHA256_HMAC_GENERAL", encoded(16)), "generic hmac"),
     ("C_SignInit C_VerifyInit", mechanism("SHA512_HMAC"), "generic"),
-    ("C_DeriveKey", mechanism("SHA256_KEY_DERIVATION"), "aes generic hmac hkdf des3"),
-    ("C_DeriveKey", XOR, "aes generic hmac hkdf des3"),
+    ("C_DeriveKey", mechanism("SHA256_KEY_DERIVATION"), SECRET_KINDS),
+    ("C_DeriveKey", XOR, SECRET_KINDS),
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3410"), "gost"),
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3410_512"), "gost512"),
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3410_WITH_GOSTR3411_12_256"), "gost"),
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3410_WITH_GOSTR3411_12_512"), "gost512"),
+    # That of 2001, whose keys share a type with those of 2012.
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3410_WITH_GOSTR3411"), ""),
+    ("C_DeriveKey", mechanism("GOSTR3410_DERIVE"), ""),
+    ("C_SignInit C_VerifyInit", mechanism("GOSTR3411_12_512_HMAC"), "generic"),
+    ("C_DeriveKey", mechanism("GOSTR3410_12_DERIVE", VKO), "gost gost512"),
+    ("C_DeriveKey", mechanism("VKO_GOSTR3410_2012_512", VKO), "gost gost512"),
+    ("C_DeriveKey", mechanism("GOST_KEG", Ecdh1DeriveParams(1, None, None)), "gost gost512"),
+    ("C_DeriveKey", mechanism("KDF_TREE_GOSTR3411_2012_256", TREE), SECRET_KINDS),
+    ("C_EncryptInit C_DecryptInit", mechanism("KUZNYECHIK_ECB"), "kuznyechik"),
+    ("C_EncryptInit C_DecryptInit", mechanism("MAGMA_CTR_ACPKM", bytes(8)), "magma"),
+    ("C_EncryptInit C_DecryptInit", mechanism("MAGMA_MGM", MGM), "magma"),
+    ("C_SignInit C_VerifyInit", mechanism("KUZNYECHIK_MAC"), "kuznyechik"),
+    ("C_WrapKey C_UnwrapKey", mechanism("MAGMA_KEXP_15_WRAP", bytes(4)), "magma_twin"),
     ("C_DeriveKey", mechanism("AES_ECB_ENCRYPT_DATA", STRING), "aes"),
     ("C_DeriveKey", mechanism("AES_CBC_ENCRYPT_DATA", AesCbcEncryptDataParams(IV, IV)), "aes"),
     ("C_DeriveKey", mechanism("DES3_ECB_ENCRYPT_DATA", STRING), "des3"),
@@ -254,6 +291,9 @@ def test_a_mechanism_takes_keys_of_its_types_and_the_right_class(
         assert found == wanted, function
 
 
+DIGEST_256 = bytes.fromhex("06082a85030701010202")
+DIGEST_512 = bytes.fromhex("06082a85030701010203")
+HALF_A_BLOCK = bytes((0, 0, 0, 64)) + bytes(8)
 PARAMETERS: list[tuple[str, Any, str, str]] = [
     (name, bad, kind, function)
     for kind, function, names, wrong in (
@@ -277,6 +317,14 @@ PARAMETERS: list[tuple[str, Any, str, str]] = [
         ("generic", "C_DeriveKey", "CONCATENATE_BASE_AND_KEY EXTRACT_KEY_FROM_KEY", [None, b"x"]),
         ("generic", "C_DeriveKey", "SHA256_KEY_DERIVATION", [b"x"]),
         ("generic", "C_DeriveKey", "HKDF_DERIVE HKDF_DATA", [None, b"x"]),
+        ("gost private", "C_SignInit", "GOSTR3410", [b"x", DIGEST_512, bytes(10)]),
+        ("gost512 private", "C_SignInit", "GOSTR3410_512", [b"x", DIGEST_256]),
+        ("gost private", "C_SignInit", "GOSTR3410_WITH_GOSTR3411_12_256", [b"x", DIGEST_512]),
+        ("gost private", "C_DeriveKey", "GOSTR3410_12_DERIVE GOST_KEG", [None, b"x", bytes(40)]),
+        ("generic", "C_DeriveKey", "KDF_TREE_GOSTR3411_2012_256", [None, b"x"]),
+        ("kuznyechik", "C_EncryptInit", "KUZNYECHIK_CTR_ACPKM", [None, bytes(8), HALF_A_BLOCK]),
+        ("kuznyechik", "C_EncryptInit", "KUZNYECHIK_MGM", [None, MGM]),
+        ("kuznyechik", "C_SignInit", "KUZNYECHIK_MAC", [encoded(8)]),
         ("aes", "C_DeriveKey", "AES_ECB_ENCRYPT_DATA AES_CBC_ENCRYPT_DATA", [None, b"x"]),
     )
     for name in names.split()
@@ -319,6 +367,11 @@ IN_PARTS: list[tuple[str, str, Mechanism, str]] = [
     ("Sign", "ec private", mechanism("ECDSA_SHA256"), OK),
     ("Sign", "ed private", mechanism("EDDSA"), OK),
     ("Sign", "mldsa private", mechanism("ML_DSA"), OK),
+    ("Sign", "gost private", mechanism("GOSTR3410_WITH_GOSTR3411_12_256"), OK),
+    ("Sign", "gost private", mechanism("GOSTR3410"), ONE_PART),
+    ("Encrypt", "kuznyechik", mechanism("KUZNYECHIK_ECB"), OK),
+    ("Encrypt", "magma", mechanism("MAGMA_CTR_ACPKM", bytes(8)), OK),
+    ("Sign", "magma", mechanism("MAGMA_MAC"), OK),
     ("Sign", "rsa private", RSA, ONE_PART),
     ("Sign", "ec private", ECDSA, ONE_PART),
 ]

@@ -39,7 +39,15 @@ from token_fw.crypto.keys import (
     load_private,
     load_public,
 )
-from token_fw.crypto.kinds import MAX_GENERIC_BYTES, SECRET_KINDS, KeyKind, KeySpec
+from token_fw.crypto.kinds import (
+    GOST_SIZES,
+    GOST_SPECS,
+    MAX_GENERIC_BYTES,
+    SECRET_KINDS,
+    KeyKind,
+    KeySpec,
+    encode_oid,
+)
 from token_fw.crypto.macs import RunningMac
 from token_fw.crypto.pqc import (
     MlDsaPrivateKey,
@@ -79,6 +87,7 @@ from token_fw.crypto.schemes import (
     Scheme,
     SignScheme,
     SymmetricScheme,
+    Vko,
     WrapScheme,
 )
 from token_fw.crypto.secret import (
@@ -93,6 +102,8 @@ from token_fw.crypto.secret import (
 __all__ = [
     "CURVES",
     "EDWARDS_SIZES",
+    "GOST_SIZES",
+    "GOST_SPECS",
     "MAX_GENERIC_BYTES",
     "SECRET_KINDS",
     "Cbc",
@@ -148,6 +159,7 @@ __all__ = [
     "SignScheme",
     "SymmetricScheme",
     "Unsupported",
+    "Vko",
     "WrapScheme",
     "block_size",
     "curve_of",
@@ -157,6 +169,7 @@ __all__ = [
     "ec_public",
     "edwards_private",
     "edwards_public",
+    "encode_oid",
     "generate",
     "generate_secret",
     "gost_private",

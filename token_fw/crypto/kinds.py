@@ -182,6 +182,10 @@ _OIDS: dict[KeySpec, str] = {
     KeySpec(KeyKind.GOST_512, curve="tc26-512-B"): "1.2.643.7.1.2.1.2.2",
     KeySpec(KeyKind.GOST_512, curve="tc26-512-C"): "1.2.643.7.1.2.1.2.3",
 }
+GOST_SIZES = {KeyKind.GOST_256: 32, KeyKind.GOST_512: 64}
+"""Bytes of a private number and of each coordinate, by the kind of key."""
+GOST_SPECS = frozenset(spec for spec in _OIDS if spec.kind in GOST_SIZES)
+"""The parameter sets of GOST R 34.10-2012."""
 _OIDS_DER = {spec: encode_oid(oid) for spec, oid in _OIDS.items()}
 _BY_OID = {oid: spec for spec, oid in _OIDS.items()}
 _BY_OID_DER = {der: spec for spec, der in _OIDS_DER.items()}

@@ -88,6 +88,17 @@ class Gost3410:
 
 
 @dataclass(frozen=True, slots=True)
+class Vko:
+    """Agreement of GOST R 34.10-2012 (RFC 7836 4.3) on a key of `size` bytes, 32 or 64.
+
+    `ukm` is a number, little-endian, not zero and no longer than the keys' numbers.
+    """
+
+    ukm: bytes
+    size: int = 32
+
+
+@dataclass(frozen=True, slots=True)
 class Ecb:
     """Electronic codebook (SP 800-38A 6.1) over whole blocks."""
 
@@ -202,4 +213,4 @@ CipherScheme = RsaPkcs1 | RsaRaw | RsaOaep
 WrapScheme = KeyWrap | KeyWrapPadded | KExp15
 SymmetricScheme = Ecb | Cbc | Ctr | CtrAcpkm | Gcm | Mgm | WrapScheme
 MacScheme = Hmac | Cmac
-Scheme = SignScheme | CipherScheme | SymmetricScheme | MacScheme
+Scheme = SignScheme | CipherScheme | SymmetricScheme | MacScheme | Vko

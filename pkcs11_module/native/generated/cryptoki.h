@@ -61,6 +61,11 @@
 #define CKK_HKDF 0x42UL
 #define CKK_ML_KEM 0x49UL
 #define CKK_ML_DSA 0x4AUL
+#define CKK_GOSTR3410_512 0xD4321003UL
+#define CKK_KUZNYECHIK 0xD4321004UL
+#define CKK_MAGMA 0xD4321005UL
+#define CKK_KUZNYECHIK_TWIN_KEY 0xD4321006UL
+#define CKK_MAGMA_TWIN_KEY 0xD4321007UL
 #define CKK_VENDOR_DEFINED 0x80000000UL
 
 #define CKA_CLASS 0x0UL
@@ -238,6 +243,7 @@
 #define CKD_SHA3_256_KDF 0xBUL
 #define CKD_SHA3_384_KDF 0xCUL
 #define CKD_SHA3_512_KDF 0xDUL
+#define CKD_KDF_GOSTR3411_2012_256 0xD4321026UL
 
 #define CKM_RSA_PKCS_KEY_PAIR_GEN 0x0UL
 #define CKM_RSA_PKCS 0x1UL
@@ -352,6 +358,10 @@
 #define CKM_DES3_CBC_ENCRYPT_DATA 0x1103UL
 #define CKM_AES_ECB_ENCRYPT_DATA 0x1104UL
 #define CKM_AES_CBC_ENCRYPT_DATA 0x1105UL
+#define CKM_GOSTR3410_KEY_PAIR_GEN 0x1200UL
+#define CKM_GOSTR3410 0x1201UL
+#define CKM_GOSTR3410_WITH_GOSTR3411 0x1202UL
+#define CKM_GOSTR3410_DERIVE 0x1204UL
 #define CKM_AES_KEY_WRAP 0x2109UL
 #define CKM_AES_KEY_WRAP_PAD 0x210AUL
 #define CKM_AES_KEY_WRAP_KWP 0x210BUL
@@ -364,6 +374,30 @@
 #define CKM_HKDF_DATA 0x402BUL
 #define CKM_HKDF_KEY_GEN 0x402CUL
 #define CKM_VENDOR_DEFINED 0x80000000UL
+#define CKM_GOSTR3410_512_KEY_PAIR_GEN 0xD4321005UL
+#define CKM_GOSTR3410_512 0xD4321006UL
+#define CKM_GOSTR3410_12_DERIVE 0xD4321007UL
+#define CKM_GOSTR3410_WITH_GOSTR3411_12_256 0xD4321008UL
+#define CKM_GOSTR3410_WITH_GOSTR3411_12_512 0xD4321009UL
+#define CKM_GOSTR3411_12_256 0xD4321012UL
+#define CKM_GOSTR3411_12_512 0xD4321013UL
+#define CKM_GOSTR3411_12_256_HMAC 0xD4321014UL
+#define CKM_GOSTR3411_12_512_HMAC 0xD4321015UL
+#define CKM_KDF_TREE_GOSTR3411_2012_256 0xD432102AUL
+#define CKM_KUZNYECHIK_KEXP_15_WRAP 0xD432102BUL
+#define CKM_MAGMA_KEXP_15_WRAP 0xD432102CUL
+#define CKM_KUZNYECHIK_MGM 0xD432102DUL
+#define CKM_MAGMA_MGM 0xD432102EUL
+#define CKM_KUZNYECHIK_KEY_GEN 0xD4321030UL
+#define CKM_KUZNYECHIK_ECB 0xD4321031UL
+#define CKM_KUZNYECHIK_CTR_ACPKM 0xD4321032UL
+#define CKM_KUZNYECHIK_MAC 0xD4321033UL
+#define CKM_MAGMA_KEY_GEN 0xD4321034UL
+#define CKM_MAGMA_ECB 0xD4321035UL
+#define CKM_MAGMA_CTR_ACPKM 0xD4321036UL
+#define CKM_MAGMA_MAC 0xD4321037UL
+#define CKM_VKO_GOSTR3410_2012_512 0xD4321038UL
+#define CKM_GOST_KEG 0xD4321039UL
 
 #define CKR_OK 0x0UL
 #define CKR_CANCEL 0x1UL
@@ -517,6 +551,34 @@ typedef struct {
 } CK_MECHANISM_INFO;
 
 typedef struct {
+    CK_ULONG ulSizeofThisStructure;
+    CK_ULONG ulTokenType;
+    CK_ULONG ulProtocolNumber;
+    CK_ULONG ulMicrocodeNumber;
+    CK_ULONG ulOrderNumber;
+    CK_ULONG flags;
+    CK_ULONG ulMaxAdminPinLen;
+    CK_ULONG ulMinAdminPinLen;
+    CK_ULONG ulMaxUserPinLen;
+    CK_ULONG ulMinUserPinLen;
+    CK_ULONG ulMaxAdminRetryCount;
+    CK_ULONG ulAdminRetryCountLeft;
+    CK_ULONG ulMaxUserRetryCount;
+    CK_ULONG ulUserRetryCountLeft;
+    CK_BYTE serialNumber[8];
+    CK_ULONG ulTotalMemory;
+    CK_ULONG ulFreeMemory;
+    CK_BYTE ATR[64];
+    CK_ULONG ulATRLen;
+    CK_ULONG ulTokenClass;
+    CK_ULONG ulBatteryVoltage;
+    CK_ULONG ulBodyColor;
+    CK_ULONG ulFirmwareChecksum;
+    CK_ULONG ulBatteryPercentage;
+    CK_ULONG ulBatteryFlags;
+} CK_TOKEN_INFO_EXTENDED;
+
+typedef struct {
     CK_ULONG hashAlg;
     CK_ULONG mgf;
     CK_ULONG sLen;
@@ -606,6 +668,24 @@ typedef struct {
 } CK_DES_CBC_ENCRYPT_DATA_PARAMS;
 
 typedef struct {
+    CK_ULONG kdf;
+    unsigned char *pPublicData;
+    CK_ULONG ulPublicDataLen;
+    unsigned char *pUKM;
+    CK_ULONG ulUKMLen;
+} CK_GOSTR3410_DERIVE_PARAMS;
+
+typedef struct {
+    CK_ULONG ulLabelLength;
+    unsigned char *pLabel;
+    CK_ULONG ulSeedLength;
+    unsigned char *pSeed;
+    CK_ULONG ulR;
+    CK_ULONG ulL;
+    CK_ULONG ulOffset;
+} CK_KDF_TREE_GOST_PARAMS;
+
+typedef struct {
     unsigned char *pIv;
     CK_ULONG ulIvLen;
     CK_ULONG ulIvFixedBits;
@@ -615,6 +695,9 @@ typedef struct {
 } CK_GCM_MESSAGE_PARAMS;
 
 typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
+typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;
+typedef struct CK_FUNCTION_LIST_3_2 CK_FUNCTION_LIST_3_2;
+typedef struct CK_FUNCTION_LIST_EXTENDED CK_FUNCTION_LIST_EXTENDED;
 
 CK_EXPORT CK_RV C_Initialize(void *pInitArgs);
 CK_EXPORT CK_RV C_Finalize(void *pReserved);
@@ -800,6 +883,64 @@ CK_EXPORT CK_RV C_UnwrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANIS
     CK_ULONG hUnwrappingKey, CK_BYTE *pWrappedKey, CK_ULONG ulWrappedKeyLen,
     CK_ATTRIBUTE *pTemplate, CK_ULONG ulAttributeCount, CK_BYTE *pAssociatedData,
     CK_ULONG ulAssociatedDataLen, CK_ULONG *phKey);
+CK_EXPORT CK_RV C_EX_GetFunctionListExtended(CK_FUNCTION_LIST_EXTENDED **ppFunctionList);
+CK_EXPORT CK_RV C_EX_InitToken(CK_ULONG slotID, void *pPin, CK_ULONG ulPinLen, void *pInitInfo);
+CK_EXPORT CK_RV C_EX_GetTokenInfoExtended(CK_ULONG slotID, CK_TOKEN_INFO_EXTENDED *pInfo);
+CK_EXPORT CK_RV C_EX_UnblockUserPIN(CK_SESSION_HANDLE hSession);
+CK_EXPORT CK_RV C_EX_SetTokenName(CK_SESSION_HANDLE hSession, void *pLabel, CK_ULONG ulLabelLen);
+CK_EXPORT CK_RV C_EX_SetLicense(CK_SESSION_HANDLE hSession, CK_ULONG ulLicenseNum, void *pLicense,
+    CK_ULONG ulLicenseLen);
+CK_EXPORT CK_RV C_EX_GetLicense(CK_SESSION_HANDLE hSession, CK_ULONG ulLicenseNum, void *pLicense,
+    void *pulLicenseLen);
+CK_EXPORT CK_RV C_EX_GetCertificateInfoText(CK_SESSION_HANDLE hSession, CK_ULONG hCert,
+    void *pInfo, void *pulInfoLen);
+CK_EXPORT CK_RV C_EX_PKCS7Sign(CK_SESSION_HANDLE hSession, void *pData, CK_ULONG ulDataLen,
+    CK_ULONG hCert, void *ppEnvelope, void *pEnvelopeLen, CK_ULONG hPrivKey, void *phCertificates,
+    CK_ULONG ulCertificatesLen, CK_ULONG flags);
+CK_EXPORT CK_RV C_EX_CreateCSR(CK_SESSION_HANDLE hSession, CK_ULONG hPublicKey, void *dn,
+    CK_ULONG dnLength, void *pCsr, void *pulCsrLength, CK_ULONG hPrivKey, void *pAttributes,
+    CK_ULONG ulAttributesLength, void *pExtensions, CK_ULONG ulExtensionsLength);
+CK_EXPORT CK_RV C_EX_FreeBuffer(void *pBuffer);
+CK_EXPORT CK_RV C_EX_GetTokenName(CK_SESSION_HANDLE hSession, CK_BYTE *pLabel,
+    CK_ULONG *pulLabelLen);
+CK_EXPORT CK_RV C_EX_SetLocalPIN(CK_ULONG slotID, void *pUserPin, CK_ULONG ulUserPinLen,
+    void *pNewLocalPin, CK_ULONG ulNewLocalPinLen, CK_ULONG ulLocalID);
+CK_EXPORT CK_RV C_EX_LoadActivationKey(CK_SESSION_HANDLE hSession, void *key, CK_ULONG keySize);
+CK_EXPORT CK_RV C_EX_SetActivationPassword(CK_ULONG slotID, void *password);
+CK_EXPORT CK_RV C_EX_GetVolumesInfo(CK_ULONG slotID, void *pInfo, void *pulInfoCount);
+CK_EXPORT CK_RV C_EX_GetDriveSize(CK_ULONG slotID, void *pulDriveSize);
+CK_EXPORT CK_RV C_EX_ChangeVolumeAttributes(CK_ULONG slotID, CK_ULONG userType, void *pPin,
+    CK_ULONG ulPinLen, CK_ULONG idVolume, CK_ULONG newAccessMode, CK_BBOOL bPermanent);
+CK_EXPORT CK_RV C_EX_FormatDrive(CK_ULONG slotID, CK_ULONG userType, void *pPin, CK_ULONG ulPinLen,
+    void *pInitParams, CK_ULONG ulInitParamsCount);
+CK_EXPORT CK_RV C_EX_TokenManage(CK_SESSION_HANDLE hSession, CK_ULONG ulMode, void *pValue);
+CK_EXPORT CK_RV C_EX_GenerateActivationPassword(CK_SESSION_HANDLE hSession,
+    CK_ULONG ulPasswordNumber, void *pPassword, void *pulPasswordSize,
+    CK_ULONG ulPasswordCharacterSet);
+CK_EXPORT CK_RV C_EX_GetJournal(CK_ULONG slotID, void *pJournal, void *pulJournalSize);
+CK_EXPORT CK_RV C_EX_SignInvisibleInit(CK_SESSION_HANDLE hSession, void *pMechanism, CK_ULONG hKey);
+CK_EXPORT CK_RV C_EX_SignInvisible(CK_SESSION_HANDLE hSession, void *pData, CK_ULONG ulDataLen,
+    void *pSignature, void *pulSignatureLen);
+CK_EXPORT CK_RV C_EX_SlotManage(CK_ULONG slotID, CK_ULONG ulMode, void *pValue);
+CK_EXPORT CK_RV C_EX_WrapKey(CK_SESSION_HANDLE hSession, void *pGenerationMechanism,
+    void *pKeyTemplate, CK_ULONG ulKeyAttributeCount, void *pDerivationMechanism,
+    CK_ULONG hBaseKey, void *pWrappingMechanism, void *pWrappedKey, void *pulWrappedKeyLen,
+    void *phKey);
+CK_EXPORT CK_RV C_EX_UnwrapKey(CK_SESSION_HANDLE hSession, void *pDerivationMechanism,
+    CK_ULONG hBaseKey, void *pUnwrappingMechanism, void *pWrappedKey, CK_ULONG ulWrappedKeyLen,
+    void *pKeyTemplate, CK_ULONG ulKeyAttributeCount, void *phKey);
+CK_EXPORT CK_RV C_EX_PKCS7VerifyInit(CK_SESSION_HANDLE hSession, void *pCms, CK_ULONG ulCmsSize,
+    void *pStore, CK_ULONG ckMode, CK_ULONG flags);
+CK_EXPORT CK_RV C_EX_PKCS7Verify(CK_SESSION_HANDLE hSession, void *ppData, void *pulDataSize,
+    void *ppSignerCertificates, void *pulSignerCertificatesCount);
+CK_EXPORT CK_RV C_EX_PKCS7VerifyUpdate(CK_SESSION_HANDLE hSession, void *pData,
+    CK_ULONG ulDataSize);
+CK_EXPORT CK_RV C_EX_PKCS7VerifyFinal(CK_SESSION_HANDLE hSession, void *ppSignerCertificates,
+    void *pulSignerCertificatesCount);
+CK_EXPORT CK_RV C_EX_Authenticate(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject, void *pData,
+    CK_ULONG ulDataSize);
+CK_EXPORT CK_RV C_EX_Deauthenticate(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject);
+CK_EXPORT CK_RV C_EX_UnblockAuthenticator(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject);
 
 struct CK_FUNCTION_LIST {
     CK_VERSION version;
@@ -876,7 +1017,6 @@ struct CK_FUNCTION_LIST {
     CK_RV (*C_CancelFunction)(CK_SESSION_HANDLE);
     CK_RV (*C_WaitForSlotEvent)(CK_ULONG, CK_ULONG *, void *);
 };
-typedef struct CK_FUNCTION_LIST CK_FUNCTION_LIST;
 
 struct CK_FUNCTION_LIST_3_0 {
     CK_VERSION version;
@@ -985,7 +1125,6 @@ struct CK_FUNCTION_LIST_3_0 {
         CK_BYTE *, CK_ULONG);
     CK_RV (*C_MessageVerifyFinal)(CK_SESSION_HANDLE);
 };
-typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;
 
 struct CK_FUNCTION_LIST_3_2 {
     CK_VERSION version;
@@ -1111,6 +1250,48 @@ struct CK_FUNCTION_LIST_3_2 {
     CK_RV (*C_UnwrapKeyAuthenticated)(CK_SESSION_HANDLE, CK_MECHANISM *, CK_ULONG, CK_BYTE *,
         CK_ULONG, CK_ATTRIBUTE *, CK_ULONG, CK_BYTE *, CK_ULONG, CK_ULONG *);
 };
-typedef struct CK_FUNCTION_LIST_3_2 CK_FUNCTION_LIST_3_2;
+
+struct CK_FUNCTION_LIST_EXTENDED {
+    CK_VERSION version;
+    CK_RV (*C_EX_GetFunctionListExtended)(CK_FUNCTION_LIST_EXTENDED **);
+    CK_RV (*C_EX_InitToken)(CK_ULONG, void *, CK_ULONG, void *);
+    CK_RV (*C_EX_GetTokenInfoExtended)(CK_ULONG, CK_TOKEN_INFO_EXTENDED *);
+    CK_RV (*C_EX_UnblockUserPIN)(CK_SESSION_HANDLE);
+    CK_RV (*C_EX_SetTokenName)(CK_SESSION_HANDLE, void *, CK_ULONG);
+    CK_RV (*C_EX_SetLicense)(CK_SESSION_HANDLE, CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_EX_GetLicense)(CK_SESSION_HANDLE, CK_ULONG, void *, void *);
+    CK_RV (*C_EX_GetCertificateInfoText)(CK_SESSION_HANDLE, CK_ULONG, void *, void *);
+    CK_RV (*C_EX_PKCS7Sign)(CK_SESSION_HANDLE, void *, CK_ULONG, CK_ULONG, void *, void *,
+        CK_ULONG, void *, CK_ULONG, CK_ULONG);
+    CK_RV (*C_EX_CreateCSR)(CK_SESSION_HANDLE, CK_ULONG, void *, CK_ULONG, void *, void *,
+        CK_ULONG, void *, CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_EX_FreeBuffer)(void *);
+    CK_RV (*C_EX_GetTokenName)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG *);
+    CK_RV (*C_EX_SetLocalPIN)(CK_ULONG, void *, CK_ULONG, void *, CK_ULONG, CK_ULONG);
+    CK_RV (*C_EX_LoadActivationKey)(CK_SESSION_HANDLE, void *, CK_ULONG);
+    CK_RV (*C_EX_SetActivationPassword)(CK_ULONG, void *);
+    CK_RV (*C_EX_GetVolumesInfo)(CK_ULONG, void *, void *);
+    CK_RV (*C_EX_GetDriveSize)(CK_ULONG, void *);
+    CK_RV (*C_EX_ChangeVolumeAttributes)(CK_ULONG, CK_ULONG, void *, CK_ULONG, CK_ULONG, CK_ULONG,
+        CK_BBOOL);
+    CK_RV (*C_EX_FormatDrive)(CK_ULONG, CK_ULONG, void *, CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_EX_TokenManage)(CK_SESSION_HANDLE, CK_ULONG, void *);
+    CK_RV (*C_EX_GenerateActivationPassword)(CK_SESSION_HANDLE, CK_ULONG, void *, void *, CK_ULONG);
+    CK_RV (*C_EX_GetJournal)(CK_ULONG, void *, void *);
+    CK_RV (*C_EX_SignInvisibleInit)(CK_SESSION_HANDLE, void *, CK_ULONG);
+    CK_RV (*C_EX_SignInvisible)(CK_SESSION_HANDLE, void *, CK_ULONG, void *, void *);
+    CK_RV (*C_EX_SlotManage)(CK_ULONG, CK_ULONG, void *);
+    CK_RV (*C_EX_WrapKey)(CK_SESSION_HANDLE, void *, void *, CK_ULONG, void *, CK_ULONG, void *,
+        void *, void *, void *);
+    CK_RV (*C_EX_UnwrapKey)(CK_SESSION_HANDLE, void *, CK_ULONG, void *, void *, CK_ULONG, void *,
+        CK_ULONG, void *);
+    CK_RV (*C_EX_PKCS7VerifyInit)(CK_SESSION_HANDLE, void *, CK_ULONG, void *, CK_ULONG, CK_ULONG);
+    CK_RV (*C_EX_PKCS7Verify)(CK_SESSION_HANDLE, void *, void *, void *, void *);
+    CK_RV (*C_EX_PKCS7VerifyUpdate)(CK_SESSION_HANDLE, void *, CK_ULONG);
+    CK_RV (*C_EX_PKCS7VerifyFinal)(CK_SESSION_HANDLE, void *, void *);
+    CK_RV (*C_EX_Authenticate)(CK_SESSION_HANDLE, CK_ULONG, void *, CK_ULONG);
+    CK_RV (*C_EX_Deauthenticate)(CK_SESSION_HANDLE, CK_ULONG);
+    CK_RV (*C_EX_UnblockAuthenticator)(CK_SESSION_HANDLE, CK_ULONG);
+};
 
 #endif

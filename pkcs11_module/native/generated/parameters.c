@@ -77,6 +77,20 @@ static const struct field ck_des_cbc_encrypt_data_params[] = {
     {FIELD_BYTES, offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, pData), offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, length), 0, false},
 };
 
+static const struct field ck_gostr3410_derive_params[] = {
+    {FIELD_ULONG, offsetof(CK_GOSTR3410_DERIVE_PARAMS, kdf), 0, 0, false},
+    {FIELD_BYTES, offsetof(CK_GOSTR3410_DERIVE_PARAMS, pPublicData), offsetof(CK_GOSTR3410_DERIVE_PARAMS, ulPublicDataLen), 0, false},
+    {FIELD_BYTES, offsetof(CK_GOSTR3410_DERIVE_PARAMS, pUKM), offsetof(CK_GOSTR3410_DERIVE_PARAMS, ulUKMLen), 0, false},
+};
+
+static const struct field ck_kdf_tree_gost_params[] = {
+    {FIELD_BYTES, offsetof(CK_KDF_TREE_GOST_PARAMS, pLabel), offsetof(CK_KDF_TREE_GOST_PARAMS, ulLabelLength), 0, false},
+    {FIELD_BYTES, offsetof(CK_KDF_TREE_GOST_PARAMS, pSeed), offsetof(CK_KDF_TREE_GOST_PARAMS, ulSeedLength), 0, false},
+    {FIELD_ULONG, offsetof(CK_KDF_TREE_GOST_PARAMS, ulR), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_KDF_TREE_GOST_PARAMS, ulL), 0, 0, false},
+    {FIELD_ULONG, offsetof(CK_KDF_TREE_GOST_PARAMS, ulOffset), 0, 0, false},
+};
+
 static const struct field ck_gcm_message_params[] = {
     {FIELD_BYTES, offsetof(CK_GCM_MESSAGE_PARAMS, pIv), offsetof(CK_GCM_MESSAGE_PARAMS, ulIvLen), 0, true},
     {FIELD_ULONG, offsetof(CK_GCM_MESSAGE_PARAMS, ulIvFixedBits), 0, 0, false},
@@ -101,8 +115,11 @@ static const struct parameter PARAMETERS[] = {
     {CKM_RSA_PKCS_OAEP, sizeof(CK_RSA_PKCS_OAEP_PARAMS), ck_rsa_pkcs_oaep_params, 4},
     {CKM_ECDH1_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), ck_ecdh1_derive_params, 3},
     {CKM_ECDH1_COFACTOR_DERIVE, sizeof(CK_ECDH1_DERIVE_PARAMS), ck_ecdh1_derive_params, 3},
+    {CKM_GOST_KEG, sizeof(CK_ECDH1_DERIVE_PARAMS), ck_ecdh1_derive_params, 3},
     {CKM_EDDSA, sizeof(CK_EDDSA_PARAMS), ck_eddsa_params, 2},
     {CKM_AES_GCM, sizeof(CK_GCM_PARAMS), ck_gcm_params, 4},
+    {CKM_KUZNYECHIK_MGM, sizeof(CK_GCM_PARAMS), ck_gcm_params, 4},
+    {CKM_MAGMA_MGM, sizeof(CK_GCM_PARAMS), ck_gcm_params, 4},
     {CKM_CONCATENATE_BASE_AND_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
     {CKM_CONCATENATE_DATA_AND_BASE, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
     {CKM_XOR_BASE_AND_DATA, sizeof(CK_KEY_DERIVATION_STRING_DATA), ck_key_derivation_string_data, 1},
@@ -115,6 +132,9 @@ static const struct parameter PARAMETERS[] = {
     {CKM_AES_CTR, sizeof(CK_AES_CTR_PARAMS), ck_aes_ctr_params, 2},
     {CKM_AES_CBC_ENCRYPT_DATA, sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), ck_aes_cbc_encrypt_data_params, 2},
     {CKM_DES3_CBC_ENCRYPT_DATA, sizeof(CK_DES_CBC_ENCRYPT_DATA_PARAMS), ck_des_cbc_encrypt_data_params, 2},
+    {CKM_GOSTR3410_12_DERIVE, sizeof(CK_GOSTR3410_DERIVE_PARAMS), ck_gostr3410_derive_params, 3},
+    {CKM_VKO_GOSTR3410_2012_512, sizeof(CK_GOSTR3410_DERIVE_PARAMS), ck_gostr3410_derive_params, 3},
+    {CKM_KDF_TREE_GOSTR3411_2012_256, sizeof(CK_KDF_TREE_GOST_PARAMS), ck_kdf_tree_gost_params, 5},
 };
 
 const struct parameter *parameter_of(CK_ULONG mechanism)

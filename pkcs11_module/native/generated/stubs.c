@@ -2,6 +2,8 @@
 #include "../marshal.h"
 #include "../module.h"
 
+#include <stddef.h>
+
 static void get_CK_INFO(struct call *call, CK_INFO *out)
 {
     get_version(call, &out->cryptokiVersion);
@@ -55,6 +57,37 @@ static void get_CK_MECHANISM_INFO(struct call *call, CK_MECHANISM_INFO *out)
     get_ulong_out(call, &out->ulMinKeySize);
     get_ulong_out(call, &out->ulMaxKeySize);
     get_ulong_out(call, &out->flags);
+}
+
+static void get_CK_TOKEN_INFO_EXTENDED(struct call *call, CK_TOKEN_INFO_EXTENDED *place)
+{
+    CK_TOKEN_INFO_EXTENDED whole, *out = &whole;
+
+    get_ulong_out(call, &out->ulTokenType);
+    get_ulong_out(call, &out->ulProtocolNumber);
+    get_ulong_out(call, &out->ulMicrocodeNumber);
+    get_ulong_out(call, &out->ulOrderNumber);
+    get_ulong_out(call, &out->flags);
+    get_ulong_out(call, &out->ulMaxAdminPinLen);
+    get_ulong_out(call, &out->ulMinAdminPinLen);
+    get_ulong_out(call, &out->ulMaxUserPinLen);
+    get_ulong_out(call, &out->ulMinUserPinLen);
+    get_ulong_out(call, &out->ulMaxAdminRetryCount);
+    get_ulong_out(call, &out->ulAdminRetryCountLeft);
+    get_ulong_out(call, &out->ulMaxUserRetryCount);
+    get_ulong_out(call, &out->ulUserRetryCountLeft);
+    get_text(call, out->serialNumber, 8);
+    get_ulong_out(call, &out->ulTotalMemory);
+    get_ulong_out(call, &out->ulFreeMemory);
+    get_text(call, out->ATR, 64);
+    get_ulong_out(call, &out->ulATRLen);
+    get_ulong_out(call, &out->ulTokenClass);
+    get_ulong_out(call, &out->ulBatteryVoltage);
+    get_ulong_out(call, &out->ulBodyColor);
+    get_ulong_out(call, &out->ulFirmwareChecksum);
+    get_ulong_out(call, &out->ulBatteryPercentage);
+    get_ulong_out(call, &out->ulBatteryFlags);
+    get_sized(call, place, &whole, sizeof whole);
 }
 
 CK_RV C_GetInfo(CK_INFO *pInfo)
@@ -1379,6 +1412,344 @@ CK_RV C_UnwrapKeyAuthenticated(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechan
     return call_end(&call);
 }
 
+CK_RV C_EX_InitToken(CK_ULONG slotID, void *pPin, CK_ULONG ulPinLen, void *pInitInfo)
+{
+    (void)(slotID);
+    (void)(pPin);
+    (void)(ulPinLen);
+    (void)(pInitInfo);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetTokenInfoExtended(CK_ULONG slotID, CK_TOKEN_INFO_EXTENDED *pInfo)
+{
+    struct call call;
+
+    call_begin(&call, 106, CALL_RETRY);
+    put_ulong(&call, slotID);
+    put_sized(&call, pInfo, offsetof(CK_TOKEN_INFO_EXTENDED, ulBodyColor) + sizeof(CK_ULONG));
+    if (call_run(&call)) {
+        get_CK_TOKEN_INFO_EXTENDED(&call, pInfo);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_EX_UnblockUserPIN(CK_SESSION_HANDLE hSession)
+{
+    (void)(hSession);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SetTokenName(CK_SESSION_HANDLE hSession, void *pLabel, CK_ULONG ulLabelLen)
+{
+    (void)(hSession);
+    (void)(pLabel);
+    (void)(ulLabelLen);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SetLicense(CK_SESSION_HANDLE hSession, CK_ULONG ulLicenseNum, void *pLicense,
+    CK_ULONG ulLicenseLen)
+{
+    (void)(hSession);
+    (void)(ulLicenseNum);
+    (void)(pLicense);
+    (void)(ulLicenseLen);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetLicense(CK_SESSION_HANDLE hSession, CK_ULONG ulLicenseNum, void *pLicense,
+    void *pulLicenseLen)
+{
+    (void)(hSession);
+    (void)(ulLicenseNum);
+    (void)(pLicense);
+    (void)(pulLicenseLen);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetCertificateInfoText(CK_SESSION_HANDLE hSession, CK_ULONG hCert, void *pInfo,
+    void *pulInfoLen)
+{
+    (void)(hSession);
+    (void)(hCert);
+    (void)(pInfo);
+    (void)(pulInfoLen);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_PKCS7Sign(CK_SESSION_HANDLE hSession, void *pData, CK_ULONG ulDataLen, CK_ULONG hCert,
+    void *ppEnvelope, void *pEnvelopeLen, CK_ULONG hPrivKey, void *phCertificates,
+    CK_ULONG ulCertificatesLen, CK_ULONG flags)
+{
+    (void)(hSession);
+    (void)(pData);
+    (void)(ulDataLen);
+    (void)(hCert);
+    (void)(ppEnvelope);
+    (void)(pEnvelopeLen);
+    (void)(hPrivKey);
+    (void)(phCertificates);
+    (void)(ulCertificatesLen);
+    (void)(flags);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_CreateCSR(CK_SESSION_HANDLE hSession, CK_ULONG hPublicKey, void *dn, CK_ULONG dnLength,
+    void *pCsr, void *pulCsrLength, CK_ULONG hPrivKey, void *pAttributes,
+    CK_ULONG ulAttributesLength, void *pExtensions, CK_ULONG ulExtensionsLength)
+{
+    (void)(hSession);
+    (void)(hPublicKey);
+    (void)(dn);
+    (void)(dnLength);
+    (void)(pCsr);
+    (void)(pulCsrLength);
+    (void)(hPrivKey);
+    (void)(pAttributes);
+    (void)(ulAttributesLength);
+    (void)(pExtensions);
+    (void)(ulExtensionsLength);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_FreeBuffer(void *pBuffer)
+{
+    (void)(pBuffer);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetTokenName(CK_SESSION_HANDLE hSession, CK_BYTE *pLabel, CK_ULONG *pulLabelLen)
+{
+    struct call call;
+
+    call_begin(&call, 115, 0);
+    put_session(&call, hSession);
+    put_buffer(&call, pLabel, pulLabelLen);
+    if (call_run(&call)) {
+        get_buffer(&call, pLabel, pulLabelLen);
+    }
+    return call_end(&call);
+}
+
+CK_RV C_EX_SetLocalPIN(CK_ULONG slotID, void *pUserPin, CK_ULONG ulUserPinLen, void *pNewLocalPin,
+    CK_ULONG ulNewLocalPinLen, CK_ULONG ulLocalID)
+{
+    (void)(slotID);
+    (void)(pUserPin);
+    (void)(ulUserPinLen);
+    (void)(pNewLocalPin);
+    (void)(ulNewLocalPinLen);
+    (void)(ulLocalID);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_LoadActivationKey(CK_SESSION_HANDLE hSession, void *key, CK_ULONG keySize)
+{
+    (void)(hSession);
+    (void)(key);
+    (void)(keySize);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SetActivationPassword(CK_ULONG slotID, void *password)
+{
+    (void)(slotID);
+    (void)(password);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetVolumesInfo(CK_ULONG slotID, void *pInfo, void *pulInfoCount)
+{
+    (void)(slotID);
+    (void)(pInfo);
+    (void)(pulInfoCount);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetDriveSize(CK_ULONG slotID, void *pulDriveSize)
+{
+    (void)(slotID);
+    (void)(pulDriveSize);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_ChangeVolumeAttributes(CK_ULONG slotID, CK_ULONG userType, void *pPin,
+    CK_ULONG ulPinLen, CK_ULONG idVolume, CK_ULONG newAccessMode, CK_BBOOL bPermanent)
+{
+    (void)(slotID);
+    (void)(userType);
+    (void)(pPin);
+    (void)(ulPinLen);
+    (void)(idVolume);
+    (void)(newAccessMode);
+    (void)(bPermanent);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_FormatDrive(CK_ULONG slotID, CK_ULONG userType, void *pPin, CK_ULONG ulPinLen,
+    void *pInitParams, CK_ULONG ulInitParamsCount)
+{
+    (void)(slotID);
+    (void)(userType);
+    (void)(pPin);
+    (void)(ulPinLen);
+    (void)(pInitParams);
+    (void)(ulInitParamsCount);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_TokenManage(CK_SESSION_HANDLE hSession, CK_ULONG ulMode, void *pValue)
+{
+    (void)(hSession);
+    (void)(ulMode);
+    (void)(pValue);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GenerateActivationPassword(CK_SESSION_HANDLE hSession, CK_ULONG ulPasswordNumber,
+    void *pPassword, void *pulPasswordSize, CK_ULONG ulPasswordCharacterSet)
+{
+    (void)(hSession);
+    (void)(ulPasswordNumber);
+    (void)(pPassword);
+    (void)(pulPasswordSize);
+    (void)(ulPasswordCharacterSet);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_GetJournal(CK_ULONG slotID, void *pJournal, void *pulJournalSize)
+{
+    (void)(slotID);
+    (void)(pJournal);
+    (void)(pulJournalSize);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SignInvisibleInit(CK_SESSION_HANDLE hSession, void *pMechanism, CK_ULONG hKey)
+{
+    (void)(hSession);
+    (void)(pMechanism);
+    (void)(hKey);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SignInvisible(CK_SESSION_HANDLE hSession, void *pData, CK_ULONG ulDataLen,
+    void *pSignature, void *pulSignatureLen)
+{
+    (void)(hSession);
+    (void)(pData);
+    (void)(ulDataLen);
+    (void)(pSignature);
+    (void)(pulSignatureLen);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_SlotManage(CK_ULONG slotID, CK_ULONG ulMode, void *pValue)
+{
+    (void)(slotID);
+    (void)(ulMode);
+    (void)(pValue);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_WrapKey(CK_SESSION_HANDLE hSession, void *pGenerationMechanism, void *pKeyTemplate,
+    CK_ULONG ulKeyAttributeCount, void *pDerivationMechanism, CK_ULONG hBaseKey,
+    void *pWrappingMechanism, void *pWrappedKey, void *pulWrappedKeyLen, void *phKey)
+{
+    (void)(hSession);
+    (void)(pGenerationMechanism);
+    (void)(pKeyTemplate);
+    (void)(ulKeyAttributeCount);
+    (void)(pDerivationMechanism);
+    (void)(hBaseKey);
+    (void)(pWrappingMechanism);
+    (void)(pWrappedKey);
+    (void)(pulWrappedKeyLen);
+    (void)(phKey);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_UnwrapKey(CK_SESSION_HANDLE hSession, void *pDerivationMechanism, CK_ULONG hBaseKey,
+    void *pUnwrappingMechanism, void *pWrappedKey, CK_ULONG ulWrappedKeyLen, void *pKeyTemplate,
+    CK_ULONG ulKeyAttributeCount, void *phKey)
+{
+    (void)(hSession);
+    (void)(pDerivationMechanism);
+    (void)(hBaseKey);
+    (void)(pUnwrappingMechanism);
+    (void)(pWrappedKey);
+    (void)(ulWrappedKeyLen);
+    (void)(pKeyTemplate);
+    (void)(ulKeyAttributeCount);
+    (void)(phKey);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_PKCS7VerifyInit(CK_SESSION_HANDLE hSession, void *pCms, CK_ULONG ulCmsSize,
+    void *pStore, CK_ULONG ckMode, CK_ULONG flags)
+{
+    (void)(hSession);
+    (void)(pCms);
+    (void)(ulCmsSize);
+    (void)(pStore);
+    (void)(ckMode);
+    (void)(flags);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_PKCS7Verify(CK_SESSION_HANDLE hSession, void *ppData, void *pulDataSize,
+    void *ppSignerCertificates, void *pulSignerCertificatesCount)
+{
+    (void)(hSession);
+    (void)(ppData);
+    (void)(pulDataSize);
+    (void)(ppSignerCertificates);
+    (void)(pulSignerCertificatesCount);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_PKCS7VerifyUpdate(CK_SESSION_HANDLE hSession, void *pData, CK_ULONG ulDataSize)
+{
+    (void)(hSession);
+    (void)(pData);
+    (void)(ulDataSize);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_PKCS7VerifyFinal(CK_SESSION_HANDLE hSession, void *ppSignerCertificates,
+    void *pulSignerCertificatesCount)
+{
+    (void)(hSession);
+    (void)(ppSignerCertificates);
+    (void)(pulSignerCertificatesCount);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_Authenticate(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject, void *pData,
+    CK_ULONG ulDataSize)
+{
+    (void)(hSession);
+    (void)(hAuthObject);
+    (void)(pData);
+    (void)(ulDataSize);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_Deauthenticate(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject)
+{
+    (void)(hSession);
+    (void)(hAuthObject);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+CK_RV C_EX_UnblockAuthenticator(CK_SESSION_HANDLE hSession, CK_ULONG hAuthObject)
+{
+    (void)(hSession);
+    (void)(hAuthObject);
+    return module_is_up() ? CKR_FUNCTION_NOT_SUPPORTED : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
 const CK_FUNCTION_LIST FUNCTION_LIST = {
     {2, 40},
     C_Initialize,
@@ -1653,5 +2024,43 @@ const CK_FUNCTION_LIST_3_2 FUNCTION_LIST_3_2 = {
     C_AsyncJoin,
     C_WrapKeyAuthenticated,
     C_UnwrapKeyAuthenticated,
+};
+
+const CK_FUNCTION_LIST_EXTENDED FUNCTION_LIST_EXTENDED = {
+    {2, 40},
+    C_EX_GetFunctionListExtended,
+    C_EX_InitToken,
+    C_EX_GetTokenInfoExtended,
+    C_EX_UnblockUserPIN,
+    C_EX_SetTokenName,
+    C_EX_SetLicense,
+    C_EX_GetLicense,
+    C_EX_GetCertificateInfoText,
+    C_EX_PKCS7Sign,
+    C_EX_CreateCSR,
+    C_EX_FreeBuffer,
+    C_EX_GetTokenName,
+    C_EX_SetLocalPIN,
+    C_EX_LoadActivationKey,
+    C_EX_SetActivationPassword,
+    C_EX_GetVolumesInfo,
+    C_EX_GetDriveSize,
+    C_EX_ChangeVolumeAttributes,
+    C_EX_FormatDrive,
+    C_EX_TokenManage,
+    C_EX_GenerateActivationPassword,
+    C_EX_GetJournal,
+    C_EX_SignInvisibleInit,
+    C_EX_SignInvisible,
+    C_EX_SlotManage,
+    C_EX_WrapKey,
+    C_EX_UnwrapKey,
+    C_EX_PKCS7VerifyInit,
+    C_EX_PKCS7Verify,
+    C_EX_PKCS7VerifyUpdate,
+    C_EX_PKCS7VerifyFinal,
+    C_EX_Authenticate,
+    C_EX_Deauthenticate,
+    C_EX_UnblockAuthenticator,
 };
 

@@ -23,11 +23,13 @@ static pid_t daemon_pid;
 static void *handle;
 CK_FUNCTION_LIST *f;
 CK_FUNCTION_LIST_3_2 *f3;
+CK_FUNCTION_LIST_EXTENDED *fx;
 
 void load(void)
 {
     CK_RV (*list)(CK_FUNCTION_LIST **);
     CK_RV (*get)(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_ULONG);
+    CK_RV (*extended)(CK_FUNCTION_LIST_EXTENDED **);
     CK_INTERFACE *interface;
 
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -41,6 +43,9 @@ void load(void)
     EXPECT(get != NULL);
     RV(get((CK_UTF8CHAR *)"PKCS 11", &(CK_VERSION){3, 2}, &interface, 0), CKR_OK);
     f3 = interface->pFunctionList;
+    *(void **)&extended = dlsym(handle, "C_EX_GetFunctionListExtended");
+    EXPECT(extended != NULL);
+    RV(extended(&fx), CKR_OK);
 }
 
 /* How often a racing scenario repeats its `few` rounds. */
@@ -400,6 +405,7 @@ int main(int count, char **arguments)
         {"bad_input", bad_input},
         {"bad_templates", bad_templates},
         {"bad_messages", bad_messages},
+        {"bad_extension", bad_extension},
         {"life_races", life_races},
         {"daemon_restarts", daemon_restarts},
         {"threads", threads},

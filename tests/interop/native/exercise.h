@@ -27,9 +27,10 @@
         }                                                                                         \
     } while (0)
 
-/* The loaded library's functions, by its oldest and its newest list. */
+/* The loaded library's functions, by its oldest and its newest list, and the extension. */
 extern CK_FUNCTION_LIST *f;
 extern CK_FUNCTION_LIST_3_2 *f3;
+extern CK_FUNCTION_LIST_EXTENDED *fx;
 
 void load(void);
 CK_SESSION_HANDLE open_session(void);
@@ -38,5 +39,6 @@ CK_RV sign(CK_SESSION_HANDLE session);
 void bad_input(void);
 void bad_templates(void);
 void bad_messages(void);
+void bad_extension(void);
 
 #endif

@@ -1,6 +1,8 @@
 /* Input that no honest host gives, one function a scenario. */
 #include "exercise.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 /* Pointers that are NULL, lengths that are zero or absurd, handles nobody gave. */
@@ -149,4 +151,37 @@ void bad_messages(void)
     free(out);
     free(tag);
     free(iv);
+}
+
+/* Structures that say how large they are, on blocks of exactly that size. */
+void bad_extension(void)
+{
+    static const size_t sizes[] = {
+        sizeof(CK_ULONG),
+        offsetof(CK_TOKEN_INFO_EXTENDED, ulBodyColor),
+        offsetof(CK_TOKEN_INFO_EXTENDED, ulFirmwareChecksum),
+        offsetof(CK_TOKEN_INFO_EXTENDED, ulFirmwareChecksum) + 1,
+        sizeof(CK_TOKEN_INFO_EXTENDED),
+        sizeof(CK_TOKEN_INFO_EXTENDED) + 8,
+    };
+    CK_ULONG room = 0;
+
+    load();
+    RV(fx->C_EX_GetTokenInfoExtended(SLOT, NULL), CKR_CRYPTOKI_NOT_INITIALIZED);
+    RV(f->C_Initialize(NULL), CKR_OK);
+    RV(fx->C_EX_GetTokenInfoExtended(SLOT, NULL), CKR_ARGUMENTS_BAD);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        CK_TOKEN_INFO_EXTENDED *info = calloc(1, sizes[i]);
+        bool fits = i > 1;
+
+        info->ulSizeofThisStructure = sizes[i];
+        RV(fx->C_EX_GetTokenInfoExtended(SLOT, info), fits ? CKR_OK : CKR_ARGUMENTS_BAD);
+        EXPECT(info->ulSizeofThisStructure <= sizeof *info);
+        EXPECT(!fits || info->ulTokenType == 1);
+        free(info);
+    }
+    RV(fx->C_EX_GetTokenName(open_session(), NULL, NULL), CKR_ARGUMENTS_BAD);
+    RV(fx->C_EX_GetTokenName(open_session(), NULL, &room), CKR_FUNCTION_NOT_SUPPORTED);
+    RV(fx->C_EX_FreeBuffer(&room), CKR_FUNCTION_NOT_SUPPORTED);
+    RV(f->C_Finalize(NULL), CKR_OK);
 }

@@ -12,21 +12,26 @@ from token_fw.crypto import (
     Cbc,
     Cmac,
     Ctr,
+    CtrAcpkm,
     Ecb,
     Ecdsa,
     EdDsa,
     Gcm,
+    Gost3410,
     Hash,
     Hmac,
+    KExp15,
     KeyKind,
     KeyWrap,
     KeyWrapPadded,
+    Mgm,
     MlDsa,
     RsaOaep,
     RsaPkcs1,
     RsaPss,
     RsaRaw,
     Scheme,
+    Vko,
 )
 from token_fw.errors import (
     ConditionsNotSatisfied,
@@ -54,6 +59,8 @@ HASHES = dict(
         start=1,
     )
 )
+"""Hash functions by the number that C1 and C2 have for them."""
+_HMAC_HASHES = HASHES | {0x0A: Hash.STREEBOG256, 0x0B: Hash.STREEBOG512}
 _BY_DIGEST_SIZE = {
     hash_.size: RsaPss(hash_, hash_, hash_.size)
     for hash_ in (Hash.SHA1, Hash.SHA224, Hash.SHA256, Hash.SHA384, Hash.SHA512)
@@ -82,7 +89,7 @@ class Algorithm:
 class Environment:
     """A choice: key reference, and either a kind of key (template 00) or an algorithm.
 
-    `scheme` is None where the algorithm has none (agreement, decapsulation), PSS is to follow the
+    `scheme` is None where the algorithm has none (ECDH, decapsulation), PSS is to follow the
     digest, or ECDSA the version of the client.
     """
 
@@ -134,11 +141,11 @@ def parse_mse(command: Command) -> Environment:
     return Environment(command.p2, reference, algorithm=algorithm, scheme=scheme)
 
 
-def _hash(fields: Parameters, tag: int, default: Hash) -> Hash:
+def _hash(fields: Parameters, tag: int, default: Hash, hashes: Mapping[int, Hash] = HASHES) -> Hash:
     value = fields.get(tag)
     if value is None:
         return default
-    hash_ = HASHES.get(int.from_bytes(value, "big")) if len(value) == 1 else None
+    hash_ = hashes.get(int.from_bytes(value, "big")) if len(value) == 1 else None
     if hash_ is None:
         raise IncorrectData("no such hash")
     return hash_
@@ -187,6 +194,14 @@ def _ml_dsa(fields: Parameters) -> Scheme | None:
     return MlDsa(fields.get(0xC5, b""))
 
 
+def _vko(fields: Parameters) -> Scheme | None:
+    """CA UKM, C9 length of the key (32)."""
+    ukm = fields.get(0xCA)
+    if not ukm:
+        raise IncorrectData("the UKM is missing")
+    return Vko(ukm, _number(fields, 0xC9, 32))
+
+
 def _ctr(fields: Parameters) -> Scheme | None:
     """C6 first counter block, C7 how many of its last bits count."""
     return Ctr(_initial(fields), _number(fields, 0xC7))
@@ -197,11 +212,25 @@ def _gcm(fields: Parameters) -> Scheme | None:
     return Gcm(_initial(fields), fields.get(0xC8, b""), _number(fields, 0xC9, 16))
 
 
+def _ctr_acpkm(fields: Parameters) -> Scheme | None:
+    """C6 half a block, CB bytes of a section in up to 4 bytes (the key never changes)."""
+    section = fields.get(0xCB, b"")
+    if len(section) > 4:
+        raise IncorrectData("the length of a section has at most 4 bytes")
+    return CtrAcpkm(_initial(fields), int.from_bytes(section, "big"))
+
+
+def _mgm(fields: Parameters) -> Scheme | None:
+    """C6 nonce, C8 additional data (none), C9 length of the tag (a block)."""
+    size = _number(fields, 0xC9) if 0xC9 in fields else 0
+    return Mgm(_initial(fields), fields.get(0xC8, b""), size)
+
+
 def _hmac(fields: Parameters) -> Scheme | None:
     """C1 hash, C9 length of the result (that of the digest)."""
     if 0xC1 not in fields:
         raise IncorrectData("the hash is missing")
-    hash_ = _hash(fields, 0xC1, Hash.SHA1)
+    hash_ = _hash(fields, 0xC1, Hash.SHA1, _HMAC_HASHES)
     return Hmac(hash_, _number(fields, 0xC9, hash_.size))
 
 
@@ -214,8 +243,11 @@ def _of(*kinds: KeyKind) -> frozenset[KeyKind]:
 
 
 _RSA = _of(KeyKind.RSA)
+_GOST = _of(KeyKind.GOST_256, KeyKind.GOST_512)
 _AES = _of(KeyKind.AES)
-_BLOCK = _of(KeyKind.AES, KeyKind.DES3)
+_BLOCK = _of(KeyKind.AES, KeyKind.DES3, KeyKind.KUZNYECHIK, KeyKind.MAGMA)
+_GOST_BLOCK = _of(KeyKind.KUZNYECHIK, KeyKind.MAGMA)
+_TWIN = _of(KeyKind.KUZNYECHIK_TWIN, KeyKind.MAGMA_TWIN)
 _IV = frozenset({0xC6})
 _RSA_RAW = Algorithm(_RSA, _fixed(RsaRaw()))
 _RSA_PKCS1 = Algorithm(_RSA, _fixed(RsaPkcs1()))
@@ -228,6 +260,7 @@ _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
         0x21: Algorithm(_of(KeyKind.EC), _fixed(None)),
         0x22: Algorithm(_of(KeyKind.ED25519, KeyKind.ED448), _fixed(EdDsa())),
         0x23: Algorithm(_of(KeyKind.ML_DSA), _ml_dsa, frozenset({0xC5})),
+        0x24: Algorithm(_GOST, _fixed(Gost3410())),
     },
     CONFIDENTIALITY_TEMPLATE: {
         0x10: _RSA_RAW,
@@ -235,6 +268,7 @@ _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
         0x13: Algorithm(_RSA, _oaep, frozenset({0xC1, 0xC2, 0xC4})),
         0x31: Algorithm(_of(KeyKind.EC, KeyKind.X25519, KeyKind.X448), _fixed(None)),
         0x32: Algorithm(_of(KeyKind.ML_KEM), _fixed(None)),
+        0x33: Algorithm(_GOST, _vko, frozenset({0xC9, 0xCA})),
         0x41: Algorithm(_BLOCK, _fixed(Ecb())),
         0x42: Algorithm(_BLOCK, lambda fields: Cbc(_initial(fields)), _IV),
         0x43: Algorithm(_BLOCK, lambda fields: Cbc(_initial(fields), padded=True), _IV),
@@ -242,6 +276,9 @@ _ALGORITHMS: dict[int, dict[int, Algorithm]] = {
         0x45: Algorithm(_AES, _gcm, frozenset({0xC6, 0xC8, 0xC9})),
         0x46: Algorithm(_AES, _fixed(KeyWrap())),
         0x47: Algorithm(_AES, _fixed(KeyWrapPadded())),
+        0x48: Algorithm(_GOST_BLOCK, _ctr_acpkm, frozenset({0xC6, 0xCB})),
+        0x49: Algorithm(_GOST_BLOCK, _mgm, frozenset({0xC6, 0xC8, 0xC9})),
+        0x4A: Algorithm(_TWIN, lambda fields: KExp15(_initial(fields)), _IV),
     },
     CHECKSUM_TEMPLATE: {
         0x51: Algorithm(_of(KeyKind.GENERIC), _hmac, frozenset({0xC1, 0xC9})),

@@ -21,6 +21,7 @@ from token_fw.apps.pki.keys import (
     KINDS,
     PRIVATE_USAGE,
     SECRET_USAGE,
+    WITH_CURVE,
     KeyPolicy,
     Usage,
     curve_objects,
@@ -30,9 +31,11 @@ from token_fw.apps.pki.session import PkiSession
 from token_fw.crypto import (
     CURVES,
     EDWARDS_SIZES,
+    GOST_SIZES,
     SECRET_KINDS,
     CipherScheme,
     Ecdsa,
+    GostPrivateKey,
     Hash,
     KeyKind,
     KeySpec,
@@ -41,10 +44,12 @@ from token_fw.crypto import (
     SecretKey,
     SignScheme,
     SymmetricScheme,
+    Vko,
     digest,
     ec_private,
     edwards_private,
     generate,
+    gost_private,
     ml_dsa_private,
     ml_kem_private,
     rsa_private,
@@ -252,10 +257,13 @@ def decipher(session: PkiSession, command: Decipher) -> bytes:
     usage = _TO_AGREE if command.cryptogram is None else _TO_DECIPHER
     key, environment = session.use(CONFIDENTIALITY_TEMPLATE, usage)
     kind, scheme = key.spec.kind, environment.scheme
-    if scheme is None and kind is not KeyKind.ML_KEM:
+    if isinstance(scheme, Vko) or (scheme is None and kind is not KeyKind.ML_KEM):
         if command.point is None:
             raise IncorrectData("agreement needs a point")
-        return key.private.agree(command.point)
+        if scheme is None:
+            return key.private.agree(command.point)
+        private = cast("GostPrivateKey", key.private)
+        return private.vko(command.point, scheme.ukm, scheme.size)
     if command.cryptogram is None:
         raise IncorrectData("decryption needs a cryptogram")
     if scheme is None:
@@ -286,9 +294,9 @@ def _meanwhile(session: PkiSession, make: Callable[[], PrivateKey]) -> PrivateKe
 
 def _spec(kind: KeySpec | KeyKind, curve: CurveChoice | None) -> KeySpec:
     """The kind of key chosen by MSE SET and, for EC, the curve given with the command."""
-    if kind is KeyKind.EC:
-        if curve is None or curve.spec.kind is not KeyKind.EC:
-            raise IncorrectData("the curve is missing")
+    if kind in WITH_CURVE:
+        if curve is None or curve.spec.kind is not kind:
+            raise IncorrectData("the curve or the parameter set is missing")
         return curve.spec
     if not isinstance(kind, KeySpec):
         raise ConditionsNotSatisfied("a secret key is no key pair")
@@ -314,9 +322,16 @@ def _edwards(spec: KeySpec, value: bytes) -> PrivateKey:
     return edwards_private(spec.kind, value)
 
 
+def _gost(spec: KeySpec, value: bytes) -> PrivateKey:
+    if len(value) != GOST_SIZES[spec.kind]:
+        raise IncorrectData("the private number is not as long as the kind of key says")
+    return gost_private(spec.curve, value)
+
+
 _PRIVATE_FROM_VALUE: dict[KeyKind, Callable[[KeySpec, bytes], PrivateKey]] = {
     KeyKind.EC: lambda spec, d: ec_private(spec.curve, d),
     **dict.fromkeys(EDWARDS_SIZES, _edwards),
+    **dict.fromkeys(GOST_SIZES, _gost),
     KeyKind.ML_DSA: lambda spec, seed: ml_dsa_private(spec.level, seed),
     KeyKind.ML_KEM: lambda spec, seed: ml_kem_private(spec.level, seed),
 }

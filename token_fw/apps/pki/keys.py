@@ -12,6 +12,7 @@ from token_fw.crypto import (
     CryptoError,
     EcPublicKey,
     EdwardsPublicKey,
+    GostPublicKey,
     KeyKind,
     KeySpec,
     MlDsaPublicKey,
@@ -48,11 +49,23 @@ KINDS: dict[int, KeySpec | KeyKind] = {
     0xE3: KeySpec.ml_dsa(87),
     0xE5: KeySpec.ml_kem(768),
     0xE6: KeySpec.ml_kem(1024),
+    0xE8: KeyKind.GOST_256,
+    0xE9: KeyKind.GOST_512,
     0xF8: KeyKind.AES,
     0xF9: KeyKind.DES3,
     0xFA: KeyKind.GENERIC,
+    0xFB: KeyKind.KUZNYECHIK,
+    0xFC: KeyKind.MAGMA,
+    0xFD: KeyKind.KUZNYECHIK_TWIN,
+    0xFE: KeyKind.MAGMA_TWIN,
 }
-"""Kinds of key by algorithm reference; EC keys also need a curve, secret keys a length."""
+"""Kinds of key by algorithm reference.
+
+EC keys also need a curve, those of GOST a parameter set, secret keys a length.
+"""
+
+WITH_CURVE = frozenset({KeyKind.EC, KeyKind.GOST_256, KeyKind.GOST_512})
+"""Kinds that take an identifier of a curve or a parameter set."""
 
 _KIND_CODES = {kind: code for code, kind in KINDS.items()}
 
@@ -91,8 +104,14 @@ DEFAULT_USAGE = {
     KeyKind.X448: Usage.DERIVE,
     KeyKind.ML_DSA: Usage.SIGN,
     KeyKind.ML_KEM: Usage.DECRYPT,
+    KeyKind.GOST_256: Usage.SIGN | Usage.DERIVE,
+    KeyKind.GOST_512: Usage.SIGN | Usage.DERIVE,
     KeyKind.AES: _CIPHER_USAGE,
     KeyKind.DES3: _CIPHER_USAGE,
+    KeyKind.KUZNYECHIK: _CIPHER_USAGE,
+    KeyKind.MAGMA: _CIPHER_USAGE,
+    KeyKind.KUZNYECHIK_TWIN: Usage.WRAP | Usage.UNWRAP,
+    KeyKind.MAGMA_TWIN: Usage.WRAP | Usage.UNWRAP,
     KeyKind.GENERIC: Usage.MAC | Usage.DERIVE,
 }
 
@@ -169,7 +188,7 @@ class StoredKey:
         code = _KIND_CODES.get(self.spec) or _KIND_CODES[kind]
         inner = tlv.encode(0x84, self.reference.to_bytes(2, "big"))
         inner += tlv.encode(0x80, bytes((code,)))
-        if kind is KeyKind.EC:
+        if kind in WITH_CURVE:
             inner += self.spec.oid_der
         elif kind in SECRET_KINDS:
             inner += tlv.encode(0x81, (self.spec.bits // 8).to_bytes(2, "big"))
@@ -195,7 +214,7 @@ def _described(fields: Mapping[int, bytes]) -> KeySpec:
     kind = KINDS[fields[0x80][0]]
     if isinstance(kind, KeySpec):
         return kind
-    if kind is KeyKind.EC:
+    if kind in WITH_CURVE:
         return KeySpec.from_oid_der(tlv.encode(0x06, fields[0x06]))
     return KeySpec.secret(kind, 8 * int.from_bytes(fields[0x81], "big"))
 
@@ -269,17 +288,19 @@ def public_template(public: PublicKey, cofactor: bytes = b"\x01") -> bytes:
     """The public key data object 7F49 (ISO/IEC 7816-8:2004, table 3).
 
     RSA: 81 modulus, 82 exponent. EC: the curve as in `curve_objects` and 86 the point. Other
-    kinds: 86 with the bytes of the key (RFC 8032, RFC 7748, FIPS 203, FIPS 204).
+    kinds: 86 with the bytes of the key (RFC 8032, RFC 7748, FIPS 203, FIPS 204; GOST: X || Y,
+    little-endian).
     """
     if isinstance(public, RsaPublicKey):
         inner = tlv.encode(0x81, public.modulus) + tlv.encode(0x82, public.exponent)
     elif isinstance(public, EcPublicKey):
         objects = curve_objects(curve_of(public.spec), cofactor) | {0x86: public.point}
         inner = b"".join(tlv.encode(tag, objects[tag]) for tag in sorted(objects))
+    elif isinstance(public, EdwardsPublicKey | GostPublicKey):
+        inner = tlv.encode(0x86, public.point)
     else:
-        assert isinstance(public, EdwardsPublicKey | MlDsaPublicKey | MlKemPublicKey)
-        raw = public.point if isinstance(public, EdwardsPublicKey) else public.raw
-        inner = tlv.encode(0x86, raw)
+        assert isinstance(public, MlDsaPublicKey | MlKemPublicKey)
+        inner = tlv.encode(0x86, public.raw)
     return tlv.encode(0x7F49, inner)
 
 

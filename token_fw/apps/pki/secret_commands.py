@@ -11,7 +11,14 @@ from token_fw.apps.pki.algorithms import CHECKSUM_TEMPLATE, CONFIDENTIALITY_TEMP
 from token_fw.apps.pki.key_commands import ATTRIBUTES, Attributes, parse_attributes, target
 from token_fw.apps.pki.keys import Usage
 from token_fw.apps.pki.session import PkiSession
-from token_fw.crypto import KeyKind, KeySpec, MacScheme, SymmetricScheme, generate_secret
+from token_fw.crypto import (
+    SECRET_KINDS,
+    KeyKind,
+    KeySpec,
+    MacScheme,
+    SymmetricScheme,
+    generate_secret,
+)
 from token_fw.errors import ConditionsNotSatisfied, IncorrectData
 
 _LENGTH = 0x80
@@ -44,7 +51,7 @@ def generate_secret_key(session: PkiSession, command: GenerateSecret) -> bytes:
     Answers its check value, three bytes; nothing for a value so short that they would tell of it.
     """
     environment, kind = target(session)
-    if not isinstance(kind, KeyKind) or kind is KeyKind.EC:
+    if not isinstance(kind, KeyKind) or kind not in SECRET_KINDS:
         raise ConditionsNotSatisfied("the chosen kind of key is a key pair")
     spec = KeySpec.secret(kind, 8 * command.length)
     usage = command.attributes.usage_of(kind)

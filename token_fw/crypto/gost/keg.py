@@ -19,8 +19,16 @@ def keg(parameters: ParameterSet, d: int, point: tuple[int, int], ukm: bytes) ->
     """
     if len(ukm) != _UKM_SIZE:
         raise DataLength(f"the UKM of KEG has {_UKM_SIZE} bytes")
-    number = int.from_bytes(ukm[:16], "big") or 1
-    shared = vko(parameters, d, point, number, parameters.size)
+    return keg_keys(vko(parameters, d, point, keg_number(ukm), parameters.size), ukm)
+
+
+def keg_number(ukm: bytes) -> int:
+    """Give the UKM of the agreement, out of the first 16 bytes."""
+    return int.from_bytes(ukm[:16], "big") or 1
+
+
+def keg_keys(shared: bytes, ukm: bytes) -> bytes:
+    """Give the keys that the agreement makes: those of 512 bits are it, of 256 it makes a tree."""
     if len(shared) == _KEYS_SIZE:
         return shared
     return kdf_tree(shared, b"kdf tree", ukm[16:24], _KEYS_SIZE)
