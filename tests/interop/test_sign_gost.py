@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli.failures import Exit
-from host_tools.testing import Command, Run, Scratch
+from host_tools.testing import Command, Run, Scratch, ScratchToken
+from tests.interop.test_sign_openssl import PIN, certified
 from tests.interop.test_sign_pdf import document
 
 SETS = {
@@ -70,6 +71,24 @@ def test_both_verify_what_the_other_signs_and_refuse_what_was_touched(
         signature.write_bytes(damaged)
         openssl(*judge, "-in", signature, code=4)
         command("verify", letter, signature, "--trust", certificate, code=Exit.BAD_SIGNATURE.value)
+
+
+@pytest.mark.parametrize("kind", ["CryptoPro-A", "tc26-256-A", "tc26-512-B"])
+def test_a_gost_key_of_the_token_signs(
+    *, command: Command, token: ScratchToken, openssl: Run, letter: Path, kind: str
+) -> None:
+    assert token.label
+    certificate = certified(command, kind, letter.parent)
+    command("sign", letter, **PIN)
+    command("verify", letter, "--trust", certificate)
+    judge = (
+        "cms", "-verify", *ENGINE, "-cades", "-binary", "-inform", "DER", "-content", letter,
+        "-in", letter.with_name("letter.txt.p7s"), "-CAfile", certificate,
+    )  # fmt: skip
+    openssl(*judge)
+    letter.write_text("Уважаемая Анна Ивановна!\n")
+    openssl(*judge, code=4)
+    command("verify", letter, "--trust", certificate, code=Exit.TAMPERED.value)
 
 
 def test_a_gost_and_an_rsa_key_sign_the_same_letter(
