@@ -33,6 +33,17 @@ class Exit(Enum):
     CONFLICT = (7, "the name exists already, or several things have it")
     UNACCEPTABLE = (8, "the PIN policy refuses the new PIN")
     TOKEN_STATE = (9, "the token is removed, locked, blank, damaged or in use")
+    MALFORMED = (10, "the signature cannot be read, or there is none")
+    TAMPERED = (11, "the content is not what was signed")
+    BAD_SIGNATURE = (12, "the signature does not belong to its signer, or proves nothing")
+    CERTIFICATE_MISMATCH = (13, "the signature was made for another certificate")
+    BROKEN_CHAIN = (14, "a certificate is missing, or not signed by its issuer")
+    UNTRUSTED = (15, "the chain of certificates ends in a root that is not trusted")
+    NOT_YET_VALID = (16, "a certificate is not valid yet")
+    EXPIRED = (17, "a certificate has expired")
+    WRONG_USAGE = (18, "a certificate is not for what it was used for")
+    REVOKED = (19, "a certificate was revoked")
+    NO_REVOCATION_DATA = (20, "nothing shows that a certificate was not revoked")
 
 
 EXIT_CODES: Final = tuple(Exit)

@@ -38,7 +38,7 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("cert", "ca", name) for name in ("create", "issue", "revoke", "crl", "ocsp")),
         *(("cert", "ca", name) for name in ("list", "show", "export")),
         ("conformance", "run"),
-        *((name,) for name in ("touch", "trace", "record", "replay")),
+        *((name,) for name in ("touch", "sign", "verify", "trace", "record", "replay")),
         *(("reader", name) for name in ("install", "uninstall", "status", "run")),
         *((name,) for name in ("module", "serve", "stop", "doctor", "demo")),
     }
