@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from host_tools.cli.commands import cli
 from host_tools.testing import Command, Run, Scratch, ScratchToken
+from token_fw.crypto.gost import backend as gost
 
 # A suite that was started in the background of a shell ignores Ctrl+C; what it starts must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -131,3 +132,11 @@ def openssl() -> Run:
         return _expect(done, code)
 
     return run
+
+
+@pytest.fixture(scope="module", params=[gost.PURE, gost.ENGINE])
+def gost_implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python computes GOST, then the engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gost, "_choice", gost.choose(request.param))
+        yield

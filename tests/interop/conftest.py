@@ -17,6 +17,7 @@ from host_tools.testing import Command, Run, Scratch, ScratchToken
 from tests import piv_cards
 from tests.interop.consumers import Owner
 from tests.interop.fake_daemon import FakeDaemon, Recorder, started, write_program
+from tests.interop.gost_engine import Engine
 from tests.interop.liar import Liar
 from tests.interop.office import Office
 from tests.interop.pcscd import DOORS, ReaderDoor
@@ -129,3 +130,9 @@ def piv_reader(home: Scratch) -> Iterator[Served]:
             value = piv_cards.certificate(card.make_key(piv.AUTHENTICATION, piv.RSA_2048))
             card.ok(piv.put_data(piv.CERTIFICATE, piv_cards.certificate_object(value)))
         yield shown
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """OpenSSL with gost-engine."""
+    return Engine(tmp_path)

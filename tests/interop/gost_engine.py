@@ -4,20 +4,68 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from pathlib import Path
 from typing import Final
 
 from tests.conftest import program
+from tests.interop.consumers import shared_object
 
 _SET_KEY: Final = 0x1000 + 4
 """EVP_MD_CTRL_SET_KEY of the engine."""
 
+# The sets by the names the engine generates keys with.
+SETS: Final = {
+    "CryptoPro-A": "A",
+    "CryptoPro-B": "B",
+    "CryptoPro-C": "C",
+    "CryptoPro-XchA": "XA",
+    "CryptoPro-XchB": "XB",
+    "tc26-256-A": "TCA",
+    "tc26-256-B": "TCB",
+    "tc26-256-C": "TCC",
+    "tc26-256-D": "TCD",
+    "tc26-512-A": "A",
+    "tc26-512-B": "B",
+    "tc26-512-C": "C",
+}
 
-def openssl(job: str, *arguments: str, data: bytes = b"") -> bytes:
-    """What a job of the command line with the engine prints."""
-    command = [program("openssl", "openssl"), job, "-engine", "gost", *arguments]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
+
+class Engine:
+    """OpenSSL's command line with the gost engine, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        shared_object("gost.so", "engines-", "libengine-gost-openssl")
+        self._folder = folder
+        self._openssl = program("openssl", "openssl")
+
+    def run(self, job: str, *arguments: str, data: bytes = b"", code: int = 0) -> bytes:
+        done = subprocess.run(
+            [self._openssl, job, "-engine", "gost", *arguments],
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == code, (done.stdout + done.stderr).decode(errors="replace")
+        return done.stdout
+
+    def file(self, name: str, data: bytes) -> str:
+        path = self._folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def generate(self, name: str) -> bytes:
+        algorithm = "gost2012_512" if name.startswith("tc26-512-") else "gost2012_256"
+        options = ("-algorithm", algorithm, "-pkeyopt", f"paramset:{SETS[name]}")
+        return self.run("genpkey", *options, "-outform", "DER")
+
+    def private_file(self, pkcs8: bytes, name: str = "private.pem") -> str:
+        pem = self.run("pkey", "-inform", "DER", data=pkcs8)
+        return self.file(name, pem)
+
+    def public_file(self, spki: bytes, name: str = "public.pem") -> str:
+        pem = self.run("pkey", "-pubin", "-inform", "DER", data=spki)
+        return self.file(name, pem)
 
 
 def engine_mac(name: str, key: bytes, data: bytes, size: int) -> bytes:

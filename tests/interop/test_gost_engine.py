@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.conftest import program
-from tests.interop.consumers import shared_object
+from tests.interop.gost_engine import Engine
 from token_fw.crypto import (
     Gost3410,
     GostPrivateKey,
@@ -30,69 +27,8 @@ from token_fw.crypto.gost.parameter_sets import PARAMETER_SETS
 MESSAGE: Final = b"Pay 10 roubles to Ivan Petrov\n"
 HASHES: Final = {KeyKind.GOST_256: Hash.STREEBOG256, KeyKind.GOST_512: Hash.STREEBOG512}
 NAMES: Final = {Hash.STREEBOG256: "md_gost12_256", Hash.STREEBOG512: "md_gost12_512"}
-# The sets by the names the engine generates keys with.
-SETS: Final = {
-    "CryptoPro-A": "A",
-    "CryptoPro-B": "B",
-    "CryptoPro-C": "C",
-    "CryptoPro-XchA": "XA",
-    "CryptoPro-XchB": "XB",
-    "tc26-256-A": "TCA",
-    "tc26-256-B": "TCB",
-    "tc26-256-C": "TCC",
-    "tc26-256-D": "TCD",
-    "tc26-512-A": "A",
-    "tc26-512-B": "B",
-    "tc26-512-C": "C",
-}
+by_both = pytest.mark.usefixtures("gost_implementation")
 every_set = pytest.mark.parametrize("name", PARAMETER_SETS)
-
-
-class Engine:
-    """OpenSSL's command line with the gost engine, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._openssl = program("openssl", "openssl")
-
-    def run(self, job: str, *arguments: str, data: bytes = b"", code: int = 0) -> bytes:
-        done = subprocess.run(
-            [self._openssl, job, "-engine", "gost", *arguments],
-            input=data,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == code, (done.stdout + done.stderr).decode(errors="replace")
-        return done.stdout
-
-    def file(self, name: str, data: bytes) -> str:
-        path = self._folder / name
-        path.write_bytes(data)
-        return str(path)
-
-    def generate(self, name: str) -> bytes:
-        algorithm = "gost2012_512" if name.startswith("tc26-512-") else "gost2012_256"
-        options = ("-algorithm", algorithm, "-pkeyopt", f"paramset:{SETS[name]}")
-        return self.run("genpkey", *options, "-outform", "DER")
-
-    def private_file(self, pkcs8: bytes, name: str = "private.pem") -> str:
-        pem = self.run("pkey", "-inform", "DER", data=pkcs8)
-        return self.file(name, pem)
-
-    def public_file(self, spki: bytes, name: str = "public.pem") -> str:
-        pem = self.run("pkey", "-pubin", "-inform", "DER", data=spki)
-        return self.file(name, pem)
-
-
-@pytest.fixture(scope="module")
-def installed() -> Path:
-    return shared_object("gost.so", "engines-", "libengine-gost-openssl")
-
-
-@pytest.fixture
-def engine(installed: Path, tmp_path: Path) -> Engine:
-    return Engine(tmp_path)
 
 
 def hashed(name: str, message: bytes = MESSAGE) -> bytes:
@@ -105,6 +41,7 @@ def key_of(name: str) -> GostPrivateKey:
     return key
 
 
+@by_both
 @every_set
 def test_our_signature_is_valid_for_the_engine(name: str, engine: Engine) -> None:
     key = key_of(name)
@@ -118,6 +55,7 @@ def test_our_signature_is_valid_for_the_engine(name: str, engine: Engine) -> Non
     engine.run("pkeyutl", *options, wrong, code=1)
 
 
+@by_both
 @every_set
 def test_a_signature_of_the_engine_is_valid_for_us(name: str, engine: Engine) -> None:
     pkcs8 = engine.generate(name)
@@ -159,6 +97,7 @@ def test_the_identifier_of_a_set_is_the_engines(name: str, engine: Engine) -> No
     assert ours == theirs
 
 
+@by_both
 @pytest.mark.parametrize("hash_", NAMES)
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 1000])
 def test_digests_are_the_engines(hash_: Hash, length: int, engine: Engine) -> None:

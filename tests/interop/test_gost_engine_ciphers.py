@@ -1,10 +1,8 @@
 """Kuznyechik and Magma beside OpenSSL with gost-engine."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.interop.gost_engine import engine_mac, openssl
+from tests.interop.gost_engine import Engine, engine_mac
 from token_fw.crypto import (
     Cbc,
     Cmac,
@@ -37,19 +35,15 @@ CASES: list[tuple[str, SecretKey, SymmetricScheme, list[str]]] = [
 ]
 
 
-def enc(name: str, key: SecretKey, scheme: SymmetricScheme, data: bytes, *options: str) -> bytes:
-    iv = getattr(scheme, "iv", b"")
-    vector = ["-iv", iv.hex()] if iv else []
-    return openssl("enc", f"-{name}", "-K", key.value.hex(), *vector, *options, data=data)
-
-
 @pytest.mark.parametrize(("name", "key", "scheme", "options"), CASES)
 def test_ciphers_both_ways(
-    name: str, key: SecretKey, scheme: SymmetricScheme, options: list[str]
+    engine: Engine, name: str, key: SecretKey, scheme: SymmetricScheme, options: list[str]
 ) -> None:
+    vector = ["-iv", scheme.iv.hex()] if isinstance(scheme, Cbc | CtrAcpkm) else []
+    common = ["enc", f"-{name}", "-K", key.value.hex(), *vector, *options]
     cryptogram = key.encrypt(scheme, DATA)
-    assert enc(name, key, scheme, DATA, *options) == cryptogram
-    assert enc(name, key, scheme, cryptogram, "-d", *options) == DATA
+    assert engine.run(*common, data=DATA) == cryptogram
+    assert engine.run(*common, "-d", data=cryptogram) == DATA
     assert key.decrypt(scheme, cryptogram) == DATA
 
 
@@ -63,13 +57,11 @@ def test_codes(name: str, key: SecretKey) -> None:
 
 
 @pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-256-A", "tc26-512-A"])
-def test_keys_to_wrap_keys(name: str, tmp_path: Path) -> None:
+def test_keys_to_wrap_keys(engine: Engine, name: str) -> None:
     """KEG of the engine, which takes it for a UKM of 32 bytes."""
     ours, theirs = (gost_private(name, bytes((number,)) * 31) for number in (1, 2))
     ukm = bytes(range(1, 33))
-    inkey, peer = tmp_path / "inkey.der", tmp_path / "peer.der"
-    inkey.write_bytes(theirs.to_pkcs8())
-    peer.write_bytes(ours.public().to_spki())
-    files = ["-inkey", str(inkey), "-keyform", "DER", "-peerkey", str(peer), "-peerform", "DER"]
-    derived = openssl("pkeyutl", "-derive", *files, "-pkeyopt", f"ukmhex:{ukm.hex()}")
+    key, peer = engine.private_file(theirs.to_pkcs8()), engine.public_file(ours.public().to_spki())
+    files = ["-inkey", key, "-peerkey", peer]
+    derived = engine.run("pkeyutl", "-derive", *files, "-pkeyopt", f"ukmhex:{ukm.hex()}")
     assert ours.keg(theirs.public().point, ukm) == derived

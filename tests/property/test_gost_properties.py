@@ -25,6 +25,7 @@ from token_fw.crypto.gost import curve
 from token_fw.crypto.gost.parameter_sets import PARAMETER_SETS, ParameterSet
 from token_fw.crypto.gost.streebog import Streebog
 
+by_both = pytest.mark.usefixtures("gost_implementation")
 sets = st.sampled_from(list(PARAMETER_SETS.values()))
 
 
@@ -40,6 +41,7 @@ def bytes_of(size: int) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=size, max_size=size)
 
 
+@by_both
 @given(key=keys(), deterministic=st.booleans(), data=st.data())
 def test_what_is_signed_verifies_and_nothing_near_it(
     key: GostPrivateKey, deterministic: bool, data: st.DataObject
@@ -60,6 +62,7 @@ def test_what_is_signed_verifies_and_nothing_near_it(
             public.verify(Gost3410(), other, signature)
 
 
+@by_both
 @given(key=keys(), data=st.data())
 def test_no_numbers_are_a_signature(key: GostPrivateKey, data: st.DataObject) -> None:
     size, q = len(key.d), PARAMETER_SETS[key.spec.curve].q

@@ -69,6 +69,7 @@ CERTIFICATES: list[tuple[ParameterSet, int, str]] = [
     (EXAMPLES[1].parameters, EXAMPLES[1].d, CERTIFICATE_TEST_512),
 ]
 HASHES = {32: Hash.STREEBOG256, 64: Hash.STREEBOG512}
+by_both = pytest.mark.usefixtures("gost_implementation")
 every_set = pytest.mark.parametrize("name", PARAMETER_SETS)
 
 
@@ -101,6 +102,7 @@ def test_published_certificates_verify(parameters: ParameterSet, d: int, text: s
     assert not signatures.verify(parameters, point, other, certificate.signature)
 
 
+@by_both
 def test_the_key_of_a_published_certificate_is_read_and_written_alike() -> None:
     certificate = Certificate(CERTIFICATE_256_A)
     key = load_public(certificate.spki)
@@ -285,6 +287,7 @@ def test_the_private_number_must_be_below_the_order() -> None:
     assert gost_private("tc26-256-A", (q - 1).to_bytes(32, "big")).d == (q - 1).to_bytes(32, "big")
 
 
+@by_both
 @every_set
 def test_a_changed_signature_is_refused(name: str) -> None:
     key = key_of(name)
@@ -305,6 +308,7 @@ def test_a_changed_signature_is_refused(name: str) -> None:
             key.public().verify(Gost3410(), some_digest(key), signature)
 
 
+@by_both
 @every_set
 def test_a_deterministic_signature_comes_again_and_verifies(name: str) -> None:
     key = key_of(name)
