@@ -11,7 +11,7 @@ from asn1crypto import crl, ocsp
 from host_tools.pki import algorithms
 from host_tools.pki.asn1 import core, parse, x509
 from host_tools.pki.certificates import Validity, key_identifier, time
-from host_tools.pki.errors import PkiError
+from host_tools.pki.errors import Malformed, PkiError
 from host_tools.pki.signer import Signer
 
 REASONS: Final = (
@@ -112,6 +112,8 @@ def answer(
     ``responder`` whose certificate goes with it. Raises Malformed.
     """
     asked = parse(ocsp.OCSPRequest, request, "OCSP request")
+    if not len(asked["tbs_request"]["request_list"]):
+        raise Malformed("The OCSP request asks about no certificate.")
     body = ocsp.ResponseData(
         {
             "responder_id": ocsp.ResponderId(
