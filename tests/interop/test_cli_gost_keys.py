@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.testing import Command, ScratchToken
-from tests.interop.gost_engine import Engine
 from tests.interop.consumers import Owner
+from tests.interop.gost_engine import Engine
 from token_fw.crypto import GOST_SPECS
 
 SETS = sorted(spec.curve for spec in GOST_SPECS)

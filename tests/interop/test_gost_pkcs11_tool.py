@@ -12,8 +12,8 @@ from host_tools.cryptoki import Cryptoki, Session, Template
 from host_tools.testing import Run, ScratchToken
 from pkcs11_module import _constants as ck
 from tests.conftest import program
-from tests.interop.gost_engine import Engine
 from tests.interop.consumers import call
+from tests.interop.gost_engine import Engine
 from token_fw.crypto import Hash, KeySpec, digest, gost_public
 
 MESSAGE: Final = "Подписано ключом, который не покидает токен.\n".encode() * 1000
