@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.testing import Command, ScratchToken
-from tests.interop import gost_engine
 from tests.interop.consumers import Owner
+from tests.interop.gost_engine import Engine
 from token_fw.crypto import GOST_SPECS
 
 SETS = sorted(spec.curve for spec in GOST_SPECS)
@@ -52,9 +52,9 @@ def test_a_set_need_not_be_chosen(owner: Owner, asked: str, made: str) -> None:
     ],
 )
 def test_a_key_that_openssl_made_is_imported(
-    owner: Owner, algorithm: str, set_: str, name: str
+    owner: Owner, engine: Engine, algorithm: str, set_: str, name: str
 ) -> None:
-    made = gost_engine.openssl(
+    made = engine.run(
         "genpkey", "-algorithm", algorithm, "-pkeyopt", f"paramset:{set_}", "-outform", "PEM"
     )
     file = owner.folder / "key.pem"
@@ -67,9 +67,9 @@ def test_a_key_that_openssl_made_is_imported(
 
 
 def test_a_key_with_a_set_that_is_not_known_is_refused(
-    command: Command, token: ScratchToken, tmp_path: Path
+    command: Command, token: ScratchToken, engine: Engine, tmp_path: Path
 ) -> None:
-    made = gost_engine.openssl(
+    made = engine.run(
         "genpkey", "-algorithm", "gost2012_256", "-pkeyopt", "paramset:0", "-outform", "PEM"
     )
     file = tmp_path / "key.pem"
@@ -82,13 +82,13 @@ def test_a_key_with_a_set_that_is_not_known_is_refused(
 
 
 @pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-256-A", "tc26-512-C"])
-def test_a_key_of_the_token_certifies_itself(owner: Owner, name: str) -> None:
+def test_a_key_of_the_token_certifies_itself(owner: Owner, engine: Engine, name: str) -> None:
     """OpenSSL with the engine finds the certificate good, and a changed one bad."""
     owner.run("key", "generate", name, "--label", "root")
     file = owner.folder / "root.pem"
     owner.run("cert", "request", "root", "--subject", "CN=Корень", "--self-signed", "-o", file)
     verify = ("-check_ss_sig", "-trusted", str(file), str(file))
-    assert b": OK" in gost_engine.openssl("verify", *verify)
+    assert b": OK" in engine.run("verify", *verify)
     request = owner.folder / "root.csr"
     owner.run("cert", "request", "root", "--subject", "CN=Корень", "-o", request)
-    gost_engine.openssl("req", "-verify", "-noout", "-in", str(request))
+    engine.run("req", "-verify", "-noout", "-in", str(request))

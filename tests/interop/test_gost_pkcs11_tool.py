@@ -12,8 +12,8 @@ from host_tools.cryptoki import Cryptoki, Session, Template
 from host_tools.testing import Run, ScratchToken
 from pkcs11_module import _constants as ck
 from tests.conftest import program
-from tests.interop import gost_engine
 from tests.interop.consumers import call
+from tests.interop.gost_engine import Engine
 from token_fw.crypto import Hash, KeySpec, digest, gost_public
 
 MESSAGE: Final = "Подписано ключом, который не покидает токен.\n".encode() * 1000
@@ -111,11 +111,13 @@ def test_the_tool_shows_pairs_and_deletes_them(user: Tool) -> None:
 
 
 @pytest.mark.parametrize("suffix", HASHES)
-def test_digests_are_those_of_openssl(user: Tool, suffix: str, tmp_path: Path) -> None:
+def test_digests_are_those_of_openssl(
+    user: Tool, engine: Engine, suffix: str, tmp_path: Path
+) -> None:
     message, made = write(tmp_path / "message", MESSAGE), tmp_path / "made"
     user("--hash", "-m", f"GOSTR3411-{suffix}", "-i", message, "-o", made)
     options = (f"-{ENGINE[suffix]}", "-binary")
-    assert made.read_bytes() == gost_engine.openssl("dgst", *options, data=MESSAGE)
+    assert made.read_bytes() == engine.run("dgst", *options, data=MESSAGE)
 
 
 def test_the_mechanisms_say_what_they_are_for(user: Tool) -> None:
