@@ -9,6 +9,7 @@ from host_tools.cli.ca_create import KEY_TYPES
 from host_tools.pki.algorithms import SIGNING_SPECS
 from host_tools.testing import ScratchToken
 from tests.conftest import program
+from tests.interop import gost_engine
 from tests.interop.office import PIN, Office
 from token_fw.crypto import KeyKind
 
@@ -16,26 +17,11 @@ pytestmark = pytest.mark.usefixtures("gost_engine")
 
 SETS = [name for name in KEY_TYPES if name.startswith(("tc26", "CryptoPro"))]
 KNOWN_TO_GNUTLS = ["CryptoPro-A", "tc26-256-B", "tc26-512-A"]
-# As the engine names the sets.
-ENGINE_SETS = {
-    "tc26-256-A": "TCA",
-    "tc26-256-B": "TCB",
-    "tc26-256-C": "TCC",
-    "tc26-256-D": "TCD",
-    "CryptoPro-A": "A",
-    "CryptoPro-B": "B",
-    "CryptoPro-C": "C",
-    "CryptoPro-XchA": "XA",
-    "CryptoPro-XchB": "XB",
-    "tc26-512-A": "A",
-    "tc26-512-B": "B",
-    "tc26-512-C": "C",
-}
 
 
 def engine_key(name: str) -> tuple[str, ...]:
     bits = "512" if SIGNING_SPECS[name].kind is KeyKind.GOST_512 else "256"
-    return ("-algorithm", f"gost2012_{bits}", "-pkeyopt", f"paramset:{ENGINE_SETS[name]}")
+    return ("-algorithm", f"gost2012_{bits}", "-pkeyopt", f"paramset:{gost_engine.SETS[name]}")
 
 
 @pytest.mark.parametrize("name", SETS)
