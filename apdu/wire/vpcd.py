@@ -6,7 +6,8 @@ is a control: power off, power on, reset, get ATR; any other is a command APDU. 
 last control by its ATR and each command by a response APDU, and the others not at all. The reader
 asks one thing at a time; it asks for the ATR every 400 ms to see whether the card is there.
 
-An application's command of one byte that has a control's value cannot be told from the control.
+An application's command of one byte that has a control's value cannot be told from the control,
+but by what follows: the reader then waits for an answer, and asks for no ATR.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from typing import Final
 
 from apdu.wire import vpcd
 from apdu.wire.frames import WireError
 from apdu.wire.ifd import DriverEnd, FromDaemon, Hello, Inserted
-from apdu.wire.reader import Answer, PowerDown, Transmit
+from apdu.wire.reader import Answer, PowerDown, PowerUp, Reset, Transmit
 from host_tools.bridge.address import SOCKET
 from host_tools.closing import Closing
 from host_tools.control import ControlError, connect_socket
@@ -23,6 +24,11 @@ from host_tools.home import Home, HomeError
 _RECEIVE: Final = 128 * 1024
 _RETRY: Final = 0.2
 """Seconds between attempts to reach a pcscd or a daemon that is not there."""
+_ABSENCE: Final = 0.5
+"""Seconds a card stays out, so that pcscd, which looks every 0.4 s, sees that it was gone."""
+_SILENCE: Final = 3.0
+"""Seconds without a word from a reader after a control: it asks for the ATR every 0.4 s, unless the
+control was an application's command of one byte, for whose answer it waits."""
 
 
 class VpcdCard(Closing):
@@ -122,6 +128,9 @@ class _Session(Closing):
         self._asker: socket.socket | None = None
         """Who waits for the answer to the open command, perhaps no longer there."""
         self._card = vpcd.CardEnd()
+        self._doubtful: float | None = None
+        """Until when the reader has to say something after a control, by the monotonic clock."""
+        self._out_until = 0.0
         self._selector = selectors.DefaultSelector()
         for waited in (daemon, alarm):
             self._selector.register(waited, selectors.EVENT_READ)
@@ -145,15 +154,27 @@ class _Session(Closing):
         """Whether there is a card that no reader has; one that still works goes into none."""
         return self._atr is not None and self._reader is None and self._asker is None
 
+    @property
+    def _patience(self) -> float | None:
+        """Seconds until something is to be done though nobody says anything."""
+        if self._wanted:
+            return _RETRY
+        if self._doubtful is None:
+            return None
+        return max(0.0, self._doubtful - time.monotonic())
+
     def _step(self) -> bool:
-        for key, _ in self._selector.select(_RETRY if self._wanted else None):
+        for key, _ in self._selector.select(self._patience):
             if key.fileobj is self._alarm:
                 return False
             if key.fileobj is self._reader:
                 self._hear_reader()
             elif key.fileobj is self._daemon and not self._hear_daemon():
                 return False
-        if self._wanted:
+        if self._doubtful is not None and time.monotonic() >= self._doubtful:
+            # Answering could put another answer out of step; a card that is gone ends the wait.
+            self._take_out()
+        if self._wanted and time.monotonic() >= self._out_until:
             self._put_in()
         return True
 
@@ -166,8 +187,13 @@ class _Session(Closing):
     def _from_daemon(self, event: FromDaemon) -> None:
         if isinstance(event, Answer):
             asker, self._asker = self._asker, None
-            if asker is self._reader:
+            if asker is not self._reader:
+                return
+            if event.response:
                 self._say(event)
+            else:
+                # No card answers: pcscd took it for another, or never powered it.
+                self._take_out()
         else:
             self._pull()
             self._atr = event.atr if isinstance(event, Inserted) else None
@@ -182,10 +208,11 @@ class _Session(Closing):
         except OSError:
             data = b""
         if not data:
-            self._pull()
-            self._daemon.sendall(self._wire.send(PowerDown()))
+            self._take_out()
             return
         for event in self._card.receive(data):
+            control = isinstance(event, PowerDown | PowerUp | Reset)
+            self._doubtful = time.monotonic() + _SILENCE if control else None
             if isinstance(event, vpcd.GetAtr):
                 self._say(vpcd.Atr(self._atr or b""))
             else:
@@ -207,8 +234,15 @@ class _Session(Closing):
         self._reader, self._card = reader, vpcd.CardEnd()
         self._selector.register(reader, selectors.EVENT_READ)
 
+    def _take_out(self) -> None:
+        """Let go of the reader, which takes the power away."""
+        self._pull()
+        self._daemon.sendall(self._wire.send(PowerDown()))
+
     def _pull(self) -> None:
+        self._doubtful = None
         reader, self._reader = self._reader, None
         if reader is not None:
+            self._out_until = time.monotonic() + _ABSENCE
             self._selector.unregister(reader)
             reader.close()

@@ -122,6 +122,19 @@ def test_a_malformed_command_gets_a_status_word_and_costs_nothing(
     assert card.status(pki.verify(pki.USER)) == SW.NO_ERROR
 
 
+@pytest.mark.parametrize("command", [b"\x00", b"\x01", b"\x02", b"\x04"])
+def test_a_command_of_one_byte_holds_up_no_reader(
+    there: Readers, client: Connect, command: bytes
+) -> None:
+    connected, other = client(0), client(1)
+    with suppress(PcscError):
+        connected.transceive(command)
+    assert cards.lifecycle(cards.Client(other)) == 5
+    connected.call("disconnect")
+    connected.call("wait_for", there.name(0), True)
+    assert cards.lifecycle(cards.Client(client(0))) == 5
+
+
 @pytest.mark.parametrize("size", [0, 65549, 1 << 20])
 def test_what_pcscd_does_not_carry_costs_nothing(client: Connect, size: int) -> None:
     connected = client(0)
