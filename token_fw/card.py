@@ -21,6 +21,7 @@ from apdu.chaining import (
     ResponseQueue,
 )
 from apdu.codec import CHAINING, MAX_SHORT_NE, ApduFormatError, Command, Response
+from apdu.ctap import Status
 from apdu.model import SW
 from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
@@ -34,6 +35,7 @@ from token_fw.apps import (
     Told,
     check_data,
     class_error,
+    fido2,
     management,
     piv,
     pki,
@@ -189,6 +191,7 @@ class Card:
             piv.application(piv.core(self._transaction, token, pins, env)),
             management.application(token),
         )
+        self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._path = env.path
@@ -261,6 +264,19 @@ class Card:
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
         return Response(SW.NO_ERROR, data), None
+
+    def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
+        """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
+
+        Raises CardRemoved, and no other Exception, where the token was pulled.
+        """
+        with channel.running():
+            if self.closed:
+                raise CardRemoved("the card was removed")
+            response, _ = self.run(lambda: self._authenticator.execute(channel, request))
+        if response.sw != SW.NO_ERROR:
+            return bytes((Status.CTAP1_ERR_OTHER,))
+        return response.data
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
