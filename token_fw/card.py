@@ -43,6 +43,7 @@ from token_fw.apps import (
 from token_fw.apps.pki.files import FileSystem
 from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
+from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
 from token_fw.state import Token
 from token_fw.storage.base import StorageError, Store
@@ -176,26 +177,27 @@ class Card:
         self._transaction = Transaction(env.store, self._lock)
         token = Token(self._transaction)
         pins = Pins(self._transaction, token.policy, env.rng)
+        matcher = Matcher(self._transaction, pins, env.sensor)
         core = pki.Core(
             transaction=self._transaction,
             token=token,
             pins=pins,
             files=FileSystem(self._transaction),
             keys=Keys(self._transaction),
+            matcher=matcher,
             rng=env.rng,
             path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
-            piv.application(piv.core(self._transaction, token, pins, env)),
+            piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             management.application(token),
         )
         self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
-        self._path = env.path
-        self._presence = env.presence
+        self._asking = (env.path, env.presence, env.sensor)
         self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
@@ -216,7 +218,7 @@ class Card:
         """End every interface: their next command raises CardRemoved. The store stays open."""
         with self._lock:
             self._transaction.closed = True
-        for waited_for in (self._path, self._presence):
+        for waited_for in self._asking:
             if waited_for is not None:
                 waited_for.close()
 
