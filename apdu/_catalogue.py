@@ -47,6 +47,7 @@ class SW:
     INS_NOT_SUPPORTED = 0x6D00
     CLA_NOT_SUPPORTED = 0x6E00
     UNKNOWN_ERROR = 0x6F00
+    STATUS_UPDATE = 0x9100
 
 
 STATUS_WORDS: tuple[StatusWord, ...] = (
@@ -182,6 +183,68 @@ STATUS_WORDS: tuple[StatusWord, ...] = (
         general=True,
     ),
     StatusWord(value=0x6F00, name="UNKNOWN_ERROR", title="no precise diagnosis", general=True),
+    StatusWord(
+        value=0x9100,
+        name="STATUS_UPDATE",
+        title="the request still runs; the data is its status",
+    ),
+)
+
+_FIDO2_COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        name="SELECT",
+        cla=frozenset({0x00}),
+        ins=0xA4,
+        title="select the application; answers U2F_V2, or FIDO_2_0 where U2F is off, as text",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="CTAP 2.1 11.3.3",
+        p1=frozenset({0x04}),
+        p2=frozenset({0x00}),
+        harmless=True,
+        status=("NO_ERROR", "FILE_NOT_FOUND"),
+    ),
+    CommandSpec(
+        name="NFCCTAP_MSG",
+        cla=frozenset({0x80}),
+        ins=0x10,
+        title="run a CTAP request; P1 80: while it runs, answer 9100 and a status",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="CTAP 2.1 11.3.5.1",
+        p1=frozenset({0x00, 0x80}),
+        p2=frozenset({0x00}),
+        secret=True,
+        secret_response=True,
+        chaining=True,
+        status=("NO_ERROR", "STATUS_UPDATE"),
+    ),
+    CommandSpec(
+        name="NFCCTAP_GETRESPONSE",
+        cla=frozenset({0x80}),
+        ins=0x11,
+        title="ask for the answer to the request that runs, or (P1 11) cancel it",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="CTAP 2.1 11.3.7.1",
+        p1=frozenset({0x00, 0x11}),
+        p2=frozenset({0x00}),
+        secret_response=True,
+        status=("NO_ERROR", "STATUS_UPDATE", "CONDITIONS_NOT_SATISFIED"),
+    ),
+    CommandSpec(
+        name="GET RESPONSE",
+        cla=frozenset({0x00}),
+        ins=0xC0,
+        title="the next part of a long response",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="CTAP 2.1 11.3.6",
+        p1=frozenset({0x00}),
+        p2=frozenset({0x00}),
+        secret_response=True,
+        status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
+    ),
 )
 
 _MANAGEMENT_COMMANDS: tuple[CommandSpec, ...] = (
@@ -1026,6 +1089,14 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
 )
 
 APPLICATIONS: dict[str, ApplicationSpec] = {
+    "fido2": ApplicationSpec(
+        name="fido2",
+        aid=bytes.fromhex("A0000006472F0001"),
+        title="a FIDO2 authenticator: passkeys, and second factors of U2F",
+        clause="CTAP 2.1 11.3.3",
+        commands=_FIDO2_COMMANDS,
+        default_ne=65536,
+    ),
     "management": ApplicationSpec(
         name="management",
         aid=bytes.fromhex("A000000527471117"),

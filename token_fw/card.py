@@ -193,6 +193,7 @@ class Card:
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             management.application(token),
+            fido2.application(self.ctap, self._transaction),
         )
         self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
         # Volatile, hence from a random start: a reader of the last run must see a difference.
@@ -247,7 +248,7 @@ class Card:
         finally:
             self._lock.release()
 
-    def run(self, work: Callable[[], bytes]) -> tuple[Response, Exception | None]:
+    def run(self, work: Callable[[], bytes | Response]) -> tuple[Response, Exception | None]:
         """Run one command's `work` as one transaction; gives the cause of a refusal with it.
 
         Raises CardRemoved, and no other Exception, where the token was pulled meanwhile.
@@ -258,14 +259,15 @@ class Card:
                 if self._transaction.pending:
                     # An interpreter's interrupt left it behind; no answer promised it.
                     self._transaction.rollback()
-                data = work()
+                answer = work()
                 if self._transaction.commit():
                     self._count_change()
             except CardRemoved:
                 raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
-        return Response(SW.NO_ERROR, data), None
+        whole = answer if isinstance(answer, Response) else Response(SW.NO_ERROR, answer)
+        return whole, None
 
     def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
         """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
@@ -344,7 +346,7 @@ class Interface:
         with self._lock:
             self._chain.reset()
             self._queue.clear()
-            self._selected = None
+            self._deselect()
         return ATR
 
     def close(self) -> None:
@@ -430,7 +432,7 @@ class Interface:
         (ISO/IEC 7816-4:2013, 5.6), and so none in which access rights are left.
         """
         application.find(command)
-        self._selected = None
+        self._deselect()
         session = application.open_session(self._told)
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
@@ -439,6 +441,12 @@ class Interface:
                 response = Response(SW.NO_ERROR)
         # Clients that send no Le expect the answer all the same.
         return self._queue.answer(response, min(command.ne or MAX_SHORT_NE, MAX_RESPONSE))
+
+    def _deselect(self) -> None:
+        """End the session: a request of it that still runs waits for its user no more."""
+        selected, self._selected = self._selected, None
+        if selected is not None:
+            selected[1].end()
 
     def _ne(self, command: Command) -> int:
         """How many bytes are answered at once."""
@@ -456,7 +464,7 @@ class Interface:
 
 def _execute(
     session: Session, spec: CommandSpec, handler: Handler[Any, Any], command: Command
-) -> bytes:
+) -> bytes | Response:
     check_data(spec, command)
     if not session.permits(spec.access):
         raise errors.SecurityStatusNotSatisfied("a PIN or a key has to be proven first")
