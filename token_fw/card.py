@@ -195,7 +195,9 @@ class Card:
             management.application(token),
             fido2.application(self.ctap, self._transaction),
         )
-        self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
+        self.authenticator = fido2.Authenticator(
+            fido2.core(self._transaction, token, pins, matcher, env)
+        )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._asking = (env.path, env.presence, env.sensor)
@@ -277,7 +279,7 @@ class Card:
         with channel.running():
             if self.closed:
                 raise CardRemoved("the card was removed")
-            response, _ = self.run(lambda: self._authenticator.execute(channel, request))
+            response, _ = self.run(lambda: self.authenticator.execute(channel, request))
         if response.sw != SW.NO_ERROR:
             return bytes((Status.CTAP1_ERR_OTHER,))
         return response.data

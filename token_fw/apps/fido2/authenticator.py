@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apdu.ctap import CtapCommand, Status
-from token_fw.apps.fido2 import cbor, selection
+from token_fw.apps.fido2 import cbor
 from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.core import Call, Core, Handler
 from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.get_assertion import get_assertion, get_next_assertion
+from token_fw.apps.fido2.get_info import get_info
+from token_fw.apps.fido2.make_credential import make_credential
 from token_fw.apps.fido2.requests import parse
+from token_fw.apps.fido2.reset import reset
+from token_fw.apps.fido2.selection import select
 
 HANDLERS: Mapping[CtapCommand, Handler] = {
-    CtapCommand.SELECTION: selection.select,
+    CtapCommand.MAKE_CREDENTIAL: make_credential,
+    CtapCommand.GET_ASSERTION: get_assertion,
+    CtapCommand.GET_INFO: get_info,
+    CtapCommand.RESET: reset,
+    CtapCommand.GET_NEXT_ASSERTION: get_next_assertion,
+    CtapCommand.SELECTION: select,
 }
 
 
@@ -37,6 +47,7 @@ class Authenticator:
             handler = HANDLERS.get(command)
             if handler is None:
                 raise CtapError(Status.CTAP1_ERR_INVALID_COMMAND, "there is no such command")
+            core.furnish()
             core.busy = True
             try:
                 answer = handler(Call(core, channel, command), parsed)
