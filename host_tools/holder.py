@@ -67,7 +67,7 @@ def _sensor(doors: "Doors", request: Request) -> TouchPad | None:
     """What is touched, None where nobody can be waiting. Raises TransportError without a token."""
     reader = doors.find(request)
     reader.connect().close()
-    return reader.sensor
+    return reader.touch
 
 
 def _await_touch(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:

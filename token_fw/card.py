@@ -21,6 +21,7 @@ from apdu.chaining import (
     ResponseQueue,
 )
 from apdu.codec import CHAINING, MAX_SHORT_NE, ApduFormatError, Command, Response
+from apdu.ctap import Status
 from apdu.model import SW
 from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
@@ -34,6 +35,7 @@ from token_fw.apps import (
     Told,
     check_data,
     class_error,
+    fido2,
     management,
     piv,
     pki,
@@ -41,6 +43,7 @@ from token_fw.apps import (
 from token_fw.apps.pki.files import FileSystem
 from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
+from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
 from token_fw.state import Token
 from token_fw.storage.base import StorageError, Store
@@ -174,25 +177,27 @@ class Card:
         self._transaction = Transaction(env.store, self._lock)
         token = Token(self._transaction)
         pins = Pins(self._transaction, token.policy, env.rng)
+        matcher = Matcher(self._transaction, pins, env.sensor)
         core = pki.Core(
             transaction=self._transaction,
             token=token,
             pins=pins,
             files=FileSystem(self._transaction),
             keys=Keys(self._transaction),
+            matcher=matcher,
             rng=env.rng,
             path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
-            piv.application(piv.core(self._transaction, token, pins, env)),
+            piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             management.application(token),
         )
+        self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
-        self._path = env.path
-        self._presence = env.presence
+        self._asking = (env.path, env.presence, env.sensor)
         self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
@@ -213,7 +218,7 @@ class Card:
         """End every interface: their next command raises CardRemoved. The store stays open."""
         with self._lock:
             self._transaction.closed = True
-        for waited_for in (self._path, self._presence):
+        for waited_for in self._asking:
             if waited_for is not None:
                 waited_for.close()
 
@@ -261,6 +266,19 @@ class Card:
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
         return Response(SW.NO_ERROR, data), None
+
+    def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
+        """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
+
+        Raises CardRemoved, and no other Exception, where the token was pulled.
+        """
+        with channel.running():
+            if self.closed:
+                raise CardRemoved("the card was removed")
+            response, _ = self.run(lambda: self._authenticator.execute(channel, request))
+        if response.sw != SW.NO_ERROR:
+            return bytes((Status.CTAP1_ERR_OTHER,))
+        return response.data
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)

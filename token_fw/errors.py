@@ -13,8 +13,10 @@ class CardError(Exception):
 class WrongPin(CardError):
     """The PIN did not match: one try is spent, `tries_left` remain."""
 
+    what = "wrong PIN"
+
     def __init__(self, tries_left: int) -> None:
-        super().__init__(f"wrong PIN, tries left: {tries_left}")
+        super().__init__(f"{self.what}, tries left: {tries_left}")
         self.tries_left = tries_left
 
 
@@ -32,6 +34,20 @@ class PinBlocked(CardError):
 
 class PinNotInitialised(CardError):
     """The PIN has no value yet."""
+
+
+class FingerMismatch(WrongPin):
+    """The finger is none that stands for the PIN: one of the sensor's tries is spent."""
+
+    what = "wrong finger"
+
+
+class FingersBlocked(PinBlocked):
+    """The sensor has no try left; the right PIN gives them back."""
+
+
+class NoFinger(PinNotInitialised):
+    """No finger was enrolled to stand for the PIN, or there is no sensor."""
 
 
 class EntryCancelled(CardError):

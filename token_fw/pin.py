@@ -92,6 +92,8 @@ class Pins:
         self.policy = policy
         self.epochs = dict.fromkeys(PinRef, 0)
         """Moves when a PIN changes: what was verified in an earlier epoch is verified no more."""
+        self.proven: list[Callable[[PinRef], None]] = []
+        """Called with each PIN that was right, in the transaction that gives its tries back."""
 
     @staticmethod
     def create(transaction: Transaction, ref: PinRef, tries: int) -> None:
@@ -129,6 +131,8 @@ class Pins:
         if not hmac.compare_digest(_hash(value, record.salt), record.hash):
             raise WrongPin(left)
         self._put(ref, replace(record, tries_left=record.tries_max))
+        for tell in self.proven:
+            tell(ref)
 
     def holds(self, ref: PinRef, value: bytes) -> bool:
         """Whether the PIN has that value, for a question about a value that is no secret."""

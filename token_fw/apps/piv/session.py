@@ -19,6 +19,7 @@ from token_fw.errors import (
     IncorrectParameters,
     SecurityStatusNotSatisfied,
 )
+from token_fw.fingerprint import Matcher
 from token_fw.pin import PinRef, Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
@@ -39,6 +40,7 @@ class Core:
     keys: SlotKeys
     objects: DataObjects
     management: ManagementKey
+    matcher: Matcher
     rng: Callable[[int], bytes]
     clock: Callable[[], float]
     presence: Presence | None

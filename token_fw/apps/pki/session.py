@@ -21,6 +21,7 @@ from token_fw.errors import (
     NoCurrentFile,
     SecurityStatusNotSatisfied,
 )
+from token_fw.fingerprint import Matcher
 from token_fw.pin import PinRef, Pins
 from token_fw.state import Lifecycle, Token
 from token_fw.transaction import Transaction
@@ -52,6 +53,7 @@ class Core:
     pins: Pins
     files: FileSystem
     keys: Keys
+    matcher: Matcher
     rng: Callable[[int], bytes]
     path: ProtectedPath | None
     changes: Callable[[], int]

@@ -1,0 +1,25 @@
+"""The FIDO2 application: a CTAP authenticator, and U2F."""
+
+from __future__ import annotations
+
+from token_fw.apps.fido2.authenticator import Authenticator
+from token_fw.apps.fido2.channel import Channel, Keepalive, Transport
+from token_fw.apps.fido2.core import Core
+from token_fw.env import Env
+from token_fw.pin import Pins
+from token_fw.state import Token
+from token_fw.transaction import Transaction
+
+__all__ = ["Authenticator", "Channel", "Core", "Keepalive", "Transport", "core"]
+
+
+def core(transaction: Transaction, token: Token, pins: Pins, env: Env) -> Core:
+    """What all channels share of one token."""
+    return Core(
+        transaction=transaction,
+        token=token,
+        pins=pins,
+        rng=env.rng,
+        clock=env.clock,
+        presence=env.presence,
+    )

@@ -1,0 +1,125 @@
+"""What all channels share of the authenticator, and one request while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from apdu.ctap import CtapCommand, Status
+from token_fw.apps.fido2 import settings
+from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.settings import Settings
+from token_fw.env import Presence
+from token_fw.pin import Pins
+from token_fw.state import Token
+from token_fw.transaction import Transaction
+
+ENUMERATION_SECONDS = 30.0
+"""How long a request that goes on with the one before it may be away (CTAP 2.1 6.3, 6.8)."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a request leaves to the next one, if that is of the same command on the same channel.
+
+    getNextAssertion counts as getAssertion. `until`: by the clock, when it is dropped.
+    """
+
+    channel: Channel
+    command: CtapCommand
+    until: float
+    value: object
+
+
+@dataclass(slots=True)
+class Core:
+    """What all channels share: the token's durable state, what ends with the power, the effects."""
+
+    transaction: Transaction
+    token: Token
+    pins: Pins
+    rng: Callable[[int], bytes]
+    clock: Callable[[], float]
+    presence: Presence | None
+    powered: float = field(init=False)
+    """When the power came, by `clock`."""
+    left: Left | None = field(default=None, init=False)
+    busy: bool = field(default=False, init=False)
+    """A request runs; while it waits for its user the card is open to others."""
+
+    def __post_init__(self) -> None:
+        self.powered = self.clock()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; raises StorageCorrupt."""
+        return settings.load(self.transaction)
+
+    @settings.setter
+    def settings(self, changed: Settings) -> None:
+        settings.save(self.transaction, changed)
+
+
+_CONTINUES = {CtapCommand.GET_NEXT_ASSERTION: CtapCommand.GET_ASSERTION}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request while it runs: of which command, on which channel, and after what."""
+
+    core: Core
+    channel: Channel
+    command: CtapCommand
+    before: Left | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before, self.core.left = self.core.left, None
+
+    def resume(self, kind: type[T]) -> T | None:
+        """What the request before left for this one, of that kind; None where it left none.
+
+        Whoever needs it again leaves it again.
+        """
+        left = self.before
+        if (
+            left is None
+            or left.channel is not self.channel
+            or left.command is not _CONTINUES.get(self.command, self.command)
+            or self.core.clock() > left.until
+            or not isinstance(left.value, kind)
+        ):
+            return None
+        return left.value
+
+    def leave(self, value: object, seconds: float = ENUMERATION_SECONDS) -> None:
+        """Keep a value for the next request of this command on this channel."""
+        command = _CONTINUES.get(self.command, self.command)
+        left = Left(self.channel, command, self.core.clock() + seconds, value)
+        self.core.transaction.after(lambda: self._keep(left))
+
+    def _keep(self, left: Left) -> None:
+        self.core.left = left
+
+    def touch(self) -> None:
+        """Wait until the user touches the token; others use the card meanwhile.
+
+        Nothing may wait for a commit, and what was checked before is to be checked again. Raises
+        CtapError: CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
+        CTAP2_ERR_OPERATION_DENIED where nobody is there to touch it.
+        """
+        presence = self.core.presence
+        if presence is None:
+            raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
+        if not self.channel.wait(self.core.transaction, presence.ask()):
+            raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
+
+
+Handler = Callable[[Call, Any], dict[int, Any] | None]
+"""Runs one command; gives the map of its answer, None for an answer without one.
+
+Raises CtapError and StorageError. What it changed is made durable before the answer leaves.
+"""
