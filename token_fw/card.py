@@ -194,7 +194,9 @@ class Card:
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             management.application(token),
         )
-        self._authenticator = fido2.Authenticator(fido2.core(self._transaction, token, pins, env))
+        self._authenticator = fido2.Authenticator(
+            fido2.core(self._transaction, token, pins, matcher, env)
+        )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._asking = (env.path, env.presence, env.sensor)

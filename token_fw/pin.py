@@ -33,13 +33,15 @@ class PinRef(IntEnum):
     """Reference of a PIN, P2 of the PIN commands.
 
     The PKI application has the user PIN and the SO PIN, which is also its PUK. The PIV application
-    has a PIN and a PUK of its own.
+    has a PIN and a PUK of its own. FIDO's PIN, of which the left half of the SHA-256 is compared,
+    has no command.
     """
 
     USER = 0x01
     SO = 0x02
     PIV = 0x80
     PUK = 0x81
+    FIDO = 0xF1
 
 
 PKI_PINS = (PinRef.USER, PinRef.SO)

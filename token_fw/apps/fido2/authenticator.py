@@ -37,6 +37,7 @@ class Authenticator:
             handler = HANDLERS.get(command)
             if handler is None:
                 raise CtapError(Status.CTAP1_ERR_INVALID_COMMAND, "there is no such command")
+            core.furnish()
             core.busy = True
             try:
                 answer = handler(Call(core, channel, command), parsed)

@@ -8,16 +8,25 @@ from typing import Any, TypeVar
 
 from apdu.ctap import CtapCommand, Status
 from token_fw.apps.fido2 import settings
+from token_fw.apps.fido2.attester import Attester
 from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.credentials import Credentials
 from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.pin_uv import PinUvAuth
+from token_fw.apps.fido2.secrets import Secrets
 from token_fw.apps.fido2.settings import Settings
 from token_fw.env import Presence
-from token_fw.pin import Pins
+from token_fw.errors import EntryCancelled, EntryTimedOut, FingerMismatch, FingersBlocked, NoFinger
+from token_fw.fingerprint import Matcher
+from token_fw.pin import PinRef, Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
 
 ENUMERATION_SECONDS = 30.0
 """How long a request that goes on with the one before it may be away (CTAP 2.1 6.3, 6.8)."""
+
+PIN_TRIES = 8
+"""Tries of the PIN (CTAP 2.1 6.5.2.3)."""
 
 T = TypeVar("T")
 
@@ -42,9 +51,15 @@ class Core:
     transaction: Transaction
     token: Token
     pins: Pins
+    matcher: Matcher
+    secrets: Secrets
+    credentials: Credentials
+    attester: Attester
     rng: Callable[[int], bytes]
     clock: Callable[[], float]
     presence: Presence | None
+    pin_uv: PinUvAuth | None = None
+    """None where there is no clientPIN."""
     powered: float = field(init=False)
     """When the power came, by `clock`."""
     left: Left | None = field(default=None, init=False)
@@ -62,6 +77,29 @@ class Core:
     @settings.setter
     def settings(self, changed: Settings) -> None:
         settings.save(self.transaction, changed)
+
+    @property
+    def pin_set(self) -> bool:
+        """Whether there is a PIN."""
+        return self.pin_uv is not None and self.pins.record(PinRef.FIDO).initialised
+
+    @property
+    def uv_enabled(self) -> bool:
+        """Whether built-in user verification is set up: a finger is enrolled."""
+        return self.matcher.sensor is not None and bool(self.matcher.templates(PinRef.FIDO))
+
+    @property
+    def protected(self) -> bool:
+        """Whether the user can be verified in any way."""
+        return self.pin_set or self.uv_enabled
+
+    def furnish(self) -> None:
+        """Give a token that never had the application what it needs; nothing where it had it."""
+        if not self.secrets.exist:
+            self.secrets.renew()
+            self.attester.furnish(self.token.serial)
+            Pins.create(self.transaction, PinRef.FIDO, PIN_TRIES)
+            self.transaction.commit()
 
 
 _CONTINUES = {CtapCommand.GET_NEXT_ASSERTION: CtapCommand.GET_ASSERTION}
@@ -116,6 +154,30 @@ class Call:
             raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
         if not self.channel.wait(self.core.transaction, presence.ask()):
             raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
+
+    def finger(self) -> None:
+        """performBuiltInUv, one try: wait for a finger and compare it (CTAP 2.1 6.5.3.1).
+
+        As `touch`; a finger that is right is also a touch. Raises CtapError: CTAP2_ERR_UV_BLOCKED,
+        CTAP2_ERR_UV_INVALID, CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
+        CTAP2_ERR_NOT_ALLOWED where no finger is enrolled.
+        """
+        matcher = self.core.matcher
+        try:
+            matcher.usable(PinRef.FIDO)
+            assert matcher.sensor is not None
+            sample = self.channel.wait(self.core.transaction, matcher.sensor.ask())
+            matcher.match(sample, PinRef.FIDO)
+        except NoFinger as error:
+            raise CtapError(Status.CTAP2_ERR_NOT_ALLOWED, str(error)) from None
+        except FingersBlocked as error:
+            raise CtapError(Status.CTAP2_ERR_UV_BLOCKED, str(error)) from None
+        except FingerMismatch as error:
+            raise CtapError(Status.CTAP2_ERR_UV_INVALID, str(error)) from None
+        except (EntryTimedOut, EntryCancelled) as error:
+            raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, str(error)) from None
+        # The tries are given back whatever becomes of the request.
+        self.core.transaction.commit()
 
 
 Handler = Callable[[Call, Any], dict[int, Any] | None]
