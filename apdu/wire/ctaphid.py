@@ -89,10 +89,10 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandoned:
-    """The client has begun its channel anew: nobody waits for the answer to the request."""
+class Begun:
+    """A channel was given, or is begun anew: of what went before on it nothing is left."""
 
-    request: Request
+    channel: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Wink:
     channel: int
 
 
-FromClient: TypeAlias = Request | Cancel | Abandoned | Wink
+FromClient: TypeAlias = Request | Cancel | Begun | Wink
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class DeviceEnd:
         taken = _Packet.parse(packet)
         return self._begin(taken, now) if taken.first else self._continue(taken, now)
 
-    def answer(self, request: Request, data: bytes, now: float) -> None:
+    def answer(self, request: Request, data: bytes) -> None:
         """Answer the request that runs; nothing happens where the client has given it up.
 
         Raises ValueError where the answer is too long.
@@ -298,7 +298,7 @@ class DeviceEnd:
             return None
         return run(self, message, now)
 
-    def _init(self, packet: _Packet) -> FromClient | None:
+    def _init(self, packet: _Packet) -> Begun | None:
         """Give a channel, or begin one anew; neither disturbs what another channel does."""
         channel = packet.channel
         if packet.length != NONCE:
@@ -307,18 +307,17 @@ class DeviceEnd:
         if channel != BROADCAST and not self._known(channel):
             self._refuse(channel, HidError.INVALID_CHANNEL)
             return None
-        given, abandoned = channel, None
+        given = channel
         if channel == BROADCAST:
             self._channels += 1
             given = self._channels
-        else:
-            if self._message is not None and self._message.channel == channel:
-                self._message = None
-            if self._request is not None and self._request.channel == channel:
-                abandoned, self._request = Abandoned(self._request), None
+        if self._message is not None and self._message.channel == given:
+            self._message = None
+        if self._request is not None and self._request.channel == given:
+            self._request = None
         answer = packet.body[:NONCE] + given.to_bytes(4, "big") + self._hello
         self._send(channel, HidCommand.INIT, answer)
-        return abandoned
+        return Begun(given)
 
     def _cancel(self, channel: int) -> Cancel | None:
         """It is never answered, and does nothing where no CBOR request runs (11.2.9.1.5)."""

@@ -11,8 +11,8 @@ from apdu.wire.ctaphid import (
     MAX_MESSAGE,
     PACKET,
     TRANSACTION_SECONDS,
-    Abandoned,
     Answer,
+    Begun,
     Cancel,
     Capability,
     ClientEnd,
@@ -114,7 +114,7 @@ def test_the_answer_to_a_request_is_of_its_command() -> None:
         (request,) = desk.feed(*client.send(command, LONG))
         assert isinstance(request, Request)
         assert (request.command, request.data) == (command, LONG)
-        desk.device.answer(request, LONG[::-1], desk.now)
+        desk.device.answer(request, LONG[::-1])
         assert desk.hear(client) == [Answer(command, LONG[::-1])]
 
 
@@ -223,7 +223,7 @@ def test_another_client_is_told_that_the_device_is_busy() -> None:
     request = desk.request(first)
     assert desk.told(second, *second.send(HidCommand.PING)) == refused(HidError.CHANNEL_BUSY)
     assert desk.told(first, *first.send(HidCommand.PING)) == refused(HidError.CHANNEL_BUSY)
-    desk.device.answer(request, b"\0", desk.now)
+    desk.device.answer(request, b"\0")
     assert desk.hear(first) == [Answer(HidCommand.CBOR, b"\0")]
     assert desk.told(second, *second.send(HidCommand.PING)) == [Answer(HidCommand.PING, b"")]
 
@@ -274,7 +274,7 @@ def test_only_the_channel_whose_request_runs_cancels_it() -> None:
     assert desk.told(other, *other.send(HidCommand.CANCEL)) == []
     assert desk.feed(*client.send(HidCommand.CANCEL)) == [Cancel(request)]
     assert desk.hear(client) == []
-    desk.device.answer(request, b"\x2d", desk.now)
+    desk.device.answer(request, b"\x2d")
     assert desk.hear(client) == [Answer(HidCommand.CBOR, b"\x2d")]
 
 
@@ -282,9 +282,9 @@ def test_a_channel_that_is_begun_anew_hears_no_answer_of_before() -> None:
     desk = Desk()
     client = desk.client()
     request = desk.request(client)
-    assert desk.feed(*client.open(b"resynced")) == [Abandoned(request)]
+    assert desk.feed(*client.open(b"resynced")) == [Begun(client.channel)]
     assert isinstance(desk.hear(client)[0], Opened)
-    desk.device.answer(request, b"\0", desk.now)
+    desk.device.answer(request, b"\0")
     assert desk.hear(client) == []
     desk.request(client)
 
