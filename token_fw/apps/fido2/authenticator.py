@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from apdu.ctap import CtapCommand, Status
 from token_fw.apps.fido2 import cbor, selection
 from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.client_pin import client_pin
 from token_fw.apps.fido2.core import Call, Core, Handler
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.requests import parse
 
 HANDLERS: Mapping[CtapCommand, Handler] = {
+    CtapCommand.CLIENT_PIN: client_pin,
     CtapCommand.SELECTION: selection.select,
 }
 
