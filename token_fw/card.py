@@ -194,7 +194,7 @@ class Card:
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             management.application(token),
         )
-        self._authenticator = fido2.Authenticator(
+        self.authenticator = fido2.Authenticator(
             fido2.core(self._transaction, token, pins, matcher, env)
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
@@ -277,7 +277,7 @@ class Card:
         with channel.running():
             if self.closed:
                 raise CardRemoved("the card was removed")
-            response, _ = self.run(lambda: self._authenticator.execute(channel, request))
+            response, _ = self.run(lambda: self.authenticator.execute(channel, request))
         if response.sw != SW.NO_ERROR:
             return bytes((Status.CTAP1_ERR_OTHER,))
         return response.data

@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
+from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.crypto import KeySpec, PrivateKey, generate
-
-AAGUID = bytes.fromhex("9d4e1c7a5b2f4a63b0c86f21d7e3958a")
 
 _NUMBER_SIZE = 16
 _AAGUID_OID = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apdu.ctap import CtapCommand, Status
-from token_fw.apps.fido2 import cbor, selection
+from token_fw.apps.fido2 import cbor
 from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.client_pin import client_pin
 from token_fw.apps.fido2.core import Call, Core, Handler
 from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.get_assertion import get_assertion, get_next_assertion
+from token_fw.apps.fido2.get_info import get_info
+from token_fw.apps.fido2.make_credential import make_credential
 from token_fw.apps.fido2.requests import parse
+from token_fw.apps.fido2.reset import reset
+from token_fw.apps.fido2.selection import select
 
 HANDLERS: Mapping[CtapCommand, Handler] = {
+    CtapCommand.MAKE_CREDENTIAL: make_credential,
+    CtapCommand.GET_ASSERTION: get_assertion,
+    CtapCommand.GET_INFO: get_info,
     CtapCommand.CLIENT_PIN: client_pin,
-    CtapCommand.SELECTION: selection.select,
+    CtapCommand.RESET: reset,
+    CtapCommand.GET_NEXT_ASSERTION: get_next_assertion,
+    CtapCommand.SELECTION: select,
 }
 
 

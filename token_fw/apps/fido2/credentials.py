@@ -25,6 +25,8 @@ MAX_ID_LENGTH = 320
 
 _RECORD, _COUNTER = "fido-credential", "fido-counter"
 _RECORD_ID_SIZE = 32
+FIRST_COUNT = 1
+"""The signature counter of a new credential."""
 _LARGEST_COUNT = 0xFFFFFFFF
 
 
@@ -179,7 +181,7 @@ class Credentials:
                 self.delete(same)
             made = replace(credential, account=account, id=self._rng(_RECORD_ID_SIZE))
             self.put(made)
-        self._put_count(made, 1)
+        self._put_count(made, FIRST_COUNT)
         return made
 
     def of_user(self, rp_id_hash: bytes, user_id: bytes) -> Credential | None:

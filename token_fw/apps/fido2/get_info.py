@@ -1,0 +1,69 @@
+"""authenticatorGetInfo (CTAP 2.1 6.4): what this authenticator is and how it is set up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apdu.ctap import GetInfo
+from token_fw.apps.fido2 import cose, extensions
+from token_fw.apps.fido2.auth_data import AAGUID
+from token_fw.apps.fido2.channel import Transport
+from token_fw.apps.fido2.core import Call, Core
+from token_fw.apps.fido2.credentials import MAX_ID_LENGTH
+from token_fw.apps.fido2.make_credential import FORMATS, MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY
+from token_fw.apps.fido2.requests import MAX_MSG_SIZE
+from token_fw.apps.yubikey import VERSION
+
+U2F = "U2F_V2"
+
+_VERSIONS = ("FIDO_2_0", "FIDO_2_1")
+_FINGERPRINT_INTERNAL = 0x02
+"""USER_VERIFY_FINGERPRINT_INTERNAL of FIDO's registry."""
+_UV_ATTEMPTS = 3
+
+
+def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
+    """The map of 6.4; members that say nothing here are left out."""
+    core = call.core
+    settings = core.settings
+    return {
+        0x01: [*(() if settings.always_uv else (U2F,)), *_VERSIONS],
+        0x02: sorted(extensions.NAMES),
+        0x03: AAGUID,
+        0x04: _options(core),
+        0x05: MAX_MSG_SIZE,
+        0x06: list(core.pin_uv.protocols),
+        0x07: MAX_CREDENTIALS_IN_LIST,
+        0x08: MAX_ID_LENGTH,
+        0x09: [Transport.NFC.value, Transport.USB.value],
+        0x0A: [{"alg": alg, "type": PUBLIC_KEY} for alg in cose.ALGORITHMS],
+        0x0C: settings.force_pin_change,
+        0x0D: settings.min_pin_length,
+        0x0E: int.from_bytes(bytes(VERSION), "big"),
+        0x0F: extensions.MAX_CRED_BLOB_LENGTH,
+        **(
+            {0x11: _UV_ATTEMPTS, 0x12: _FINGERPRINT_INTERNAL}
+            if core.matcher.sensor is not None
+            else {}
+        ),
+        0x14: core.credentials.remaining,
+        0x16: list(FORMATS),
+    }
+
+
+def _options(core: Core) -> dict[str, bool]:
+    """What is there at all, and of that what is set up."""
+    settings = core.settings
+    options = {
+        "alwaysUv": settings.always_uv,
+        "clientPin": core.pin_set,
+        "ep": settings.enterprise_attestation,
+        "makeCredUvNotRqd": not settings.always_uv,
+        "pinUvAuthToken": True,
+        "plat": False,
+        "rk": True,
+        "up": True,
+    }
+    if core.matcher.sensor is not None:
+        options["uv"] = core.uv_enabled
+    return options
