@@ -44,10 +44,6 @@ def check_param(call: Call, param: bytes | None, protocol: int | None) -> int:
     An empty param asks which of several tokens the user means.
     """
     core = call.core
-    if core.pin_uv is None:
-        if param is not None:
-            raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there are no such protocols")
-        return 0
     if param is None:
         return 0
     if not param:
@@ -81,9 +77,9 @@ def always_verified(core: Core, claim: Claim) -> Claim:
 
 def unverified(core: Core) -> CtapError:
     """What a request is told that verifies its user in no way, and has to."""
-    if core.pin_uv is not None:
-        return CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "a pinUvAuthToken is needed")
-    return CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "the user has to be verified")
+    if core.protected and not core.pin_set:
+        return CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "a finger has to verify the user")
+    return CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "a pinUvAuthToken is needed")
 
 
 def verify(call: Call, claim: Claim) -> Proof:
@@ -94,7 +90,7 @@ def verify(call: Call, claim: Claim) -> Proof:
             raise _invalid()
         return Proof()
     if claim.param is not None:
-        _check_token(_pin_uv(core), claim)
+        _check_token(core.pin_uv, claim)
         return Proof(uv=True)
     if claim.uv:
         try:
@@ -111,7 +107,7 @@ def verify(call: Call, claim: Claim) -> Proof:
 
 def present(call: Call, claim: Claim, proof: Proof) -> Proof:
     """Have the user present, by a touch if nothing showed it before; raises CtapError."""
-    token = claim.param is not None and _pin_uv(call.core).user_present
+    token = claim.param is not None and call.core.pin_uv.token.user_present
     if not proof.up and not token:
         call.touch()
     return replace(proof, up=True)
@@ -120,21 +116,17 @@ def present(call: Call, claim: Claim, proof: Proof) -> Proof:
 def spend(core: Core, claim: Claim) -> None:
     """The pinUvAuthToken of a claim has served with a user who was present."""
     if claim.param is not None:
-        _pin_uv(core).spend()
+        core.pin_uv.token.spend()
 
 
 def _check_token(pin_uv: PinUvAuth, claim: Claim) -> None:
     assert claim.param is not None
     if not pin_uv.verify(claim.protocol, claim.client_data_hash, claim.param):
         raise _invalid()
-    if not pin_uv.permits(claim.permission, claim.rp_id) or not pin_uv.user_verified:
+    token = pin_uv.token
+    if not token.permits(claim.permission, claim.rp_id) or not token.user_verified:
         raise _invalid()
-    pin_uv.bind(claim.rp_id)
-
-
-def _pin_uv(core: Core) -> PinUvAuth:
-    assert core.pin_uv is not None, "a pinUvAuthParam was let pass"
-    return core.pin_uv
+    token.bind(claim.rp_id)
 
 
 def _invalid() -> CtapError:
