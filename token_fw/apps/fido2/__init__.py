@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from token_fw.apps.fido2.applet import application
+from token_fw.apps.fido2.application import application
 from token_fw.apps.fido2.attester import Attester
 from token_fw.apps.fido2.authenticator import Authenticator
 from token_fw.apps.fido2.channel import Channel, Keepalive, Transport

@@ -1,30 +1,20 @@
-"""The authenticator as an application of the card, reached by APDUs (CTAP 2.1 11.3).
-
-A client that sets P1 80 is not kept waiting: it is told what its request waits for, and asks again
-for the answer or cancels.
-"""
+"""One client of the authenticator as a card, and the request that runs for it (CTAP 2.1 11.3)."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from apdu.codec import Command, Response
-from apdu.model import APPLICATIONS, SW
+from apdu.codec import Response
+from apdu.model import SW
 from apdu.spec import Access, CommandSpec
 from apdu.transport import CardRemoved
-from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps.fido2.authenticator import Authenticator
 from token_fw.apps.fido2.channel import Channel, Transport
 from token_fw.errors import ConditionsNotSatisfied
-from token_fw.transaction import Transaction
 
-SPEC = APPLICATIONS["fido2"]
 UPDATE_SECONDS = 0.08
-"""How long a request may run until its client is told that it does."""
-
-_ANSWERS_UPDATES, _CANCEL = 0x80, 0x11
+"""How long a request may run until a client that takes updates is told that it does."""
 
 Ctap = Callable[[Channel, bytes], bytes]
 """Runs a CTAP request on a channel, as Card.ctap does."""
@@ -64,9 +54,9 @@ class _Request:
 class FidoSession:
     """One client of the authenticator, with at most one request that runs."""
 
-    def __init__(self, ctap: Ctap, transaction: Transaction) -> None:
+    def __init__(self, authenticator: Authenticator, ctap: Ctap) -> None:
+        self.authenticator = authenticator
         self._ctap = ctap
-        self._transaction = transaction
         self.channel = Channel(Transport.SMART_CARD)
         self._request: _Request | None = None
 
@@ -81,7 +71,7 @@ class FidoSession:
 
     def branch(self) -> FidoSession:
         """A client of its own."""
-        return FidoSession(self._ctap, self._transaction)
+        return FidoSession(self.authenticator, self._ctap)
 
     def end(self) -> None:
         """The interface is closed: no request waits for its user."""
@@ -100,7 +90,7 @@ class FidoSession:
         request = self._request
         if request is None:
             raise ConditionsNotSatisfied("no request runs")
-        with self._transaction.released():
+        with self.authenticator.core.transaction.released():
             done = request.wait(seconds)
         if not done:
             return Response(SW.STATUS_UPDATE, bytes((self.channel.keepalive,)))
@@ -112,42 +102,3 @@ class FidoSession:
         while request is not None and not request.wait(UPDATE_SECONDS):
             # It may not have begun at the first time.
             self.channel.cancel()
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Message:
-    data: bytes
-    updates: bool
-
-
-def _parse_message(command: Command) -> _Message:
-    return _Message(command.data, updates=command.p1 == _ANSWERS_UPDATES)
-
-
-def _message(session: FidoSession, message: _Message) -> bytes | Response:
-    return session.ask(message.data, updates=message.updates)
-
-
-def _parse_get_response(command: Command) -> bool:
-    """Whether the request is to be cancelled."""
-    return command.p1 == _CANCEL
-
-
-def _get_response(session: FidoSession, cancels: bool) -> bytes | Response:
-    if cancels:
-        session.channel.cancel()
-    return session.go_on()
-
-
-HANDLERS: dict[str, Handler[FidoSession, Any]] = {
-    "SELECT": SELECT_NAME,
-    "NFCCTAP_MSG": Handler(_parse_message, _message),
-    "NFCCTAP_GETRESPONSE": Handler(_parse_get_response, _get_response),
-}
-
-
-def application(ctap: Ctap, transaction: Transaction) -> Application[FidoSession]:
-    """The application of one token."""
-    return Application(
-        SPEC, HANDLERS, lambda _: FidoSession(ctap, transaction), lambda _: b"U2F_V2"
-    )
