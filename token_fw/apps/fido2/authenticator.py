@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from apdu.ctap import CtapCommand, Status
 from token_fw.apps.fido2 import cbor
 from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.client_pin import client_pin
 from token_fw.apps.fido2.core import Call, Core, Handler
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.get_assertion import get_assertion, get_next_assertion
@@ -20,6 +21,7 @@ HANDLERS: Mapping[CtapCommand, Handler] = {
     CtapCommand.MAKE_CREDENTIAL: make_credential,
     CtapCommand.GET_ASSERTION: get_assertion,
     CtapCommand.GET_INFO: get_info,
+    CtapCommand.CLIENT_PIN: client_pin,
     CtapCommand.RESET: reset,
     CtapCommand.GET_NEXT_ASSERTION: get_next_assertion,
     CtapCommand.SELECTION: select,

@@ -59,8 +59,7 @@ class Core:
     rng: Callable[[int], bytes]
     clock: Callable[[], float]
     presence: Presence | None
-    pin_uv: PinUvAuth | None = None
-    """None where there is no clientPIN."""
+    pin_uv: PinUvAuth = field(init=False)
     powered: float = field(init=False)
     """When the power came, by `clock`."""
     left: Left | None = field(default=None, init=False)
@@ -69,6 +68,7 @@ class Core:
 
     def __post_init__(self) -> None:
         self.powered = self.clock()
+        self.pin_uv = PinUvAuth(self.transaction, self.rng, self.clock)
 
     @property
     def settings(self) -> Settings:
@@ -82,7 +82,7 @@ class Core:
     @property
     def pin_set(self) -> bool:
         """Whether there is a PIN."""
-        return self.pin_uv is not None and self.pins.record(PinRef.FIDO).initialised
+        return self.pins.record(PinRef.FIDO).initialised
 
     @property
     def uv_enabled(self) -> bool:

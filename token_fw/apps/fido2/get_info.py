@@ -26,15 +26,13 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
     """The map of 6.4; members that say nothing here are left out."""
     core = call.core
     settings = core.settings
-    pin_uv = core.pin_uv
-    secret = extensions.SECRET_NAMES if pin_uv is not None else ()
     return {
         0x01: [*(() if settings.always_uv else (U2F,)), *_VERSIONS],
-        0x02: sorted((*extensions.NAMES, *secret)),
+        0x02: list(extensions.NAMES),
         0x03: AAGUID,
         0x04: _options(core),
         0x05: MAX_MSG_SIZE,
-        0x06: list(pin_uv.protocols) if pin_uv is not None else [],
+        0x06: list(core.pin_uv.protocols),
         0x07: MAX_CREDENTIALS_IN_LIST,
         0x08: MAX_ID_LENGTH,
         0x09: [Transport.NFC.value, Transport.USB.value],
@@ -58,14 +56,14 @@ def _options(core: Core) -> dict[str, bool]:
     settings = core.settings
     options = {
         "alwaysUv": settings.always_uv,
+        "clientPin": core.pin_set,
         "ep": settings.enterprise_attestation,
         "makeCredUvNotRqd": not settings.always_uv,
+        "pinUvAuthToken": True,
         "plat": False,
         "rk": True,
         "up": True,
     }
     if core.matcher.sensor is not None:
         options["uv"] = core.uv_enabled
-    if core.pin_uv is not None:
-        options |= {"clientPin": core.pin_set, "pinUvAuthToken": True}
     return options

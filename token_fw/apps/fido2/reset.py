@@ -30,8 +30,8 @@ def reset(call: Call, _: Reset) -> None:
 def _forget_pin(core: Core) -> None:
     core.pins.clear(PinRef.FIDO)
     Pins.create(core.transaction, PinRef.FIDO, PIN_TRIES)
-    if core.pin_uv is not None:
-        core.transaction.after(core.pin_uv.reset)
+    core.pin_uv.end_tokens()
+    core.transaction.after(core.pin_uv.reset)
 
 
 FORGET: tuple[Callable[[Core], None], ...] = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from apdu.ctap import Permission, Status
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.errors import CtapError
-from token_fw.apps.fido2.pin_uv import PinUvAuth
+from token_fw.apps.fido2.pin_uv import PinUvAuth, invalid
 
 _WRONG_FINGER = {Status.CTAP2_ERR_UV_BLOCKED, Status.CTAP2_ERR_UV_INVALID}
 
@@ -44,10 +44,6 @@ def check_param(call: Call, param: bytes | None, protocol: int | None) -> int:
     An empty param asks which of several tokens the user means.
     """
     core = call.core
-    if core.pin_uv is None:
-        if param is not None:
-            raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there are no such protocols")
-        return 0
     if param is None:
         return 0
     if not param:
@@ -55,11 +51,8 @@ def check_param(call: Call, param: bytes | None, protocol: int | None) -> int:
         if core.protected:
             raise CtapError(Status.CTAP2_ERR_PIN_INVALID, "the user chose this token")
         raise CtapError(Status.CTAP2_ERR_PIN_NOT_SET, "the user chose this token")
-    if protocol is None:
-        raise CtapError(Status.CTAP2_ERR_MISSING_PARAMETER, "pinUvAuthProtocol is missing")
-    if protocol not in core.pin_uv.protocols:
-        raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there is no such protocol")
-    return protocol
+    core.pin_uv.agreement(protocol)
+    return protocol or 0
 
 
 def wanted_uv(core: Core, options: Mapping[str, bool], param: bytes | None) -> bool:
@@ -76,25 +69,19 @@ def always_verified(core: Core, claim: Claim) -> Claim:
         return claim
     if core.uv_enabled:
         return replace(claim, uv=True)
-    raise unverified(core)
+    raise unverified()
 
 
-def unverified(core: Core) -> CtapError:
+def unverified() -> CtapError:
     """What a request is told that verifies its user in no way, and has to."""
-    if core.pin_uv is not None:
-        return CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "a pinUvAuthToken is needed")
-    return CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "the user has to be verified")
+    return CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "a pinUvAuthToken is needed")
 
 
 def verify(call: Call, claim: Claim) -> Proof:
     """Verify the user as the claim says, where there is a way; raises CtapError."""
     core = call.core
-    if not core.protected:
-        if claim.param is not None:
-            raise _invalid()
-        return Proof()
     if claim.param is not None:
-        _check_token(_pin_uv(core), claim)
+        _check_token(core.pin_uv, claim, claim.param)
         return Proof(uv=True)
     if claim.uv:
         try:
@@ -111,7 +98,7 @@ def verify(call: Call, claim: Claim) -> Proof:
 
 def present(call: Call, claim: Claim, proof: Proof) -> Proof:
     """Have the user present, by a touch if nothing showed it before; raises CtapError."""
-    token = claim.param is not None and _pin_uv(call.core).user_present
+    token = claim.param is not None and call.core.pin_uv.token.user_present
     if not proof.up and not token:
         call.touch()
     return replace(proof, up=True)
@@ -120,22 +107,13 @@ def present(call: Call, claim: Claim, proof: Proof) -> Proof:
 def spend(core: Core, claim: Claim) -> None:
     """The pinUvAuthToken of a claim has served with a user who was present."""
     if claim.param is not None:
-        _pin_uv(core).spend()
+        core.pin_uv.token.spend()
 
 
-def _check_token(pin_uv: PinUvAuth, claim: Claim) -> None:
-    assert claim.param is not None
-    if not pin_uv.verify(claim.protocol, claim.client_data_hash, claim.param):
-        raise _invalid()
-    if not pin_uv.permits(claim.permission, claim.rp_id) or not pin_uv.user_verified:
-        raise _invalid()
-    pin_uv.bind(claim.rp_id)
-
-
-def _pin_uv(core: Core) -> PinUvAuth:
-    assert core.pin_uv is not None, "a pinUvAuthParam was let pass"
-    return core.pin_uv
-
-
-def _invalid() -> CtapError:
-    return CtapError(Status.CTAP2_ERR_PIN_AUTH_INVALID, "the pinUvAuthToken does not allow that")
+def _check_token(pin_uv: PinUvAuth, claim: Claim, param: bytes) -> None:
+    token = pin_uv.token
+    if not pin_uv.verify(claim.protocol, claim.client_data_hash, param):
+        raise invalid("pinUvAuthParam is wrong")
+    if not token.permits(claim.permission, claim.rp_id) or not token.user_verified:
+        raise invalid("the token has not the permission")
+    token.bind(claim.rp_id)
