@@ -213,7 +213,7 @@ def test_three_wrong_fingers_block_the_sensor_also_after_a_power_cut() -> None:
 
 def test_a_discoverable_credential_of_a_protected_token_needs_the_verified_user() -> None:
     desk = with_sensor()
-    assert refused(desk, rk=True) is Status.CTAP2_ERR_PUAT_REQUIRED
+    assert refused(desk, rk=True) is Status.CTAP2_ERR_OPERATION_DENIED
     desk.present(USER_FINGER)
     desk.make(rk=True, uv=True)
     assert desk.make().auth_data.flags == UP | AT

@@ -94,7 +94,7 @@ def _plan(call: Call, request: MakeCredential) -> _Plan:
         ),
     )
     if core.protected and rk and not claim.uv and claim.param is None:
-        raise verification.unverified()
+        raise verification.unverified(core)
     enterprise = _enterprise(core, request.enterprise_attestation)
     _check_lengths(request)
     making = Making.of(core, request.extensions, request.rp.id, rk=rk)

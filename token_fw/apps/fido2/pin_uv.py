@@ -73,28 +73,6 @@ class PinUvAuth:
         """
         return self.token.verify(self.agreement(protocol).protocol, message, signature)
 
-    def permits(self, permission: Permission, rp_id: str | None = None) -> bool:
-        """Whether the token in use has the permission, and is for no other relying party."""
-        return self.token.permits(permission, rp_id)
-
-    def bind(self, rp_id: str) -> None:
-        """Bind the token in use to an RP ID, if it is bound to none."""
-        self.token.bind(rp_id)
-
-    @property
-    def user_verified(self) -> bool:
-        """GetUserVerifiedFlagValue."""
-        return self.token.user_verified
-
-    @property
-    def user_present(self) -> bool:
-        """GetUserPresentFlagValue."""
-        return self.token.user_present
-
-    def spend(self) -> None:
-        """The token in use served: no flags are left, and no permission but lbw."""
-        self.token.spend()
-
     def demand(
         self, request: Signed, message: bytes, permission: Permission, *, read_only: bool = False
     ) -> bool:

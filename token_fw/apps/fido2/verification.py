@@ -69,11 +69,13 @@ def always_verified(core: Core, claim: Claim) -> Claim:
         return claim
     if core.uv_enabled:
         return replace(claim, uv=True)
-    raise unverified()
+    raise unverified(core)
 
 
-def unverified() -> CtapError:
+def unverified(core: Core) -> CtapError:
     """What a request is told that verifies its user in no way, and has to."""
+    if core.protected and not core.pin_set:
+        return CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "a finger has to verify the user")
     return CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "a pinUvAuthToken is needed")
 
 
