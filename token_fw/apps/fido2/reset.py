@@ -30,7 +30,7 @@ def reset(call: Call, _: Reset) -> None:
 def _forget_pin(core: Core) -> None:
     core.pins.clear(PinRef.FIDO)
     Pins.create(core.transaction, PinRef.FIDO, PIN_TRIES)
-    core.pin_uv.persistent.forget()
+    core.pin_uv.end_tokens()
     core.transaction.after(core.pin_uv.reset)
 
 
