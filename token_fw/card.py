@@ -34,6 +34,7 @@ from token_fw.apps import (
     Told,
     check_data,
     class_error,
+    fingerprint,
     management,
     piv,
     pki,
@@ -190,6 +191,7 @@ class Card:
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
+            fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
