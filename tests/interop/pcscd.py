@@ -237,7 +237,8 @@ def vpcd_entry(name: str, port: int) -> str:
 
 def free_ports(count: int = 4) -> int:
     """The first of some ports in a row that nobody listens at."""
-    for base in range(20000 + os.getpid() % 10000, 60000, count):
+    # Tests that run at the same time, each in a process of its own, begin far from each other.
+    for base in range(20000 + os.getpid() % 300 * 100, 60000, count):
         try:
             for port in range(base, base + count):
                 with socket.socket() as probe:

@@ -15,6 +15,7 @@ from tests.interop.processes import PATIENCE
 
 ATR: Final = bytes.fromhex("3B8080010101")
 _NAME: Final = "reader.sock"
+_FRESH: Final = "reader.new"
 
 
 class ReaderDaemon(Closing):
@@ -43,9 +44,11 @@ class ReaderDaemon(Closing):
 
     def listen(self) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        with socket_address(self.folder, _NAME) as address:
+        with socket_address(self.folder, _FRESH) as address:
             self._listener.bind(address)
         self._listener.listen()
+        # As the real daemon does: whoever finds the name finds somebody who listens.
+        (self.folder / _FRESH).rename(self.folder / _NAME)
         self._listener.settimeout(PATIENCE)
 
     def leave(self) -> None:

@@ -37,6 +37,14 @@ case "$*" in
 *sysconfig*) echo include ;;
 esac"""
 }
+# Stand-ins for the programs that the tests are run with; libraries are looked for in the system.
+PEERS = {
+    **dict.fromkeys(("openssl", "p11-kit", "pcscd", "pkcs11-tool", "strace", "clang", "rm"), GOOD),
+    **dict.fromkeys(("pcsc_scan", "yubico-piv-tool", "firefox-esr", "chromium", "curl"), GOOD),
+    **dict.fromkeys(("chromedriver", "Xvfb", "xdotool", "modutil", "p11tool"), GOOD),
+    **dict.fromkeys(("sshd", "ssh-agent"), GOOD),
+    "mktemp": "echo fuzzer",
+}
 APT_GET = {"apt-get": 'echo apt-get "$@" >>calls'}
 
 
@@ -214,6 +222,16 @@ def test_a_moved_checkout_gets_an_environment_of_its_own(machine: Machine, tmp_p
     machine.checkout = machine.checkout.rename(tmp_path / "moved")
     result = machine.dev("demo")
     assert any(call.startswith("python -m pip install") for call in result.calls)
+
+
+@pytest.mark.parametrize("job", ["test", "nightly"])
+def test_the_tests_run_several_at_a_time_unless_told_otherwise(machine: Machine, job: str) -> None:
+    machine.has(ORDINARY_USER, PYTHON, COMPILER, HEADERS, PEERS)
+    result = machine.dev(job, "-n", "0", "tests/unit")
+    assert result.code == 0, result.output
+    assert result.calls[-1].startswith("pytest -n auto --maxprocesses 4 --dist loadfile ")
+    # pytest takes the last of two numbers.
+    assert result.calls[-1].endswith(" -n 0 tests/unit")
 
 
 def test_an_unknown_job_is_refused_with_the_list_of_jobs(machine: Machine) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_SOURCE = shutil.ignore_patterns(".*_cache", ".git", ".hypothesis", ".venv*", "*.so", "latest.*")
+NOT_SOURCE = shutil.ignore_patterns(
+    *(".*_cache", "__pycache__", ".git", ".hypothesis", ".venv*", "*.so", "latest.*")
+)
 
 
 @pytest.fixture(scope="module")

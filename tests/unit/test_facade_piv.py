@@ -117,6 +117,7 @@ def test_a_certificate_is_read_by_anybody(info: int, pack: Callable[[bytes], byt
         piv_cards.certificate_object(b"not packed", 1),
         piv_cards.certificate_object(gzip.compress(bytes(9)), 1)[:-9],
     ],
+    ids=["nothing", "a tag alone", "the value alone", "not packed", "packed, cut short"],
 )
 def test_a_certificate_that_makes_no_sense_hurts_nothing_else(broken: bytes) -> None:
     rig = PivRig()

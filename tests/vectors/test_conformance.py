@@ -10,6 +10,8 @@ from tests.vectors import examined
 from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures, first_of
 from token_fw.card import Profile
 
+pytestmark = pytest.mark.usefixtures("cheap_hash")
+
 CLASS = "ISO/IEC 7816-4:2013 5.4.1"
 INSTRUCTION = "ISO/IEC 7816-4:2013 5.4.2"
 LENGTHS = "ISO/IEC 7816-4:2013 5.2"

@@ -13,6 +13,8 @@ from tests.vectors import examined_piv
 from tests.vectors.examined import EmulatedCard, failures, first_of
 from tests.vectors.examined_piv import PINS, examine
 
+pytestmark = pytest.mark.usefixtures("cheap_hash")
+
 PART2 = "SP 800-73-4 part 2"
 READING, VERIFYING, CHANGING = f"{PART2} 3.1.2", f"{PART2} 3.2.1", f"{PART2} 3.2.2"
 USING, GENERATING = f"{PART2} 3.2.4", f"{PART2} 3.3.2"
