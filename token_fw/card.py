@@ -73,6 +73,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.FileExists: SW.FILE_EXISTS,
     errors.DfNameExists: SW.DF_NAME_EXISTS,
     errors.NoCurrentFile: SW.NO_CURRENT_EF,
+    errors.CommandNotAllowed: SW.NO_CURRENT_EF,
     errors.IncompatibleFile: SW.INCOMPATIBLE_FILE_STRUCTURE,
     errors.OffsetOutsideFile: SW.WRONG_P1P2,
     errors.NotEnoughMemory: SW.NOT_ENOUGH_MEMORY,
@@ -189,13 +190,14 @@ class Card:
             path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
+        self.authenticator = fido2.Authenticator(
+            fido2.core(self._transaction, token, pins, matcher, env)
+        )
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
+            fido2.application(self.authenticator),
             management.application(token),
-        )
-        self.authenticator = fido2.Authenticator(
-            fido2.core(self._transaction, token, pins, matcher, env)
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")

@@ -62,6 +62,10 @@ class SecurityStatusNotSatisfied(CardError):
     """A PIN has to be verified on this interface first, or no PIN opens this."""
 
 
+class CommandNotAllowed(CardError):
+    """The command is switched off."""
+
+
 class ConditionsNotSatisfied(CardError):
     """The card, the key or the file is in no state for that."""
 

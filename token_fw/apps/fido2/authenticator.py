@@ -49,18 +49,12 @@ class Authenticator:
         """
         core = self.core
         try:
-            if core.busy:
-                raise CtapError(Status.CTAP1_ERR_CHANNEL_BUSY, "another request waits for its user")
-            command, parsed = parse(request)
-            handler = HANDLERS.get(command)
-            if handler is None:
-                raise CtapError(Status.CTAP1_ERR_INVALID_COMMAND, "there is no such command")
-            core.furnish()
-            core.busy = True
-            try:
-                answer = handler(Call(core, channel, command), parsed)
-            finally:
-                core.busy = False
+            with core.alone() as left:
+                command, parsed = parse(request)
+                handler = HANDLERS.get(command)
+                if handler is None:
+                    raise CtapError(Status.CTAP1_ERR_INVALID_COMMAND, "there is no such command")
+                answer = handler(Call(core, channel, command, left), parsed)
         except CtapError as error:
             core.transaction.rollback()
             return bytes((error.status,))

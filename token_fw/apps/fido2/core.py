@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -93,6 +94,34 @@ class Core:
         """Whether the user can be verified in any way."""
         return self.pin_set or self.uv_enabled
 
+    def touch(self, channel: Channel) -> None:
+        """Wait until the user touches the token; others use the card meanwhile.
+
+        Nothing may wait for a commit, and what was checked before is to be checked again. Raises
+        CtapError: CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
+        CTAP2_ERR_OPERATION_DENIED where nobody is there to touch it.
+        """
+        if self.presence is None:
+            raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
+        if not channel.wait(self.transaction, self.presence.ask()):
+            raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
+
+    @contextmanager
+    def alone(self) -> Iterator[Left | None]:
+        """Run one request, of a furnished application; gives what the one before left.
+
+        Raises CtapError(CTAP1_ERR_CHANNEL_BUSY) while another one runs.
+        """
+        if self.busy:
+            raise CtapError(Status.CTAP1_ERR_CHANNEL_BUSY, "another request waits for its user")
+        self.furnish()
+        left, self.left = self.left, None
+        self.busy = True
+        try:
+            yield left
+        finally:
+            self.busy = False
+
     def furnish(self) -> None:
         """Give a token that never had the application what it needs; nothing where it had it."""
         if not self.secrets.exist:
@@ -112,10 +141,7 @@ class Call:
     core: Core
     channel: Channel
     command: CtapCommand
-    before: Left | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.before, self.core.left = self.core.left, None
+    before: Left | None = None
 
     def resume(self, kind: type[T]) -> T | None:
         """What the request before left for this one, of that kind; None where it left none.
@@ -143,17 +169,8 @@ class Call:
         self.core.left = left
 
     def touch(self) -> None:
-        """Wait until the user touches the token; others use the card meanwhile.
-
-        Nothing may wait for a commit, and what was checked before is to be checked again. Raises
-        CtapError: CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
-        CTAP2_ERR_OPERATION_DENIED where nobody is there to touch it.
-        """
-        presence = self.core.presence
-        if presence is None:
-            raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
-        if not self.channel.wait(self.core.transaction, presence.ask()):
-            raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
+        """See Core.touch."""
+        self.core.touch(self.channel)
 
     def finger(self) -> None:
         """performBuiltInUv, one try: wait for a finger and compare it (CTAP 2.1 6.5.3.1).

@@ -11,6 +11,7 @@ from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.credentials import Credential, Protection
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.pin_protocols import SharedSecret
+from token_fw.apps.fido2.pin_uv import invalid
 
 MAX_CRED_BLOB_LENGTH = 64
 """Bytes that a credBlob may have."""
@@ -43,11 +44,9 @@ class Salts:
         protocol = (
             _FIRST_PROTOCOL if asked.pin_uv_auth_protocol is None else (asked.pin_uv_auth_protocol)
         )
-        if protocol not in core.pin_uv.protocols:
-            raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there is no such protocol")
         shared = core.pin_uv.shared_secret(protocol, asked.key_agreement)
         if not shared.verify(asked.salt_enc, asked.salt_auth):
-            raise CtapError(Status.CTAP2_ERR_PIN_AUTH_INVALID, "the salts are not authentic")
+            raise invalid("the salts are not authentic")
         salts = shared.decrypt(asked.salt_enc)
         if len(salts) not in {_SALT, 2 * _SALT}:
             raise CtapError(Status.CTAP1_ERR_INVALID_LENGTH, "one or two salts have 32 bytes each")
@@ -84,16 +83,15 @@ class Making:
             raise CtapError(
                 Status.CTAP2_ERR_INVALID_OPTION, "a large blob needs a discoverable credential"
             )
-        secret = bool(asked.hmac_secret)
-        if asked.hmac_secret_mc is not None and not secret:
+        if asked.hmac_secret_mc is not None and not asked.hmac_secret:
             raise CtapError(Status.CTAP2_ERR_MISSING_PARAMETER, "hmac-secret is missing")
         settings = core.settings
         told = asked.min_pin_length and rp_id in settings.min_pin_length_rp_ids
         return cls(
             protection=_protection(asked.cred_protect),
             tells_protection=asked.cred_protect is not None,
-            hmac_secret=secret,
-            salts=Salts.of(core, asked.hmac_secret_mc) if asked.hmac_secret_mc and secret else None,
+            hmac_secret=bool(asked.hmac_secret),
+            salts=None if asked.hmac_secret_mc is None else Salts.of(core, asked.hmac_secret_mc),
             cred_blob=asked.cred_blob,
             large_blob_key=bool(asked.large_blob_key),
             min_pin_length=settings.min_pin_length if told else 0,

@@ -28,7 +28,7 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
     settings = core.settings
     return {
         0x01: [*(() if settings.always_uv else (U2F,)), *_VERSIONS],
-        0x02: sorted(extensions.NAMES),
+        0x02: list(extensions.NAMES),
         0x03: AAGUID,
         0x04: _options(core),
         0x05: MAX_MSG_SIZE,

@@ -31,7 +31,7 @@ def _forget_pin(core: Core) -> None:
     core.pins.clear(PinRef.FIDO)
     Pins.create(core.transaction, PinRef.FIDO, PIN_TRIES)
     new_pin.forget(core.transaction)
-    core.pin_uv.persistent.forget()
+    core.pin_uv.end_tokens()
     core.transaction.after(core.pin_uv.reset)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from apdu.ctap import Permission, Status
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.errors import CtapError
-from token_fw.apps.fido2.pin_uv import PinUvAuth
+from token_fw.apps.fido2.pin_uv import PinUvAuth, invalid
 
 _WRONG_FINGER = {Status.CTAP2_ERR_UV_BLOCKED, Status.CTAP2_ERR_UV_INVALID}
 
@@ -51,11 +51,8 @@ def check_param(call: Call, param: bytes | None, protocol: int | None) -> int:
         if core.protected:
             raise CtapError(Status.CTAP2_ERR_PIN_INVALID, "the user chose this token")
         raise CtapError(Status.CTAP2_ERR_PIN_NOT_SET, "the user chose this token")
-    if protocol is None:
-        raise CtapError(Status.CTAP2_ERR_MISSING_PARAMETER, "pinUvAuthProtocol is missing")
-    if protocol not in core.pin_uv.protocols:
-        raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there is no such protocol")
-    return protocol
+    core.pin_uv.agreement(protocol)
+    return protocol or 0
 
 
 def wanted_uv(core: Core, options: Mapping[str, bool], param: bytes | None) -> bool:
@@ -85,12 +82,8 @@ def unverified(core: Core) -> CtapError:
 def verify(call: Call, claim: Claim) -> Proof:
     """Verify the user as the claim says, where there is a way; raises CtapError."""
     core = call.core
-    if not core.protected:
-        if claim.param is not None:
-            raise _invalid()
-        return Proof()
     if claim.param is not None:
-        _check_token(core.pin_uv, claim)
+        _check_token(core.pin_uv, claim, claim.param)
         return Proof(uv=True)
     if claim.uv:
         try:
@@ -119,15 +112,10 @@ def spend(core: Core, claim: Claim) -> None:
         core.pin_uv.token.spend()
 
 
-def _check_token(pin_uv: PinUvAuth, claim: Claim) -> None:
-    assert claim.param is not None
-    if not pin_uv.verify(claim.protocol, claim.client_data_hash, claim.param):
-        raise _invalid()
+def _check_token(pin_uv: PinUvAuth, claim: Claim, param: bytes) -> None:
     token = pin_uv.token
+    if not pin_uv.verify(claim.protocol, claim.client_data_hash, param):
+        raise invalid("pinUvAuthParam is wrong")
     if not token.permits(claim.permission, claim.rp_id) or not token.user_verified:
-        raise _invalid()
+        raise invalid("the token has not the permission")
     token.bind(claim.rp_id)
-
-
-def _invalid() -> CtapError:
-    return CtapError(Status.CTAP2_ERR_PIN_AUTH_INVALID, "the pinUvAuthToken does not allow that")
