@@ -36,6 +36,7 @@ from token_fw.apps import (
     check_data,
     class_error,
     fido2,
+    fingerprint,
     management,
     piv,
     pki,
@@ -197,6 +198,7 @@ class Card:
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             fido2.application(self.authenticator),
+            fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.

@@ -240,7 +240,7 @@ class Enrolment:
 
     def __init__(self, matcher: Matcher, opens: frozenset[PinRef], name: str) -> None:
         self._matcher = matcher
-        self._opens = opens
+        self.opens = opens
         self._name = name
         self._finger: bytes | None = None
         self.remaining = SAMPLES
@@ -256,14 +256,14 @@ class Enrolment:
             raise ConditionsNotSatisfied("the enrolment has ended")
         status = sample.status
         if status is SampleStatus.GOOD:
-            status = self._matcher.judge(sample.finger, self._opens)
+            status = self._matcher.judge(sample.finger, self.opens)
         if status is SampleStatus.GOOD and self._finger not in {None, sample.finger}:
             status = SampleStatus.MERGE_FAILURE
         if status is SampleStatus.GOOD:
             self._finger = sample.finger
             self.remaining -= 1
             if not self.remaining:
-                self.template = self._matcher.keep(sample.finger, self._opens, self._name)
+                self.template = self._matcher.keep(sample.finger, self.opens, self._name)
         return status
 
 
