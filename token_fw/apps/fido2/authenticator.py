@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from apdu.ctap import CtapCommand, Status
 from token_fw.apps.fido2 import cbor
+from token_fw.apps.fido2.bio_enrollment import bio_enrollment
 from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.client_pin import client_pin
 from token_fw.apps.fido2.config import config
@@ -27,6 +28,7 @@ HANDLERS: Mapping[CtapCommand, Handler] = {
     CtapCommand.CLIENT_PIN: client_pin,
     CtapCommand.RESET: reset,
     CtapCommand.GET_NEXT_ASSERTION: get_next_assertion,
+    CtapCommand.BIO_ENROLLMENT: bio_enrollment,
     CtapCommand.CREDENTIAL_MANAGEMENT: credential_management,
     CtapCommand.SELECTION: select,
     CtapCommand.LARGE_BLOBS: large_blobs,

@@ -87,5 +87,5 @@ def _options(core: Core) -> dict[str, bool]:
         "up": True,
     }
     if core.matcher.sensor is not None:
-        options["uv"] = core.uv_enabled
+        options["uv"] = options["bioEnroll"] = core.uv_enabled
     return options
