@@ -75,6 +75,18 @@ def test_three_wrong_fingers_block_it_also_after_the_power_went() -> None:
     assert verified(platform) is Status.CTAP2_ERR_UV_BLOCKED
 
 
+def test_programs_are_told_when_a_finger_blocks_the_sensor() -> None:
+    platform = with_finger()
+    card = platform.desk.card
+    platform.desk.info()
+    before = card.changes
+    verified(platform, OTHER_FINGER)
+    verified(platform, OTHER_FINGER)
+    assert card.changes == before
+    verified(platform, OTHER_FINGER)
+    assert card.changes != before
+
+
 def test_the_right_pin_unblocks_it_and_a_wrong_one_does_not() -> None:
     platform = blocked()
     status(platform.pin_token, NEW_PIN)
