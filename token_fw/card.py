@@ -287,6 +287,14 @@ class Card:
             return bytes((Status.CTAP1_ERR_OTHER,))
         return response.data
 
+    def power_up(self) -> None:
+        """The power was taken from the card and given again, as far as its authenticator can tell.
+
+        What is selected and verified on interfaces is their own affair.
+        """
+        with self._lock:
+            self.authenticator.core.power_up()
+
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
         if isinstance(error, StorageError):
@@ -353,6 +361,13 @@ class Interface:
             self._queue.clear()
             self._deselect()
         return ATR
+
+    def power_up(self) -> bytes:
+        """As `reset`, in a reader that takes the power away and gives it again."""
+        atr = self.reset()
+        if any(item.spec.name == "fido2" for item in self._applications):
+            self._card.power_up()
+        return atr
 
     def close(self) -> None:
         """End this interface; a command that runs on it still gets its answer.

@@ -67,7 +67,12 @@ class Core:
     """A request runs; while it waits for its user the card is open to others."""
 
     def __post_init__(self) -> None:
+        self.power_up()
+
+    def power_up(self) -> None:
+        """The power came: tokens in use, wrong PINs in a row and enumerations are of the past."""
         self.powered = self.clock()
+        self.left = None
         self.pin_uv = PinUvAuth(self.transaction, self.rng, self.clock)
 
     @property
@@ -190,7 +195,10 @@ class Call:
         except FingersBlocked as error:
             raise CtapError(Status.CTAP2_ERR_UV_BLOCKED, str(error)) from None
         except FingerMismatch as error:
-            raise CtapError(Status.CTAP2_ERR_UV_INVALID, str(error)) from None
+            status = Status.CTAP2_ERR_UV_INVALID
+            if not error.tries_left:
+                status = Status.CTAP2_ERR_UV_BLOCKED
+            raise CtapError(status, str(error)) from None
         except (EntryTimedOut, EntryCancelled) as error:
             raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, str(error)) from None
         # The tries are given back whatever becomes of the request.
