@@ -268,6 +268,8 @@ def _details(reader: TokenReader) -> Json:
         "label": facts.label,
         "initialised": facts.initialised,
         "protected_path": facts.protected_path,
+        "fingers": facts.fingers,
+        "finger_tries": facts.finger_tries,
         "keys": facts.keys,
         "pins": [asdict(pin) for pin in facts.pins],
     }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fido2.ctap2.pin import PinProtocolV1, PinProtocolV2
+from fido2.ctap import CtapDevice, CtapError
+from fido2.ctap2.base import Ctap2
+from fido2.ctap2.pin import ClientPin, PinProtocolV1, PinProtocolV2
+from fido2.hid import CAPABILITY
 
 from apdu.ctap import ClientPinSubCommand, CtapCommand, Permission, Status
 from tests.fido_cards import Desk, Refused
@@ -25,6 +29,26 @@ def padded(pin: str | bytes) -> bytes:
 
 def pin_hash(pin: str) -> bytes:
     return hashlib.sha256(pin.encode()).digest()[:16]
+
+
+class DeskDevice(CtapDevice):
+    """The token on a desk as python-fido2 knows devices, without a transport in between."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    @property
+    def capabilities(self) -> int:
+        return int(CAPABILITY.CBOR)
+
+    def call(
+        self, cmd: int, data: bytes = b"", event: Any = None, on_keepalive: Any = None
+    ) -> bytes:
+        return self.desk.card.ctap(self.desk.channel, data)
+
+    @classmethod
+    def list_devices(cls) -> Iterator[CtapDevice]:
+        return iter(())
 
 
 @dataclass
@@ -130,6 +154,14 @@ class Platform:
         """A pinUvAuthParam."""
         return bytes(self.protocol.authenticate(token, message))
 
+    def client(self) -> Ctap2:
+        """python-fido2's client of the token."""
+        return Ctap2(DeskDevice(self.desk))
+
+    def client_pin(self) -> ClientPin:
+        """python-fido2's client of clientPIN."""
+        return ClientPin(self.client(), self.protocol)
+
     def tries(self) -> int:
         return int(self.ask(ClientPinSubCommand.GET_PIN_RETRIES)[3])
 
@@ -144,12 +176,21 @@ class Platform:
         return bytes(self.protocol.validate_token(token))
 
 
+def at_desk(desk: Desk | None = None, version: int = 2) -> Platform:
+    """A platform whose token has a PIN."""
+    platform = Platform(desk or Desk(), version)
+    platform.set_pin()
+    return platform
+
+
 def status(work: Any, *arguments: Any, **fields: Any) -> Status:
     """How the authenticator answers what a client does."""
     try:
         work(*arguments, **fields)
     except Refused as refused:
         return refused.status
+    except CtapError as error:
+        return Status(error.code)
     return Status.CTAP2_OK
 
 

@@ -36,6 +36,7 @@ from token_fw.apps import (
     check_data,
     class_error,
     fido2,
+    fingerprint,
     management,
     piv,
     pki,
@@ -197,6 +198,7 @@ class Card:
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
             fido2.application(self.authenticator),
+            fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
@@ -263,12 +265,15 @@ class Card:
                     # An interpreter's interrupt left it behind; no answer promised it.
                     self._transaction.rollback()
                 data = work()
-                if self._transaction.commit():
-                    self._count_change()
+                self._transaction.commit()
             except CardRemoved:
                 raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
+            finally:
+                # What a refused command has committed, as the last try of a finger, counts too.
+                if self._transaction.changed():
+                    self._count_change()
         return Response(SW.NO_ERROR, data), None
 
     def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:

@@ -91,7 +91,7 @@ class _Capture:
     def wait(self) -> Sample:
         """What was captured; raises EntryCancelled or EntryTimedOut."""
         step = self._step
-        scripted = step.sample is not None and step.delay < self._patience
+        scripted = step.sample is not None and step.delay <= self._patience
         if not self._captures.wait(self, step.delay if scripted else self._patience):
             if not scripted or step.sample is None:
                 raise EntryTimedOut("no finger was put on the sensor in time")

@@ -149,7 +149,9 @@ class Matcher:
         known = self.templates()
         if len(known) >= MAX_TEMPLATES and all(opens <= template.opens for template in known):
             raise NotEnoughMemory("as many fingers are enrolled as there can be")
-        self._enrolment = Enrolment(self, opens, name)
+        taken = self._transaction.idents(_TEMPLATE)
+        free = next(ident for ident in map(_one_byte, range(1, 256)) if ident not in taken)
+        self._enrolment = Enrolment(self, free, opens, name)
         return self._enrolment
 
     def cancel(self) -> None:
@@ -192,18 +194,19 @@ class Matcher:
             return SampleStatus.DATABASE_FULL if full else SampleStatus.GOOD
         return SampleStatus.EXISTS if opens <= known.opens else SampleStatus.GOOD
 
-    def keep(self, finger: bytes, opens: frozenset[PinRef], name: str) -> Template:
-        """Keep a finger, or have one that is known stand for more PINs; the enrolment is over."""
+    def keep(self, new: Template) -> Template:
+        """Keep a finger; the enrolment is over.
+
+        One that is known stands for more PINs then, and goes by its new identifier, which the
+        enrolment has told already.
+        """
         self.cancel()
-        known = self._find(finger)
-        if known is None:
-            taken = self._transaction.idents(_TEMPLATE)
-            free = next(ident for ident in map(_one_byte, range(1, 256)) if ident not in taken)
-            kept = Template(free, name, opens, finger)
-        else:
-            kept = replace(known, name=name or known.name, opens=known.opens | opens)
-        self._put(kept)
-        return kept
+        known = self._find(new.finger)
+        if known is not None:
+            self._transaction.delete(_TEMPLATE, known.ident)
+            new = replace(new, name=new.name or known.name, opens=known.opens | new.opens)
+        self._put(new)
+        return new
 
     def _find(self, finger: bytes) -> Template | None:
         """The template of a finger; every one is compared, each in constant time."""
@@ -234,13 +237,14 @@ class Matcher:
 class Enrolment:
     """A finger that is being enrolled, in memory alone: `remaining` good samples are missing.
 
-    It ends with `Matcher.cancel`, with the next that begins, and with the power; whoever waits for
-    a sample in vain calls it off.
+    `ident` is the identifier of 1 byte that the template will have. It ends with `Matcher.cancel`,
+    with the next that begins, and with the power.
     """
 
-    def __init__(self, matcher: Matcher, opens: frozenset[PinRef], name: str) -> None:
+    def __init__(self, matcher: Matcher, ident: bytes, opens: frozenset[PinRef], name: str) -> None:
         self._matcher = matcher
-        self._opens = opens
+        self.ident = ident
+        self.opens = opens
         self._name = name
         self._finger: bytes | None = None
         self.remaining = SAMPLES
@@ -256,14 +260,15 @@ class Enrolment:
             raise ConditionsNotSatisfied("the enrolment has ended")
         status = sample.status
         if status is SampleStatus.GOOD:
-            status = self._matcher.judge(sample.finger, self._opens)
+            status = self._matcher.judge(sample.finger, self.opens)
         if status is SampleStatus.GOOD and self._finger not in {None, sample.finger}:
             status = SampleStatus.MERGE_FAILURE
         if status is SampleStatus.GOOD:
             self._finger = sample.finger
             self.remaining -= 1
             if not self.remaining:
-                self.template = self._matcher.keep(sample.finger, self._opens, self._name)
+                made = Template(self.ident, self._name, self.opens, sample.finger)
+                self.template = self._matcher.keep(made)
         return status
 
 

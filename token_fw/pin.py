@@ -94,6 +94,8 @@ class Pins:
         self.policy = policy
         self.epochs = dict.fromkeys(PinRef, 0)
         """Moves when a PIN changes: what was verified in an earlier epoch is verified no more."""
+        self.misses = dict.fromkeys(PinRef, 0)
+        """Moves with each value that was wrong."""
         self.proven: list[Callable[[PinRef], None]] = []
         """Called with each PIN that was right, in the transaction that gives its tries back."""
 
@@ -108,6 +110,10 @@ class Pins:
         if record is None:
             raise StorageCorrupt(_NO_RECORD)
         return PinRecord.decode(record)
+
+    def known(self, ref: PinRef) -> bool:
+        """Whether the PIN has a record: its application was used."""
+        return self._transaction.get(_KIND, bytes((ref,))) is not None
 
     def rule(self, ref: PinRef) -> PinRule:
         """What a value of that PIN must be."""
@@ -131,6 +137,7 @@ class Pins:
         self._put(ref, replace(record, tries_left=left))
         self._transaction.commit()
         if not hmac.compare_digest(_hash(value, record.salt), record.hash):
+            self.misses[ref] += 1
             raise WrongPin(left)
         self._put(ref, replace(record, tries_left=record.tries_max))
         for tell in self.proven:

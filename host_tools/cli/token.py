@@ -145,6 +145,12 @@ def show(name: str, as_json: bool) -> None:
         facts.append(("Keys", str(details["keys"])))
     if details.get("protected_path"):
         facts.append(("PIN entry", "on the token, too: klyuch pin enter"))
+    if details.get("fingers"):
+        left = details["finger_tries"]
+        enrolled = f"{details['fingers']} enrolled for the user PIN"
+        facts.append(
+            ("Fingers", f"{enrolled}, {left} tries left" if left else f"{enrolled}, LOCKED")
+        )
     print_facts([*facts, *pin_lines(details)])
 
 

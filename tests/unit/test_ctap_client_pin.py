@@ -16,6 +16,7 @@ from tests.fido_platform import (
     WRONG_PIN,
     Agreed,
     Platform,
+    at_desk,
     padded,
     pin_hash,
     status,
@@ -25,13 +26,6 @@ pytestmark = pytest.mark.usefixtures("cheap_hash")
 
 BOTH = pytest.mark.parametrize("version", [1, 2])
 OTHER_POINT = {1: 2, 3: -25, -1: 1, -2: bytes(32), -3: bytes(32)}
-
-
-def at_desk(version: int = 2, pin: str = PIN) -> Platform:
-    """A platform whose token has a PIN."""
-    platform = Platform(Desk(), version)
-    platform.set_pin(pin)
-    return platform
 
 
 def blocked_until_power_goes() -> Platform:
@@ -84,7 +78,7 @@ def test_a_token_without_a_pin_says_so(version: int) -> None:
 
 @BOTH
 def test_a_pin_that_was_set_gives_a_token(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     assert platform.tries() == 8
     assert not platform.waits_for_power()
     assert len(platform.pin_token()) == len(platform.token()) == 32
@@ -133,7 +127,7 @@ def test_a_pin_has_four_code_points_or_more_and_63_bytes_or_fewer(
 
 @BOTH
 def test_a_wrong_pin_costs_a_try_and_the_right_one_gives_it_back(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     assert status(platform.pin_token, WRONG_PIN) is Status.CTAP2_ERR_PIN_INVALID
     assert platform.tries() == 7
     platform.pin_token(PIN)
@@ -185,7 +179,7 @@ def test_eight_wrong_pins_block_it_for_good() -> None:
 
 @BOTH
 def test_a_wrong_pin_has_the_key_agreement_key_changed(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     before = platform.agree().platform.ask(Sub.GET_KEY_AGREEMENT)
     platform.pin_token(PIN)
     assert platform.ask(Sub.GET_KEY_AGREEMENT) == before
@@ -198,7 +192,7 @@ def test_a_wrong_pin_has_the_key_agreement_key_changed(version: int) -> None:
 
 @BOTH
 def test_a_bad_signature_costs_no_try(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     for _ in range(4):
         agreed = platform.agree()
         answer = change_with(agreed, WRONG_PIN, pinUvAuthParam=bytes(32))
@@ -208,7 +202,7 @@ def test_a_bad_signature_costs_no_try(version: int) -> None:
 
 @BOTH
 def test_a_peer_off_the_curve_costs_no_try(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     agreed = platform.agree()
     assert change_with(agreed, keyAgreement=OTHER_POINT) is Status.CTAP1_ERR_INVALID_PARAMETER
     assert token_with(agreed, keyAgreement=OTHER_POINT) is Status.CTAP1_ERR_INVALID_PARAMETER
@@ -271,7 +265,7 @@ def test_an_unknown_subcommand_is_said_to_be_one(subcommand: int) -> None:
 
 @BOTH
 def test_a_changed_pin_counts_and_the_old_one_does_not(version: int) -> None:
-    platform = at_desk(version)
+    platform = at_desk(version=version)
     platform.change_pin(PIN, NEW_PIN)
     assert status(platform.pin_token, PIN) is Status.CTAP2_ERR_PIN_INVALID
     assert platform.pin_token(NEW_PIN)

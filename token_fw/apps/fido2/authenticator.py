@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 from apdu.ctap import CtapCommand, Status
 from token_fw.apps.fido2 import cbor
+from token_fw.apps.fido2.bio_enrollment import bio_enrollment
 from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.client_pin import client_pin
+from token_fw.apps.fido2.config import config
 from token_fw.apps.fido2.core import Call, Core, Handler
+from token_fw.apps.fido2.credential_management import credential_management
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.get_assertion import get_assertion, get_next_assertion
 from token_fw.apps.fido2.get_info import get_info
+from token_fw.apps.fido2.large_blobs import large_blobs
 from token_fw.apps.fido2.make_credential import make_credential
 from token_fw.apps.fido2.requests import parse
 from token_fw.apps.fido2.reset import reset
@@ -24,7 +28,11 @@ HANDLERS: Mapping[CtapCommand, Handler] = {
     CtapCommand.CLIENT_PIN: client_pin,
     CtapCommand.RESET: reset,
     CtapCommand.GET_NEXT_ASSERTION: get_next_assertion,
+    CtapCommand.BIO_ENROLLMENT: bio_enrollment,
+    CtapCommand.CREDENTIAL_MANAGEMENT: credential_management,
     CtapCommand.SELECTION: select,
+    CtapCommand.LARGE_BLOBS: large_blobs,
+    CtapCommand.CONFIG: config,
 }
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from apdu.ctap import ClientPIN, ClientPinSubCommand, Permission, Status
 from token_fw.apps.fido2 import new_pin
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.parameters import need, subcommand
 from token_fw.apps.fido2.pin_protocols import KeyAgreement, SharedSecret
 from token_fw.apps.fido2.pin_uv import invalid
 from token_fw.errors import WrongPin
 from token_fw.pin import PinRef
-
-T = TypeVar("T")
 
 MAX_MISSES = 3
 """Wrong PINs in a row; then the power has to be taken away first (CTAP 2.1 6.5.5.7)."""
@@ -30,10 +29,7 @@ _BY_FINGER = Permission.MC | Permission.GA | Permission.CM | Permission.LBW | Pe
 
 def client_pin(call: Call, request: ClientPIN) -> dict[int, Any] | None:
     """Run a subcommand; raises CtapError, also CTAP2_ERR_INVALID_SUBCOMMAND."""
-    subcommand = _SUBCOMMANDS.get(request.sub_command)
-    if subcommand is None:
-        raise CtapError(Status.CTAP2_ERR_INVALID_SUBCOMMAND, "clientPIN has no such subcommand")
-    return subcommand(call, request)
+    return subcommand(_SUBCOMMANDS, request.sub_command)(call, request)
 
 
 # What there is
@@ -64,8 +60,8 @@ def _get_key_agreement(call: Call, request: ClientPIN) -> dict[int, Any]:
 def _set_pin(call: Call, request: ClientPIN) -> None:
     """6.5.5.5: the first PIN."""
     core = call.core
-    new = _need(request.new_pin_enc, "newPinEnc")
-    param = _need(request.pin_uv_auth_param, "pinUvAuthParam")
+    new = need(request.new_pin_enc, "newPinEnc")
+    param = need(request.pin_uv_auth_param, "pinUvAuthParam")
     agreement = _agreement(core, request)
     if core.pin_set:
         raise invalid("there is a PIN already")
@@ -78,9 +74,9 @@ def _set_pin(call: Call, request: ClientPIN) -> None:
 def _change_pin(call: Call, request: ClientPIN) -> None:
     """6.5.5.6: another PIN, by the one that is set."""
     core = call.core
-    new = _need(request.new_pin_enc, "newPinEnc")
-    current = _need(request.pin_hash_enc, "pinHashEnc")
-    param = _need(request.pin_uv_auth_param, "pinUvAuthParam")
+    new = need(request.new_pin_enc, "newPinEnc")
+    current = need(request.pin_hash_enc, "pinHashEnc")
+    param = need(request.pin_uv_auth_param, "pinUvAuthParam")
     agreement = _agreement(core, request)
     _check_usable(core)
     secret = _shared(agreement, request)
@@ -106,7 +102,7 @@ def _get_pin_token(call: Call, request: ClientPIN) -> dict[int, Any]:
 
 def _get_token_using_pin(call: Call, request: ClientPIN) -> dict[int, Any]:
     """6.5.5.7.2."""
-    _need(request.pin_hash_enc, "pinHashEnc")
+    need(request.pin_hash_enc, "pinHashEnc")
     permissions = _permissions(call.core, request, ~Permission(0))
     return _token_by_pin(call, request, permissions, Status.CTAP2_ERR_PIN_POLICY_VIOLATION)
 
@@ -116,7 +112,7 @@ def _token_by_pin(
 ) -> dict[int, Any]:
     """`forced`: what is answered where the PIN has to be changed first."""
     core = call.core
-    current = _need(request.pin_hash_enc, "pinHashEnc")
+    current = need(request.pin_hash_enc, "pinHashEnc")
     agreement = _agreement(core, request)
     _check_usable(core)
     secret = _shared(agreement, request)
@@ -163,7 +159,7 @@ def _issue(
 
 def _permissions(core: Core, request: ClientPIN, allowed: Permission) -> Permission:
     """The permissions that are asked for; raises CtapError."""
-    asked = _need(request.permissions, "permissions")
+    asked = need(request.permissions, "permissions")
     if not asked:
         raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "no permission is asked for")
     known = Permission(asked & sum(Permission))
@@ -176,7 +172,7 @@ def _permissions(core: Core, request: ClientPIN, allowed: Permission) -> Permiss
             Status.CTAP2_ERR_UNAUTHORIZED_PERMISSION, "a permission cannot be had this way"
         )
     if known & _NEED_RP_ID:
-        _need(request.rp_id, "rpId")
+        need(request.rp_id, "rpId")
     return known
 
 
@@ -233,19 +229,13 @@ def _decrypt(secret: SharedSecret, ciphertext: bytes) -> bytes:
 
 def _agreement(core: Core, request: ClientPIN) -> KeyAgreement:
     """The key agreement of the request's protocol, and that it has a key for it."""
-    _need(request.pin_uv_auth_protocol, "pinUvAuthProtocol")
-    _need(request.key_agreement, "keyAgreement")
+    need(request.pin_uv_auth_protocol, "pinUvAuthProtocol")
+    need(request.key_agreement, "keyAgreement")
     return core.pin_uv.agreement(request.pin_uv_auth_protocol)
 
 
 def _shared(agreement: KeyAgreement, request: ClientPIN) -> SharedSecret:
-    return agreement.decapsulate(_need(request.key_agreement, "keyAgreement"))
-
-
-def _need(value: T | None, name: str) -> T:
-    if value is None:
-        raise CtapError(Status.CTAP2_ERR_MISSING_PARAMETER, f"{name} is missing")
-    return value
+    return agreement.decapsulate(need(request.key_agreement, "keyAgreement"))
 
 
 def _need_sensor(core: Core) -> None:

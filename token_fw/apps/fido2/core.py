@@ -190,7 +190,10 @@ class Call:
         except FingersBlocked as error:
             raise CtapError(Status.CTAP2_ERR_UV_BLOCKED, str(error)) from None
         except FingerMismatch as error:
-            raise CtapError(Status.CTAP2_ERR_UV_INVALID, str(error)) from None
+            status = Status.CTAP2_ERR_UV_INVALID
+            if not error.tries_left:
+                status = Status.CTAP2_ERR_UV_BLOCKED
+            raise CtapError(status, str(error)) from None
         except (EntryTimedOut, EntryCancelled) as error:
             raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, str(error)) from None
         # The tries are given back whatever becomes of the request.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apdu.ctap import GetInfo
-from token_fw.apps.fido2 import cose, extensions
+from token_fw.apps.fido2 import config, cose, encrypted_info, extensions, large_blobs, new_pin
 from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.channel import Transport
 from token_fw.apps.fido2.core import Call, Core
@@ -37,10 +37,12 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
         0x08: MAX_ID_LENGTH,
         0x09: [Transport.NFC.value, Transport.USB.value],
         0x0A: [{"alg": alg, "type": PUBLIC_KEY} for alg in cose.ALGORITHMS],
+        0x0B: large_blobs.MAX_ARRAY,
         0x0C: settings.force_pin_change,
         0x0D: settings.min_pin_length,
         0x0E: int.from_bytes(bytes(VERSION), "big"),
         0x0F: extensions.MAX_CRED_BLOB_LENGTH,
+        0x10: config.MAX_RP_IDS,
         **(
             {0x11: _UV_ATTEMPTS, 0x12: _FINGERPRINT_INTERNAL}
             if core.matcher.sensor is not None
@@ -48,6 +50,21 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
         ),
         0x14: core.credentials.remaining,
         0x16: list(FORMATS),
+        0x1B: settings.pin_complexity_policy,
+        0x1D: new_pin.MAX_BYTES,
+        0x1F: list(config.SUBCOMMANDS),
+        **_encrypted(core),
+    }
+
+
+def _encrypted(core: Core) -> dict[int, bytes]:
+    """The members for who has the persistent token, if anybody has."""
+    token = core.pin_uv.persistent.value
+    if token is None:
+        return {}
+    return {
+        0x19: encrypted_info.enc_identifier(core, token),
+        0x1E: encrypted_info.enc_cred_store_state(core, token),
     }
 
 
@@ -56,14 +73,19 @@ def _options(core: Core) -> dict[str, bool]:
     settings = core.settings
     options = {
         "alwaysUv": settings.always_uv,
+        "authnrCfg": True,
         "clientPin": core.pin_set,
+        "credMgmt": True,
         "ep": settings.enterprise_attestation,
+        "largeBlobs": True,
         "makeCredUvNotRqd": not settings.always_uv,
+        "perCredMgmtRO": True,
         "pinUvAuthToken": True,
         "plat": False,
         "rk": True,
+        "setMinPINLength": True,
         "up": True,
     }
     if core.matcher.sensor is not None:
-        options["uv"] = core.uv_enabled
+        options["uv"] = options["bioEnroll"] = core.uv_enabled
     return options

@@ -37,6 +37,11 @@ def length(transaction: Transaction) -> int:
     return record[0]
 
 
+def forget(transaction: Transaction) -> None:
+    """There is no PIN any more."""
+    transaction.delete(_KIND, _IDENT)
+
+
 def keep(core: Core, padded: bytes) -> None:
     """Have another PIN, with all its tries; no token is worth anything then.
 

@@ -75,8 +75,8 @@ class PinUvAuth:
 
     def demand(
         self, request: Signed, message: bytes, permission: Permission, *, read_only: bool = False
-    ) -> bool:
-        """Have a request signed under the token in use, with a permission; False for `read_only`.
+    ) -> str | None:
+        """Have a request signed under the token in use, with a permission; gives its RP ID, if any.
 
         `read_only`: or under the persistent token. Raises CtapError: CTAP2_ERR_PUAT_REQUIRED,
         CTAP2_ERR_MISSING_PARAMETER or CTAP1_ERR_INVALID_PARAMETER for the protocol,
@@ -87,12 +87,12 @@ class PinUvAuth:
             raise CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, "pinUvAuthParam is missing")
         protocol = self.agreement(request.pin_uv_auth_protocol).protocol
         if read_only and self.persistent.verify(protocol, message, signature):
-            return False
+            return None
         if not self.token.verify(protocol, message, signature):
             raise invalid("pinUvAuthParam is wrong")
         if not self.token.permits(permission):
             raise invalid("the token has not the permission")
-        return True
+        return self.token.rp_id
 
     # What ends them
 

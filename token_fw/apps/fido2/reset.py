@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apdu.ctap import Reset, Status
-from token_fw.apps.fido2 import settings
+from token_fw.apps.fido2 import large_blobs, new_pin, settings
 from token_fw.apps.fido2.core import PIN_TRIES, Call, Core
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.pin import PinRef, Pins
@@ -30,6 +30,7 @@ def reset(call: Call, _: Reset) -> None:
 def _forget_pin(core: Core) -> None:
     core.pins.clear(PinRef.FIDO)
     Pins.create(core.transaction, PinRef.FIDO, PIN_TRIES)
+    new_pin.forget(core.transaction)
     core.pin_uv.end_tokens()
     core.transaction.after(core.pin_uv.reset)
 
@@ -37,6 +38,7 @@ def _forget_pin(core: Core) -> None:
 FORGET: tuple[Callable[[Core], None], ...] = (
     lambda core: core.credentials.clear(),
     lambda core: core.secrets.renew(),
+    lambda core: large_blobs.forget(core.transaction),
     lambda core: settings.forget(core.transaction),
     lambda core: core.matcher.forget(PinRef.FIDO),
     _forget_pin,

@@ -17,6 +17,7 @@ from token_fw.env import ProtectedPath
 from token_fw.errors import (
     ConditionsNotSatisfied,
     FileNotFound,
+    FingerMismatch,
     IncompatibleFile,
     NoCurrentFile,
     SecurityStatusNotSatisfied,
@@ -89,6 +90,22 @@ class PkiSession:
         if self.core.path is None:
             raise ConditionsNotSatisfied("nothing can be entered on the token")
         return self._attendance.wait(self.core.path.ask(ref))
+
+    def match(self, ref: PinRef) -> None:
+        """Compare a finger with those that stand for that PIN; other interfaces work meanwhile.
+
+        Raises NoFinger, FingersBlocked, EntryCancelled, EntryTimedOut, FingerMismatch, after which
+        the interface is logged out, and CardRemoved where the token was pulled.
+        """
+        matcher = self.core.matcher
+        matcher.usable(ref)
+        assert matcher.sensor is not None
+        sample = self._attendance.wait(matcher.sensor.ask())
+        try:
+            matcher.match(sample, ref)
+        except FingerMismatch:
+            self.pins.discard(ref)
+            raise
 
     def branch(self) -> PkiSession:
         """One with the same security status and choices of its own; consent is not shared."""
