@@ -265,12 +265,15 @@ class Card:
                     # An interpreter's interrupt left it behind; no answer promised it.
                     self._transaction.rollback()
                 answer = work()
-                if self._transaction.commit():
-                    self._count_change()
+                self._transaction.commit()
             except CardRemoved:
                 raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
+            finally:
+                # What a refused command has committed, as the last try of a finger, counts too.
+                if self._transaction.changed():
+                    self._count_change()
         whole = answer if isinstance(answer, Response) else Response(SW.NO_ERROR, answer)
         return whole, None
 

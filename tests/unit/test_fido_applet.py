@@ -20,6 +20,7 @@ from token_fw.touch_pad import TouchPad
 
 LONG = 20
 SELECTION = bytes((CtapCommand.SELECTION,))
+SELECT = Command(0x00, 0xA4, 0x04, 0x00, APPLICATIONS["fido2"].aid, 256).encode()
 MESSAGE, ANSWER = 0x10, 0x11
 UPDATES, CANCEL = 0x80, 0x11
 
@@ -31,8 +32,7 @@ def exchange(client: Interface, command: Command) -> Response:
 def client_of(desk: Desk, *names: str) -> Interface:
     """A client that has selected the application."""
     client = desk.card.connect(*names)
-    selected = exchange(client, Command(0x00, 0xA4, 0x04, 0x00, APPLICATIONS["fido2"].aid, 256))
-    assert selected == Response(SW.NO_ERROR, b"U2F_V2")
+    assert client.transceive(SELECT) == Response(SW.NO_ERROR, b"U2F_V2").encode()
     return client
 
 
@@ -165,3 +165,25 @@ def test_the_application_can_be_shown_alone() -> None:
 def test_an_empty_request_is_no_request() -> None:
     client = client_of(Desk())
     assert exchange(client, Command(0x80, MESSAGE, 0, 0, b"", 256)).sw == SW.WRONG_LENGTH
+
+
+def test_a_reset_is_taken_after_the_power_came_and_not_after_a_warm_reset() -> None:
+    desk = Desk(Finger())
+    client = client_of(desk)
+    desk.now += 60
+    reset = bytes((CtapCommand.RESET,))
+    assert ask(client, reset) == done(Status.CTAP2_ERR_NOT_ALLOWED)
+    client.reset()
+    client.transceive(SELECT)
+    assert ask(client, reset) == done(Status.CTAP2_ERR_NOT_ALLOWED)
+    client.power_up()
+    client.transceive(SELECT)
+    assert ask(client, reset) == done(Status.CTAP2_OK)
+
+
+def test_a_reader_without_the_application_takes_no_power_from_it() -> None:
+    desk = Desk(Finger())
+    client = client_of(desk)
+    desk.now += 60
+    desk.card.connect("pki").power_up()
+    assert ask(client, bytes((CtapCommand.RESET,))) == done(Status.CTAP2_ERR_NOT_ALLOWED)
