@@ -26,7 +26,7 @@ from token_fw.finger_sensor import ScriptedSensor
 from token_fw.storage.memory import MemoryStore
 from token_fw.touch_pad import TouchPad
 
-_SELECT = Command(0x00, 0xA4, 0x04, 0x0C, APPLICATIONS["fido2"].aid)
+_SELECT = Command(0x00, 0xA4, 0x04, 0x00, APPLICATIONS["fido2"].aid)
 _HELD = 0.05
 
 

@@ -6,7 +6,6 @@ GET /usbN/touch/on and off, /usbN/power/on and off.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,32 +16,31 @@ import pytest
 from host_tools.testing.fido import FidoKey
 from token_fw.env import Sample
 
-ADDRESS = "KLYUCH_BENCH_ADDRESS"
 _FINGER = Sample(b"the index finger")
 _GLANCE = 0.02
 
 
 class Robot:
-    """Somebody who holds a finger on the token's button while told to, and on its sensor always."""
+    """Somebody who touches the token and takes its power when told, and always has a finger for it.
+
+    `touch/on` is one touch, as with a hand that is laid on the token.
+    """
 
     def __init__(self, key: FidoKey) -> None:
         self._key = key
-        self._touches = threading.Event()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="robot", daemon=True)
+        self._thread = threading.Thread(target=self._put_fingers, name="robot", daemon=True)
         self._thread.start()
 
-    def _work(self) -> None:
+    def _put_fingers(self) -> None:
         while not self._over.wait(_GLANCE):
-            if self._touches.is_set():
-                self._key.touch.give()
             self._key.sensor.present(_FINGER)
 
     def do(self, what: str) -> bool:
         """Whether it knows that."""
         works: dict[str, Callable[[], None]] = {
-            "touch/on": self._touches.set,
-            "touch/off": self._touches.clear,
+            "touch/on": self._key.touch.press,
+            "touch/off": self._key.touch.release,
             "power/on": self._key.plug,
             "power/off": self._key.unplug,
         }
@@ -57,8 +55,8 @@ class Robot:
 
 
 @contextmanager
-def served(robot: Robot, port: int) -> Iterator[None]:
-    """The robot, told by HTTP what to do."""
+def served(robot: Robot) -> Iterator[int]:
+    """The robot, told by HTTP what to do; gives the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,23 +67,28 @@ def served(robot: Robot, port: int) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield
+        yield server.server_port
         server.shutdown()
 
 
+_KEY = FidoKey()
 _STACK = ExitStack()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
     """Before the tests are imported, which keep what they find in fido2.hid."""
-    key = _STACK.enter_context(FidoKey())
-    _STACK.enter_context(key.found())
-    robot = Robot(key)
+    _STACK.enter_context(_KEY)
+    _STACK.enter_context(_KEY.found())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    robot = Robot(_KEY)
     _STACK.callback(robot.end)
-    _STACK.enter_context(served(robot, int(os.environ[ADDRESS])))
+    port = _STACK.enter_context(served(robot))
+    config.option.controller = f"http://127.0.0.1:{port}"
 
 
 def pytest_unconfigure() -> None:
