@@ -34,9 +34,11 @@ def fingers(home: Scratch, token: ScratchToken) -> Iterator[None]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("kind", DOORS)
