@@ -46,7 +46,7 @@ from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
 from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
-from token_fw.state import Token
+from token_fw.state import Attestation, Token
 from token_fw.storage.base import StorageError, Store
 from token_fw.transaction import Transaction
 
@@ -133,6 +133,7 @@ class Profile:
     """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries.
 
     `protected_path`: the token has a pad or a sensor of its own, on which PINs can be entered.
+    `attestation`: of its FIDO credentials.
     """
 
     serial: bytes
@@ -140,6 +141,7 @@ class Profile:
     user_tries: int = 3
     so_tries: int = 10
     protected_path: bool = False
+    attestation: Attestation = Attestation.CERTIFICATE
 
     def __post_init__(self) -> None:
         if len(self.serial) != SERIAL_SIZE:
@@ -159,7 +161,11 @@ def personalise(store: Store, profile: Profile) -> None:
     if Token.exists(transaction):
         raise ValueError("the store holds a token already")
     Token.create(
-        transaction, profile.serial, profile.pin_policy, protected_path=profile.protected_path
+        transaction,
+        profile.serial,
+        profile.pin_policy,
+        protected_path=profile.protected_path,
+        attestation=profile.attestation,
     )
     Pins.create(transaction, PinRef.USER, profile.user_tries)
     Pins.create(transaction, PinRef.SO, profile.so_tries)

@@ -10,7 +10,7 @@ from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.channel import Transport
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.credentials import MAX_ID_LENGTH
-from token_fw.apps.fido2.make_credential import FORMATS, MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY
+from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY, formats
 from token_fw.apps.fido2.requests import MAX_MSG_SIZE
 from token_fw.apps.yubikey import VERSION
 
@@ -49,7 +49,7 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
             else {}
         ),
         0x14: core.credentials.remaining,
-        0x16: list(FORMATS),
+        0x16: list(formats(core)),
         0x1B: settings.pin_complexity_policy,
         0x1D: new_pin.MAX_BYTES,
         0x1F: list(config.SUBCOMMANDS),
