@@ -94,13 +94,34 @@ def _give_touch(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
     return {"touched": True}
 
 
+def _press(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """Keep a finger on the token: a touch for the first command that wishes for one."""
+    pad = _touch(doors, request)
+    if pad is None:
+        raise _removed()
+    pad.press()
+    return {"pressed": True}
+
+
+def _release(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """Take the finger away; that is no touch of a token that is not there either."""
+    pad = doors.find(request).touch
+    if pad is not None:
+        pad.release()
+    return {"pressed": False}
+
+
+def _removed() -> ControlError:
+    return ControlError(ErrorCode.TOKEN_STATE, "The token was removed.", "Insert it again.")
+
+
 def _sensor(doors: "Doors", request: Request) -> ScriptedSensor:
     """What fingers are put on. Raises TransportError without a token."""
     reader = doors.find(request)
     reader.connect().close()
     sensor = reader.fingers
     if sensor is None:
-        raise ControlError(ErrorCode.TOKEN_STATE, "The token was removed.", "Insert it again.")
+        raise _removed()
     return sensor
 
 
@@ -110,8 +131,8 @@ def _await_finger(_peer: "ControlPeer", doors: "Doors", request: Request) -> Jso
 
 
 def _present_finger(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
-    sample = _sample(request)
-    if not _sensor(doors, request).present(sample):
+    sensor = _sensor(doors, request)
+    if not sensor.present(_sample(request)):
         name = request.text("token")
         raise ControlError(
             ErrorCode.TOKEN_STATE,
@@ -122,13 +143,13 @@ def _present_finger(_peer: "ControlPeer", doors: "Doors", request: Request) -> J
 
 
 def _script_fingers(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    sensor = _sensor(doors, request)
     steps = request.fields.get("steps")
     if not isinstance(steps, list) or len(steps) > _MAX_STEPS:
         raise ControlError(ErrorCode.BAD_REQUEST, f"'steps' must be a list, up to {_MAX_STEPS}.")
     if not all(isinstance(step, dict) for step in steps):
         raise ControlError(ErrorCode.BAD_REQUEST, "A step must be an object.")
-    parsed = [_step(Request(step)) for step in steps]
-    return {"steps": _sensor(doors, request).script(parsed)}
+    return {"steps": sensor.script([_step(Request(step)) for step in steps])}
 
 
 def _clear_fingers(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
@@ -165,6 +186,8 @@ HANDLERS: dict[str, Callable[["ControlPeer", "Doors", Request], Json]] = {
     "pin.cancel": _cancel_pin,
     "touch.await": _await_touch,
     "touch.give": _give_touch,
+    "touch.press": _press,
+    "touch.release": _release,
     "finger.await": _await_finger,
     "finger.present": _present_finger,
     "finger.script": _script_fingers,
