@@ -26,7 +26,8 @@ from host_tools.home import Home, socket_address, unusable
 SOCKET = "control.sock"
 LINE_LIMIT = 1 << 20
 SECRET_VARIABLES = frozenset(
-    f"KLYUCH_{name}" for name in ("PIN", "SO_PIN", "NEW_PIN", "PASSPHRASE", "PUK", "MANAGEMENT_KEY")
+    f"KLYUCH_{name}"
+    for name in ("PIN", "SO_PIN", "NEW_PIN", "PASSPHRASE", "PUK", "MANAGEMENT_KEY", "FIDO_PIN")
 )
 _START_PATIENCE = 15.0
 _GREETING = 5.0

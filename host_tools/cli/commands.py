@@ -14,6 +14,7 @@ _COMMANDS = {
     "finger": "host_tools.cli.finger:finger",
     "key": "host_tools.cli.key:key",
     "cert": "host_tools.cli.cert:cert",
+    "fido": "host_tools.cli.fido:fido",
     "conformance": "host_tools.cli.conformance:conformance",
     "trace": "host_tools.cli.recording:trace",
     "record": "host_tools.cli.recording:record",
@@ -33,6 +34,7 @@ _SUMMARIES = {
     "finger": "Enrol fingers that stand for PINs, and put them on the sensor.",
     "key": "Make, list, import and delete keys.",
     "cert": "Request, import, list and export certificates.",
+    "fido": "See the token as a FIDO2 authenticator: credentials, fingers.",
     "conformance": "Examine a card in a reader, or a token, by the standard.",
     "trace": "Show the APDUs of a token as they pass.",
     "record": "Record the APDUs of a card.",
@@ -76,6 +78,7 @@ Environment:
   KLYUCH_TOKEN            the token to use where none is named
   KLYUCH_PIN, KLYUCH_SO_PIN, KLYUCH_NEW_PIN
                           the user PIN, the SO PIN, and the new PIN of a change
+  KLYUCH_FIDO_PIN         the PIN of the token as an authenticator
   KLYUCH_PASSPHRASE_FILE  opens tokens made with a passphrase
   KLYUCH_IDLE             seconds before a daemon nobody uses leaves (300)
   KLYUCH_DEBUG            if set, the PKCS#11 library says on stderr why it fails
