@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fido2.ctap2.config import Config
+from fido2.ctap2.pin import ClientPin
 
 from apdu.ctap import ClientPinSubCommand as Sub
 from apdu.ctap import CtapCommand, Permission, Status
@@ -21,6 +23,7 @@ from tests.fido_platform import (
     pin_hash,
     status,
 )
+from token_fw.apps.fido2 import Channel, Transport
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
 
@@ -331,6 +334,45 @@ def test_without_a_sensor_there_is_no_verification_by_finger() -> None:
     platform = at_desk()
     assert status(platform.uv_token) is Status.CTAP2_ERR_INVALID_SUBCOMMAND
     assert status(platform.uv_tries) is Status.CTAP2_ERR_INVALID_SUBCOMMAND
+
+
+def test_a_token_ends_with_the_power_and_with_the_pin() -> None:
+    platform = at_desk()
+    for end in (platform.desk.power, lambda: platform.change_pin(PIN, NEW_PIN)):
+        client = Config(platform.client(), platform.protocol, platform.token(Permission.ACFG))
+        client.toggle_always_uv()
+        end()
+        assert status(client.toggle_always_uv) is Status.CTAP2_ERR_PIN_AUTH_INVALID
+
+
+def test_a_new_token_ends_the_one_before() -> None:
+    platform = at_desk()
+    client = Config(platform.client(), platform.protocol, platform.token(Permission.ACFG))
+    platform.token(Permission.ACFG)
+    assert status(client.toggle_always_uv) is Status.CTAP2_ERR_PIN_AUTH_INVALID
+
+
+@pytest.mark.parametrize(
+    ("transport", "expected"),
+    [(Transport.USB, Status.CTAP2_OK), (Transport.NFC, Status.CTAP2_ERR_PIN_AUTH_INVALID)],
+)
+def test_a_token_has_to_be_used_sooner_over_nfc(transport: Transport, expected: Status) -> None:
+    platform = at_desk(Desk(channel=Channel(transport)))
+    client = Config(platform.client(), platform.protocol, platform.token(Permission.ACFG))
+    platform.desk.now += 20
+    assert status(client.toggle_always_uv) is expected
+
+
+@BOTH
+def test_python_fido2_sets_changes_and_uses_a_pin(version: int) -> None:
+    client = Platform(Desk(), version).client_pin()
+    client.set_pin(PIN)
+    client.change_pin(PIN, NEW_PIN)
+    assert status(client.get_pin_token, PIN) is Status.CTAP2_ERR_PIN_INVALID
+    assert client.get_pin_retries() == (7, False)
+    assert len(client.get_pin_token(NEW_PIN)) == 32
+    assert len(client.get_pin_token(NEW_PIN, ClientPin.PERMISSION.GET_ASSERTION, EXAMPLE)) == 32
+    assert client.get_pin_retries() == (8, False)
 
 
 def test_the_persistent_token_is_the_same_until_the_pin_changes() -> None:

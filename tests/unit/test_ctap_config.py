@@ -221,7 +221,7 @@ def test_a_complexity_policy_is_turned_on_for_good_and_asks_for_another_pin() ->
     config(platform).set_min_pin_length(pin_complexity_policy=True)
     assert info(platform).pin_complexity_policy is True
     assert info(platform).force_pin_change
-    for simple in ("111111", "123456", "987654"):
+    for simple in ("111111", "123456", "987654", "ключшшшш", "абвгде"):
         answer = status(platform.change_pin, PIN, simple)
         assert answer is Status.CTAP2_ERR_PIN_POLICY_VIOLATION
     platform.change_pin(PIN, NEW_PIN)

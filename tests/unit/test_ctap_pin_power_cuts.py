@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fido2.ctap2.bio import FPBioEnrollment
 from fido2.ctap2.blob import LargeBlobs
 from fido2.ctap2.config import Config
 from fido2.ctap2.credman import CredentialManagement
 
 from apdu.ctap import Permission
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
-from tests.fido_cards import Desk, Refused
+from tests.fido_cards import USER_FINGER, Desk, Refused
 from tests.fido_platform import NEW_PIN, PIN, WRONG_PIN, Platform, at_desk, status
+from token_fw.finger_sensor import ScriptedSensor
+from token_fw.fingerprint import SAMPLES
 from token_fw.storage.memory import Medium
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
@@ -24,7 +27,8 @@ LONGER_THAN_THE_PIN = 7
 
 def on(medium: Medium) -> Platform:
     """A platform at a token that has just got its power, with a medium of its own."""
-    return Platform(Desk(store=PowerCutStore(Medium(dict(medium.records)))))
+    store = PowerCutStore(Medium(dict(medium.records)))
+    return Platform(Desk(sensor=ScriptedSensor(0.01), store=store))
 
 
 def in_use() -> Medium:
@@ -60,6 +64,7 @@ def cut_everywhere(
 def told(medium: Medium) -> tuple[Any, ...]:
     """All that a platform learns of the authenticator."""
     info = on(medium).client().info
+    core = on(medium).desk.card.authenticator.core
     return (
         status(on(medium).pin_token, PIN),
         status(on(medium).pin_token, NEW_PIN),
@@ -68,7 +73,8 @@ def told(medium: Medium) -> tuple[Any, ...]:
         info.force_pin_change,
         info.remaining_disc_creds,
         LargeBlobs(on(medium).client()).read_blob_array(),
-        on(medium).desk.card.authenticator.core.pin_uv.persistent.value is not None,
+        core.pin_uv.persistent.value is not None,
+        [template.finger for template in core.matcher.templates()],
     )
 
 
@@ -98,8 +104,19 @@ def deleting(platform: Platform) -> Any:
     return lambda: client.delete_cred(named)
 
 
+def enrolling(platform: Platform) -> Any:
+    """The last sample of a finger."""
+    platform.desk.present(*[USER_FINGER] * SAMPLES)
+    token = platform.token(Permission.BE)
+    client = FPBioEnrollment(platform.client(), platform.protocol, token)
+    context = client.enroll()
+    for _ in range(SAMPLES - 1):
+        context.capture()
+    return context.capture
+
+
 @MOMENTS
-@pytest.mark.parametrize("prepare", [changing, forcing, blobbing, deleting])
+@pytest.mark.parametrize("prepare", [changing, forcing, blobbing, deleting, enrolling])
 def test_a_change_is_made_wholly_or_not(moment: Moment, prepare: Callable[[Platform], Any]) -> None:
     start = in_use()
     platform = on(start)

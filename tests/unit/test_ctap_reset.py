@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apdu.ctap import CtapCommand, Status
+import pytest
+from fido2.ctap2.blob import LargeBlobs
+
+from apdu.ctap import ClientPinSubCommand, CtapCommand, Permission, Status
 from tests.fido_cards import USER_FINGER, Desk, Refused, ident_of, with_sensor
+from tests.fido_platform import NEW_PIN, WRONG_PIN, at_desk, status
 from tests.piv_cards import Finger
 from token_fw.apps.fido2.reset import RESET_SECONDS
+
+pytestmark = pytest.mark.usefixtures("cheap_hash")
 
 RESET = CtapCommand.RESET
 
@@ -66,3 +72,23 @@ def test_the_settings_have_their_factory_values_again() -> None:
     assert desk.info() != factory
     desk.ask(RESET)
     assert desk.info() == factory
+
+
+def test_a_reset_forgets_the_pin_its_tokens_and_the_large_blobs() -> None:
+    desk = Desk()
+    platform = at_desk(desk)
+    persistent = platform.token(Permission.PCMR)
+    LargeBlobs(platform.client(), platform.protocol, platform.token(Permission.LBW)).put_blob(
+        bytes(32), b"text"
+    )
+    for _ in range(3):
+        status(platform.pin_token, WRONG_PIN)
+    key = platform.ask(ClientPinSubCommand.GET_KEY_AGREEMENT)
+    desk.ask(RESET)
+    assert platform.ask(ClientPinSubCommand.GET_KEY_AGREEMENT) != key
+    assert status(platform.tries) is Status.CTAP2_ERR_PIN_NOT_SET
+    assert LargeBlobs(platform.client()).read_blob_array() == []
+    platform.set_pin(NEW_PIN)
+    assert platform.tries() == 8
+    assert not platform.waits_for_power()
+    assert platform.token(Permission.PCMR, pin=NEW_PIN) != persistent

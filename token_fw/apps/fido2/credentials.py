@@ -6,6 +6,7 @@ wrapped one holds what its credential is, encrypted and bound to the RP ID's has
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -141,6 +142,13 @@ class Credentials:
     def remaining(self) -> int:
         """How many discoverable ones can be added."""
         return max(0, CAPACITY - len(self))
+
+    def state(self) -> bytes:
+        """32 bytes that are others when a discoverable credential was added, changed or deleted."""
+        places = sorted(self._transaction.idents(_RECORD))
+        records = (self._transaction.get(_RECORD, place) or b"" for place in places)
+        digests = (hashlib.sha256(record).digest() for record in records)
+        return hashlib.sha256(b"".join(digests)).digest()
 
     def all(self) -> list[Credential]:
         """The discoverable ones, the newest of a relying party first."""

@@ -20,8 +20,7 @@ def enc_identifier(core: Core, token: bytes) -> bytes:
 
 def enc_cred_store_state(core: Core, token: bytes) -> bytes:
     """encCredStoreState: 16 bytes that are others when a discoverable credential has changed."""
-    records = (credential.encode() for credential in core.credentials.all())
-    state = core.secrets.make(b"credentials" + b"".join(sorted(records)))[:_BLOCK]
+    state = core.secrets.make(b"credentials" + core.credentials.state())[:_BLOCK]
     return _encrypt(core, token, b"encCredStoreState", state)
 
 
