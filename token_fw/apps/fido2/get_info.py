@@ -16,7 +16,7 @@ from token_fw.apps.yubikey import VERSION
 
 U2F = "U2F_V2"
 
-_VERSIONS = ("FIDO_2_0", "FIDO_2_1")
+_VERSIONS = ("FIDO_2_0", "FIDO_2_1_PRE", "FIDO_2_1")
 _FINGERPRINT_INTERNAL = 0x02
 """USER_VERIFY_FINGERPRINT_INTERNAL of FIDO's registry."""
 _UV_ATTEMPTS = 3
@@ -76,6 +76,7 @@ def _options(core: Core) -> dict[str, bool]:
         "authnrCfg": True,
         "clientPin": core.pin_set,
         "credMgmt": True,
+        "credentialMgmtPreview": True,
         "ep": settings.enterprise_attestation,
         "largeBlobs": True,
         "makeCredUvNotRqd": not settings.always_uv,
@@ -87,5 +88,6 @@ def _options(core: Core) -> dict[str, bool]:
         "up": True,
     }
     if core.matcher.sensor is not None:
-        options["uv"] = options["bioEnroll"] = core.uv_enabled
+        uv = ("bioEnroll", "userVerificationMgmtPreview", "uv")
+        options |= dict.fromkeys(uv, core.uv_enabled)
     return options
