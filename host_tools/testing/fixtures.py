@@ -1,4 +1,4 @@
-"""Fixtures of pytest, for projects that say ``pytest_plugins = ["host_tools.testing.fixtures"]``."""
+"""Fixtures: a project has them by ``pytest_plugins = ["host_tools.testing.fixtures"]``."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
         0x06: list(core.pin_uv.protocols),
         0x07: MAX_CREDENTIALS_IN_LIST,
         0x08: MAX_ID_LENGTH,
-        0x09: [Transport.NFC.value, Transport.USB.value],
+        0x09: [Transport.SMART_CARD.value, Transport.USB.value],
         0x0A: [{"alg": alg, "type": PUBLIC_KEY} for alg in cose.ALGORITHMS],
         0x0B: large_blobs.MAX_ARRAY,
         0x0C: settings.force_pin_change,
