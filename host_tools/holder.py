@@ -1,12 +1,15 @@
-"""What the control door does for whoever holds a token: PINs entered on it, touches of it."""
+"""What the control door does for whoever holds a token: PINs entered, touches, fingers."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from host_tools.control import ControlError, ErrorCode, Json
 from host_tools.control_request import Request
+from host_tools.fingers import QUALITIES
 from host_tools.inspection import PIN_NAMES
 from host_tools.tokens import look
+from token_fw.env import Sample
+from token_fw.finger_sensor import ScriptedSensor, Step
 from token_fw.pin_pad import PinPad
 from token_fw.touch_pad import TouchPad
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from host_tools.doors import ControlPeer, Doors
 
 _MAX_PIN = 64
+_MAX_FINGER = 32
+_MAX_STEPS = 1000
+_MAX_DELAY = 3600
 _TICK = 0.25
 
 
@@ -63,22 +69,22 @@ def _answered(request: Request, reference: int | None) -> Json:
     return {"pin": PIN_NAMES[reference]}
 
 
-def _sensor(doors: "Doors", request: Request) -> TouchPad | None:
+def _touch(doors: "Doors", request: Request) -> TouchPad | None:
     """What is touched, None where nobody can be waiting. Raises TransportError without a token."""
     reader = doors.find(request)
     reader.connect().close()
-    return reader.sensor
+    return reader.touch
 
 
 def _await_touch(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
     """That a touch is waited for; nothing where none is for a moment."""
-    sensor = _sensor(doors, request)
-    return {"awaited": True} if sensor is not None and sensor.awaited(_TICK) else {}
+    pad = _touch(doors, request)
+    return {"awaited": True} if pad is not None and pad.awaited(_TICK) else {}
 
 
 def _give_touch(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
-    sensor = _sensor(doors, request)
-    if sensor is None or not sensor.give():
+    pad = _touch(doors, request)
+    if pad is None or not pad.give():
         name = request.text("token")
         raise ControlError(
             ErrorCode.TOKEN_STATE,
@@ -88,7 +94,89 @@ def _give_touch(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
     return {"touched": True}
 
 
-AWAITING = ("pin.await", "touch.await")
+def _press(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """Keep a finger on the token: a touch for the first command that wishes for one."""
+    pad = _touch(doors, request)
+    if pad is None:
+        raise _removed()
+    pad.press()
+    return {"pressed": True}
+
+
+def _release(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """Take the finger away; that is no touch of a token that is not there either."""
+    pad = doors.find(request).touch
+    if pad is not None:
+        pad.release()
+    return {"pressed": False}
+
+
+def _removed() -> ControlError:
+    return ControlError(ErrorCode.TOKEN_STATE, "The token was removed.", "Insert it again.")
+
+
+def _sensor(doors: "Doors", request: Request) -> ScriptedSensor:
+    """What fingers are put on. Raises TransportError without a token."""
+    reader = doors.find(request)
+    reader.connect().close()
+    sensor = reader.fingers
+    if sensor is None:
+        raise _removed()
+    return sensor
+
+
+def _await_finger(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """That a finger is waited for; nothing where none is for a moment."""
+    return {"awaited": True} if _sensor(doors, request).awaited(_TICK) else {}
+
+
+def _present_finger(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    sensor = _sensor(doors, request)
+    if not sensor.present(_sample(request)):
+        name = request.text("token")
+        raise ControlError(
+            ErrorCode.TOKEN_STATE,
+            f"Nobody waits for a finger on {name}.",
+            f"Begin the login first, or wait for it: klyuch finger present {name} FINGER --wait",
+        )
+    return {"presented": True}
+
+
+def _script_fingers(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    sensor = _sensor(doors, request)
+    steps = request.fields.get("steps")
+    if not isinstance(steps, list) or len(steps) > _MAX_STEPS:
+        raise ControlError(ErrorCode.BAD_REQUEST, f"'steps' must be a list, up to {_MAX_STEPS}.")
+    if not all(isinstance(step, dict) for step in steps):
+        raise ControlError(ErrorCode.BAD_REQUEST, "A step must be an object.")
+    return {"steps": sensor.script([_step(Request(step)) for step in steps])}
+
+
+def _clear_fingers(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    return {"dropped": _sensor(doors, request).forget()}
+
+
+def _step(step: Request) -> Step:
+    delay = step.fields.get("delay", 0.0)
+    if not isinstance(delay, int | float) or not 0 <= delay <= _MAX_DELAY:
+        raise ControlError(ErrorCode.BAD_REQUEST, f"'delay' must be 0 to {_MAX_DELAY} seconds.")
+    return Step(None if step.flag("absent") else _sample(step), float(delay))
+
+
+def _sample(request: Request) -> Sample:
+    finger, quality = request.text("finger").encode(), request.text("quality", "good")
+    if not 1 <= len(finger) <= _MAX_FINGER:
+        raise ControlError(ErrorCode.BAD_REQUEST, f"A finger has 1 to {_MAX_FINGER} bytes.")
+    if quality not in QUALITIES:
+        raise ControlError(
+            ErrorCode.BAD_REQUEST,
+            f"There is no quality {quality!r}.",
+            f"Qualities: {', '.join(QUALITIES)}",
+        )
+    return Sample(finger, QUALITIES[quality])
+
+
+AWAITING = ("pin.await", "touch.await", "finger.await")
 """Requests to be made again while they answer nothing."""
 
 HANDLERS: dict[str, Callable[["ControlPeer", "Doors", Request], Json]] = {
@@ -98,4 +186,10 @@ HANDLERS: dict[str, Callable[["ControlPeer", "Doors", Request], Json]] = {
     "pin.cancel": _cancel_pin,
     "touch.await": _await_touch,
     "touch.give": _give_touch,
+    "touch.press": _press,
+    "touch.release": _release,
+    "finger.await": _await_finger,
+    "finger.present": _present_finger,
+    "finger.script": _script_fingers,
+    "finger.clear": _clear_fingers,
 }

@@ -10,6 +10,8 @@
     run/control.sock          the command line's door
     run/reader.sock           the door of the driver in pcscd
     run/daemon.lock           held by the one daemon of this home; its process id
+    run/control.token         what requests at the control API have to carry
+    run/control.url           where the control API listens, while it runs
     run/epoch                 the page that the libraries map: a number that moves with every change
     daemon.log                what the daemon met, without secrets
 

@@ -14,7 +14,7 @@ _CARD_INFORMATION, _KEY_LIST = 0x04, 0x03
 _PIN, _KEY = 0xA1, 0xE1
 _OPERATIONAL = b"\x05"
 _INITIALISED = 0x01
-_PROTECTED_PATH = 0x88
+_PROTECTED_PATH, _FINGERS = 0x88, 0x89
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class PinFacts:
 class TokenFacts:
     """A token's own account of itself; ``label`` is empty while it is blank.
 
-    ``protected_path``: PINs can be entered on the token itself.
+    ``protected_path``: PINs can be entered on the token itself. ``fingers`` stand for the user PIN,
+    and the sensor has ``finger_tries`` left.
     """
 
     serial: str
@@ -42,6 +43,8 @@ class TokenFacts:
     initialised: bool
     keys: int
     protected_path: bool
+    fingers: int
+    finger_tries: int
     pins: tuple[PinFacts, ...]
 
     def pin(self, name: str) -> PinFacts:
@@ -63,6 +66,8 @@ def inspect(transport: Transport) -> TokenFacts:
             initialised=initialised,
             keys=len(keys),
             protected_path=_PROTECTED_PATH in values,
+            fingers=values.get(_FINGERS, bytes(2))[0],
+            finger_tries=values.get(_FINGERS, bytes(2))[1],
             pins=tuple(_pin(item.value) for item in information if item.tag == _PIN),
         )
     except (StatusWordError, tlv.TlvError, LookupError, UnicodeError) as error:

@@ -26,6 +26,7 @@ from host_tools.wakeful import MOST_AWAKE, Wakeful
 from pkcs11_module.facade import SlotEvents
 from token_fw.card import Card, Interface, Profile
 from token_fw.env import Env
+from token_fw.finger_sensor import ScriptedSensor
 from token_fw.pin_pad import PinPad
 from token_fw.storage import keyfile
 from token_fw.storage.base import StorageError
@@ -49,12 +50,13 @@ class TokenState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _OpenCard:
-    """A card with the store under it, and what its user enters PINs on and touches."""
+    """A card with the store under it, and what its user enters PINs on, touches and is known by."""
 
     store: SqliteStore
     card: Card
     pad: PinPad
-    sensor: TouchPad
+    touch: TouchPad
+    fingers: ScriptedSensor
     wakeful: Wakeful
 
     def close(self) -> None:
@@ -93,6 +95,10 @@ class Door:
         if self._tracer.watched:
             self._around().was_reset()
         return self._interface.reset()
+
+    def power_up(self) -> None:
+        """As `reset`, for a reader, which takes the power away."""
+        self._interface.power_up()
 
     def _around(self) -> Watched:
         """What tells the APDUs: anew whenever somebody watches, to begin with what is selected."""
@@ -217,10 +223,16 @@ class TokenReader:
         return opened.pad if opened is not None else None
 
     @property
-    def sensor(self) -> TouchPad | None:
+    def touch(self) -> TouchPad | None:
         """What is touched: that of the open token; None where nobody can be waiting."""
         opened = self._opened
-        return opened.sensor if opened is not None else None
+        return opened.touch if opened is not None else None
+
+    @property
+    def fingers(self) -> ScriptedSensor | None:
+        """The fingerprint sensor of the open token; None where nobody can be waiting."""
+        opened = self._opened
+        return opened.fingers if opened is not None else None
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
@@ -307,14 +319,15 @@ def _open_card(
 ) -> _OpenCard:
     store = SqliteStore(path, storage_key, create=False)
     try:
-        pad, sensor = PinPad(), TouchPad()
-        card = Card(Env(store, path=pad, changed=changed, presence=sensor))
+        pad, touch, fingers = PinPad(), TouchPad(), ScriptedSensor()
+        env = Env(store, path=pad, changed=changed, presence=touch, sensor=fingers)
+        card = Card(env)
     except BaseException:
         store.close()
         raise
     store.on_wake = partial(wakeful.add, card)
     wakeful.add(card)
-    return _OpenCard(store, card, pad, sensor, wakeful)
+    return _OpenCard(store, card, pad, touch, fingers, wakeful)
 
 
 def look(reader: TokenReader) -> TokenFacts:

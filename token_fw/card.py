@@ -21,6 +21,7 @@ from apdu.chaining import (
     ResponseQueue,
 )
 from apdu.codec import CHAINING, MAX_SHORT_NE, ApduFormatError, Command, Response
+from apdu.ctap import Status
 from apdu.model import SW
 from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
@@ -34,6 +35,8 @@ from token_fw.apps import (
     Told,
     check_data,
     class_error,
+    fido2,
+    fingerprint,
     management,
     piv,
     pki,
@@ -41,8 +44,9 @@ from token_fw.apps import (
 from token_fw.apps.pki.files import FileSystem
 from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
+from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
-from token_fw.state import Token
+from token_fw.state import Attestation, Token
 from token_fw.storage.base import StorageError, Store
 from token_fw.transaction import Transaction
 
@@ -70,6 +74,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.FileExists: SW.FILE_EXISTS,
     errors.DfNameExists: SW.DF_NAME_EXISTS,
     errors.NoCurrentFile: SW.NO_CURRENT_EF,
+    errors.CommandNotAllowed: SW.NO_CURRENT_EF,
     errors.IncompatibleFile: SW.INCOMPATIBLE_FILE_STRUCTURE,
     errors.OffsetOutsideFile: SW.WRONG_P1P2,
     errors.NotEnoughMemory: SW.NOT_ENOUGH_MEMORY,
@@ -128,6 +133,7 @@ class Profile:
     """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries.
 
     `protected_path`: the token has a pad or a sensor of its own, on which PINs can be entered.
+    `attestation`: of its FIDO credentials.
     """
 
     serial: bytes
@@ -135,6 +141,7 @@ class Profile:
     user_tries: int = 3
     so_tries: int = 10
     protected_path: bool = False
+    attestation: Attestation = Attestation.CERTIFICATE
 
     def __post_init__(self) -> None:
         if len(self.serial) != SERIAL_SIZE:
@@ -154,7 +161,11 @@ def personalise(store: Store, profile: Profile) -> None:
     if Token.exists(transaction):
         raise ValueError("the store holds a token already")
     Token.create(
-        transaction, profile.serial, profile.pin_policy, protected_path=profile.protected_path
+        transaction,
+        profile.serial,
+        profile.pin_policy,
+        protected_path=profile.protected_path,
+        attestation=profile.attestation,
     )
     Pins.create(transaction, PinRef.USER, profile.user_tries)
     Pins.create(transaction, PinRef.SO, profile.so_tries)
@@ -174,25 +185,31 @@ class Card:
         self._transaction = Transaction(env.store, self._lock)
         token = Token(self._transaction)
         pins = Pins(self._transaction, token.policy, env.rng)
+        matcher = Matcher(self._transaction, pins, env.sensor)
         core = pki.Core(
             transaction=self._transaction,
             token=token,
             pins=pins,
             files=FileSystem(self._transaction),
             keys=Keys(self._transaction),
+            matcher=matcher,
             rng=env.rng,
             path=env.path if token.protected_path else None,
             changes=lambda: self.changes,
         )
+        self.authenticator = fido2.Authenticator(
+            fido2.core(self._transaction, token, pins, matcher, env)
+        )
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
-            piv.application(piv.core(self._transaction, token, pins, env)),
+            piv.application(piv.core(self._transaction, token, pins, matcher, env)),
+            fido2.application(self.authenticator, self.ctap),
+            fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
-        self._path = env.path
-        self._presence = env.presence
+        self._asking = (env.path, env.presence, env.sensor)
         self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
@@ -213,7 +230,7 @@ class Card:
         """End every interface: their next command raises CardRemoved. The store stays open."""
         with self._lock:
             self._transaction.closed = True
-        for waited_for in (self._path, self._presence):
+        for waited_for in self._asking:
             if waited_for is not None:
                 waited_for.close()
 
@@ -242,7 +259,7 @@ class Card:
         finally:
             self._lock.release()
 
-    def run(self, work: Callable[[], bytes]) -> tuple[Response, Exception | None]:
+    def run(self, work: Callable[[], bytes | Response]) -> tuple[Response, Exception | None]:
         """Run one command's `work` as one transaction; gives the cause of a refusal with it.
 
         Raises CardRemoved, and no other Exception, where the token was pulled meanwhile.
@@ -253,14 +270,39 @@ class Card:
                 if self._transaction.pending:
                     # An interpreter's interrupt left it behind; no answer promised it.
                     self._transaction.rollback()
-                data = work()
-                if self._transaction.commit():
-                    self._count_change()
+                answer = work()
+                self._transaction.commit()
             except CardRemoved:
                 raise
             except Exception as error:  # noqa: BLE001  a card answers, whatever happens in it
                 return Response(self._fail(error)), error
-        return Response(SW.NO_ERROR, data), None
+            finally:
+                # What a refused command has committed, as the last try of a finger, counts too.
+                if self._transaction.changed():
+                    self._count_change()
+        whole = answer if isinstance(answer, Response) else Response(SW.NO_ERROR, answer)
+        return whole, None
+
+    def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
+        """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
+
+        Raises CardRemoved, and no other Exception, where the token was pulled.
+        """
+        with channel.running():
+            if self.closed:
+                raise CardRemoved("the card was removed")
+            response, _ = self.run(lambda: self.authenticator.execute(channel, request))
+        if response.sw != SW.NO_ERROR:
+            return bytes((Status.CTAP1_ERR_OTHER,))
+        return response.data
+
+    def power_up(self) -> None:
+        """The power was taken from the card and given again, as far as its authenticator can tell.
+
+        What is selected and verified on interfaces is their own affair.
+        """
+        with self._lock:
+            self.authenticator.core.power_up()
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
@@ -326,8 +368,15 @@ class Interface:
         with self._lock:
             self._chain.reset()
             self._queue.clear()
-            self._selected = None
+            self._deselect()
         return ATR
+
+    def power_up(self) -> bytes:
+        """As `reset`, in a reader that takes the power away and gives it again."""
+        atr = self.reset()
+        if any(item.spec.name == "fido2" for item in self._applications):
+            self._card.power_up()
+        return atr
 
     def close(self) -> None:
         """End this interface; a command that runs on it still gets its answer.
@@ -412,7 +461,7 @@ class Interface:
         (ISO/IEC 7816-4:2013, 5.6), and so none in which access rights are left.
         """
         application.find(command)
-        self._selected = None
+        self._deselect()
         session = application.open_session(self._told)
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
@@ -421,6 +470,12 @@ class Interface:
                 response = Response(SW.NO_ERROR)
         # Clients that send no Le expect the answer all the same.
         return self._queue.answer(response, min(command.ne or MAX_SHORT_NE, MAX_RESPONSE))
+
+    def _deselect(self) -> None:
+        """End the session: a request of it that still runs waits for its user no more."""
+        selected, self._selected = self._selected, None
+        if selected is not None:
+            selected[1].end()
 
     def _ne(self, command: Command) -> int:
         """How many bytes are answered at once."""
@@ -438,7 +493,7 @@ class Interface:
 
 def _execute(
     session: Session, spec: CommandSpec, handler: Handler[Any, Any], command: Command
-) -> bytes:
+) -> bytes | Response:
     check_data(spec, command)
     if not session.permits(spec.access):
         raise errors.SecurityStatusNotSatisfied("a PIN or a key has to be proven first")

@@ -13,8 +13,10 @@ class CardError(Exception):
 class WrongPin(CardError):
     """The PIN did not match: one try is spent, `tries_left` remain."""
 
+    what = "wrong PIN"
+
     def __init__(self, tries_left: int) -> None:
-        super().__init__(f"wrong PIN, tries left: {tries_left}")
+        super().__init__(f"{self.what}, tries left: {tries_left}")
         self.tries_left = tries_left
 
 
@@ -34,6 +36,20 @@ class PinNotInitialised(CardError):
     """The PIN has no value yet."""
 
 
+class FingerMismatch(WrongPin):
+    """The finger is none that stands for the PIN: one of the sensor's tries is spent."""
+
+    what = "wrong finger"
+
+
+class FingersBlocked(PinBlocked):
+    """The sensor has no try left; the right PIN gives them back."""
+
+
+class NoFinger(PinNotInitialised):
+    """No finger was enrolled to stand for the PIN, or there is no sensor."""
+
+
 class EntryCancelled(CardError):
     """The user, or whoever asked, called the entry on the token off; nothing was compared."""
 
@@ -44,6 +60,10 @@ class EntryTimedOut(CardError):
 
 class SecurityStatusNotSatisfied(CardError):
     """A PIN has to be verified on this interface first, or no PIN opens this."""
+
+
+class CommandNotAllowed(CardError):
+    """The command is switched off."""
 
 
 class ConditionsNotSatisfied(CardError):

@@ -33,13 +33,15 @@ class PinRef(IntEnum):
     """Reference of a PIN, P2 of the PIN commands.
 
     The PKI application has the user PIN and the SO PIN, which is also its PUK. The PIV application
-    has a PIN and a PUK of its own.
+    has a PIN and a PUK of its own. FIDO's PIN, of which the left half of the SHA-256 is compared,
+    has no command.
     """
 
     USER = 0x01
     SO = 0x02
     PIV = 0x80
     PUK = 0x81
+    FIDO = 0xF1
 
 
 PKI_PINS = (PinRef.USER, PinRef.SO)
@@ -92,6 +94,10 @@ class Pins:
         self.policy = policy
         self.epochs = dict.fromkeys(PinRef, 0)
         """Moves when a PIN changes: what was verified in an earlier epoch is verified no more."""
+        self.misses = dict.fromkeys(PinRef, 0)
+        """Moves with each value that was wrong."""
+        self.proven: list[Callable[[PinRef], None]] = []
+        """Called with each PIN that was right, in the transaction that gives its tries back."""
 
     @staticmethod
     def create(transaction: Transaction, ref: PinRef, tries: int) -> None:
@@ -104,6 +110,10 @@ class Pins:
         if record is None:
             raise StorageCorrupt(_NO_RECORD)
         return PinRecord.decode(record)
+
+    def known(self, ref: PinRef) -> bool:
+        """Whether the PIN has a record: its application was used."""
+        return self._transaction.get(_KIND, bytes((ref,))) is not None
 
     def rule(self, ref: PinRef) -> PinRule:
         """What a value of that PIN must be."""
@@ -127,8 +137,11 @@ class Pins:
         self._put(ref, replace(record, tries_left=left))
         self._transaction.commit()
         if not hmac.compare_digest(_hash(value, record.salt), record.hash):
+            self.misses[ref] += 1
             raise WrongPin(left)
         self._put(ref, replace(record, tries_left=record.tries_max))
+        for tell in self.proven:
+            tell(ref)
 
     def holds(self, ref: PinRef, value: bytes) -> bool:
         """Whether the PIN has that value, for a question about a value that is no secret."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -33,9 +34,9 @@ class PinRule:
             raise IncorrectData("the PIN ends in a padding byte")
         if self.digits and not value.isdigit():
             raise IncorrectData("the PIN has other characters than digits")
-        if self.max_repeat and _longest_run(value, 0) > self.max_repeat:
+        if self.max_repeat and longest_run(value, 0) > self.max_repeat:
             raise IncorrectData("the PIN repeats a character too often in a row")
-        if self.max_run and max(_longest_run(value, 1), _longest_run(value, -1)) > self.max_run:
+        if self.max_run and max(longest_run(value, 1), longest_run(value, -1)) > self.max_run:
             raise IncorrectData("the PIN is a run of consecutive characters")
 
 
@@ -53,7 +54,7 @@ PIV_RULE = PinRule(6, 8, padding=0xFF)
 """The PIV PIN and PUK (SP 800-73-4 part 2, 2.4.3), but for the characters, which are any."""
 
 
-def _longest_run(value: bytes, step: int) -> int:
-    """The most bytes in a row of which each is the one before it plus `step`."""
-    follows = (after - before == step for before, after in pairwise(value))
+def longest_run(values: Iterable[int], step: int) -> int:
+    """The most numbers in a row of which each is the one before it plus `step`."""
+    follows = (after - before == step for before, after in pairwise(values))
     return 1 + max((sum(1 for _ in group) for same, group in groupby(follows) if same), default=0)

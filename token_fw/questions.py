@@ -59,9 +59,12 @@ class Questions(Generic[Q]):
             self._changed.notify_all()
         return question
 
-    def wait(self, question: Q) -> bool:
-        """Wait until a question is answered or withdrawn; False where its time is over."""
-        end = self._clock() + self._patience
+    def wait(self, question: Q, patience: float | None = None) -> bool:
+        """Wait until a question is answered or withdrawn; False where its time is over.
+
+        `patience`: seconds for this question, those for all of them for None.
+        """
+        end = self._clock() + (self._patience if patience is None else patience)
         with self._changed:
             while question in self._open:
                 left = end - self._clock()

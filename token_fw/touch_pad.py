@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -14,23 +15,31 @@ PATIENCE = 15.0
 class TouchPad:
     """Commands that wait for a touch, in the order they came; a touch is for the first of them.
 
-    No touch is ever given by itself, and none is kept for later. Thread-safe. `clock` counts
-    seconds and never goes back.
+    No touch is ever given by itself, and none is kept for later but by `press`. Thread-safe.
+    `clock` counts seconds and never goes back.
     """
 
     def __init__(
         self, patience: float = PATIENCE, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._wishes = Questions[_Wish](patience, clock)
+        self._lock = threading.Lock()
+        self._pressed = False
 
     def ask(self) -> _Wish:
         """Wish for a touch once those before it are given."""
         wish = _Wish(self._wishes)
-        self._wishes.put(wish)
+        with self._lock:
+            pressed, self._pressed = self._pressed, False
+            if not pressed:
+                self._wishes.put(wish)
+        if pressed:
+            wish.fulfil()
         return wish
 
     def close(self) -> None:
         """No command waits any more, and no later one does."""
+        self.release()
         self._wishes.close()
 
     # What the user sees and does
@@ -42,6 +51,16 @@ class TouchPad:
     def give(self) -> bool:
         """Touch the token; False where nobody waits for it."""
         return self._wishes.answer(_Wish.fulfil) is not None
+
+    def press(self) -> None:
+        """Touch the token and keep the finger there: one touch, now or when one is wished for."""
+        with self._lock:
+            self._pressed = not self.give()
+
+    def release(self) -> None:
+        """Take the finger away."""
+        with self._lock:
+            self._pressed = False
 
 
 class _Wish:

@@ -24,6 +24,7 @@ class Transaction:
         self._effects: list[Callable[[], None]] = []
         self._caches: list[Callable[[], None]] = []
         self._visible = False
+        self._changed = False
         self.trouble = ""
         """The storage's last failure that no commit has followed; empty without one."""
         self.closed = False
@@ -60,20 +61,25 @@ class Transaction:
         """Whether something waits for `commit`."""
         return self._store.dirty or bool(self._effects)
 
-    def commit(self) -> bool:
-        """Make the changes durable; returns whether the card's contents changed.
+    def commit(self) -> None:
+        """Make the changes durable.
 
         Raises StorageError when they are not; `rollback` has to follow.
         """
         if self._store.dirty:
             self._store.commit()
             self.trouble = ""
-        visible, self._visible = self._visible, False
+        self._changed |= self._visible
+        self._visible = False
         if self._effects:
             effects, self._effects = self._effects, []
             for effect in effects:
                 effect()
-        return visible
+
+    def changed(self) -> bool:
+        """Whether a commit has changed the card's contents since somebody asked last."""
+        changed, self._changed = self._changed, False
+        return changed
 
     def rollback(self) -> None:
         """Forget the changes and their effects."""

@@ -10,10 +10,13 @@ _COMMANDS = {
     "token": "host_tools.cli.token:token",
     "pin": "host_tools.cli.pin:pin",
     "touch": "host_tools.cli.touch:touch",
+    "control": "host_tools.cli.control_api:control",
+    "finger": "host_tools.cli.finger:finger",
     "key": "host_tools.cli.key:key",
     "cert": "host_tools.cli.cert:cert",
     "sign": "host_tools.cli.sign:sign",
     "verify": "host_tools.cli.verify:verify",
+    "fido": "host_tools.cli.fido:fido",
     "conformance": "host_tools.cli.conformance:conformance",
     "trace": "host_tools.cli.recording:trace",
     "record": "host_tools.cli.recording:record",
@@ -29,10 +32,13 @@ _SUMMARIES = {
     "token": "Make tokens, plug them in and out, reset and delete them.",
     "pin": "See, change and unblock PINs.",
     "touch": "Touch a token, for a key that asks for it.",
+    "control": "Serve touches, fingers and power over HTTP, for tests.",
+    "finger": "Enrol fingers that stand for PINs, and put them on the sensor.",
     "key": "Make, list, import and delete keys.",
     "cert": "Request, issue, import and export certificates.",
     "sign": "Sign a file or a PDF document (CMS, CAdES).",
     "verify": "Verify the signatures of a file.",
+    "fido": "See the token as a FIDO2 authenticator: credentials, fingers.",
     "conformance": "Examine a card in a reader, or a token, by the standard.",
     "trace": "Show the APDUs of a token as they pass.",
     "record": "Record the APDUs of a card.",
@@ -78,6 +84,7 @@ Environment:
                           the user PIN, the SO PIN, and the new PIN of a change
   KLYUCH_PASSPHRASE, KLYUCH_ISSUER_PASSPHRASE, KLYUCH_CONTAINER_PASSPHRASE
                           of a key file or CA, of the CA above, of a new container
+  KLYUCH_FIDO_PIN         the PIN of the token as an authenticator
   KLYUCH_PASSPHRASE_FILE  opens tokens made with a passphrase
   KLYUCH_IDLE             seconds before a daemon nobody uses leaves (300)
   KLYUCH_DEBUG            if set, the PKCS#11 library says on stderr why it fails

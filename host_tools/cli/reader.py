@@ -32,7 +32,7 @@ _APP = click.option(
     "--app",
     "shown",
     type=click.Choice(tuple(SHOWN)),
-    help="What the readers show of a token: its PKI application (the default), PIV, or all it has.",
+    help="What the readers show of a token: its PKI application (the default), another, or all.",
 )
 _TOKENS = click.option(
     "--token", "-t", "names", multiple=True, help="Only this token; may be given several times."

@@ -21,12 +21,12 @@ PublicKey: TypeAlias = (
 
 SPEC = APPLICATIONS["piv"]
 REF_PIN, REF_PUK = 0x80, 0x81
-MANAGEMENT, AUTHENTICATION, SIGNATURE = 0x9B, 0x9A, 0x9C
+FINGER, MANAGEMENT, AUTHENTICATION, SIGNATURE = 0x96, 0x9B, 0x9A, 0x9C
 KEY_MANAGEMENT, CARD_AUTHENTICATION, RETIRED, ATTESTATION = 0x9D, 0x9E, 0x82, 0xF9
 RSA_2048, RSA_3072, RSA_4096, P256, P384 = 0x07, 0x05, 0x16, 0x11, 0x14
 ED25519, X25519 = 0xE0, 0xE1
 DES3, AES_128, AES_192, AES_256 = 0x03, 0x08, 0x0A, 0x0C
-NEVER, ONCE, ALWAYS = 0x01, 0x02, 0x03
+NEVER, ONCE, ALWAYS, MATCH_ONCE, MATCH_ALWAYS = range(0x01, 0x06)
 TOUCH_ALWAYS, TOUCH_CACHED = 0x02, 0x03
 CHUID, PRINTED = bytes.fromhex("5FC102"), bytes.fromhex("5FC109")
 CERTIFICATE = bytes.fromhex("5FC105")
@@ -54,6 +54,26 @@ def verify(pin: bytes | None = None) -> Command:
 def log_out() -> Command:
     """VERIFY with P1 FF: the PIN is no longer verified."""
     return Command(0x00, 0x20, 0xFF, REF_PIN)
+
+
+def match() -> Command:
+    """VERIFY that waits for a finger."""
+    return Command(0x00, 0x20, 0x00, FINGER, b"\x03\x00")
+
+
+def match_for_temporary_pin() -> Command:
+    """VERIFY that waits for a finger and answers a temporary PIN of 16 bytes."""
+    return Command(0x00, 0x20, 0x00, FINGER, b"\x02\x00", 256)
+
+
+def temporary_pin(value: bytes) -> Command:
+    """VERIFY of a temporary PIN."""
+    return Command(0x00, 0x20, 0x00, FINGER, tlv.encode(0x01, value))
+
+
+def finger_status() -> Command:
+    """VERIFY that asks for the state of the sensor."""
+    return Command(0x00, 0x20, 0x00, FINGER)
 
 
 def change(ref: int, old: bytes, new: bytes) -> Command:

@@ -102,13 +102,28 @@ class PinInfo:
 class CardInfo:
     """What the card tells of itself; the serial number has 8 bytes.
 
-    `protected_path`: PINs can be entered on the token itself.
+    `pad`: PINs can be entered on the token itself. `fingers`: how many stand for the user PIN, and
+    `finger_tries` how many wrong ones the sensor still takes.
     """
 
     serial: bytes
     operational: bool
     pins: dict[int, PinInfo]
-    protected_path: bool = False
+    pad: bool = False
+    fingers: int = 0
+    finger_tries: int = 0
+
+    @property
+    def protected_path(self) -> bool:
+        """Whether the token asks its user itself now (CKF_PROTECTED_AUTHENTICATION_PATH).
+
+        It has none with its sensor blocked: then a program has to ask for the PIN.
+        """
+        return self.pad or bool(self.fingers and self.finger_tries)
+
+    def has_path(self, reference: int) -> bool:
+        """Whether that PIN, or what stands for it, is asked for on the token, if only in vain."""
+        return self.pad or bool(self.fingers and reference == pkcs15.USER_PIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +231,14 @@ class TokenCard:
             outer, _ = tlv.parse_one(self._call(0xCA, 0x01, 0x04, ne=256))
             items = tlv.parse(outer.value)
             pins = [_pin_info(item.value) for item in items if item.tag == 0xA1]
+            fingers = tlv.find(items, 0x89) or bytes(2)
             return CardInfo(
                 serial=tlv.find(items, 0x80) or b"",
                 operational=tlv.find(items, 0x81) == bytes((_OPERATIONAL,)),
                 pins={pin.reference: pin for pin in pins},
-                protected_path=tlv.find(items, 0x88) is not None,
+                pad=tlv.find(items, 0x88) is not None,
+                fingers=fingers[0],
+                finger_tries=fingers[1],
             )
         except (TlvError, KeyError, IndexError) as error:
             raise TransportError("the card information is malformed") from error

@@ -103,7 +103,7 @@ _FACTS: Final[dict[Fact, Callable[[Call], str]]] = {
     Fact.OPEN: _open,
     Fact.HELD: lambda call: "yes" if call.slot.token.sessions else "no",
     Fact.OPERATION: lambda call: "waiting" if waiting_operation(call.session) else "none",
-    Fact.PATH: lambda call: "yes" if call.info.protected_path else "no",
+    Fact.PATH: lambda call: "yes" if call.info.has_path(call.reference) else "no",
     Fact.TOKEN: lambda call: "made" if call.info.operational else "blank",
     Fact.PIN: _pin,
     Fact.NEW: _new,

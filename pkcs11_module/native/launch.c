@@ -36,6 +36,7 @@ static bool is_private(const char *variable)
         "KLYUCH_NEW_PIN=",
         "KLYUCH_PUK=",
         "KLYUCH_MANAGEMENT_KEY=",
+        "KLYUCH_FIDO_PIN=",
         "KLYUCH_PASSPHRASE=",
         "KLYUCH_ISSUER_PASSPHRASE=",
         "KLYUCH_CONTAINER_PASSPHRASE=",

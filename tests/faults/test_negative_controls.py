@@ -1,4 +1,4 @@
-"""The power-cut machine can fail: it finds each of three faults put into the card on purpose."""
+"""The power-cut machines can fail: they find faults put into card and authenticator on purpose."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from host_tools.testing.faults import ForgetfulStore
 from tests.card_machine import CardMachine
+from tests.ctap_machine import CtapMachine
 from token_fw import pin
 from token_fw.errors import PinBlocked, PinNotInitialised, WrongPin
 from token_fw.pin import PinRef, Pins
@@ -26,7 +27,7 @@ HUNT = settings(
 )
 
 
-def assert_found(machine: type[CardMachine]) -> None:
+def assert_found(machine: type[CardMachine | CtapMachine]) -> None:
     with pytest.raises(AssertionError):
         run_state_machine_as_test(machine, settings=HUNT)
 
@@ -49,11 +50,15 @@ def compare_first(self: Pins, ref: PinRef, value: bytes) -> None:
     raise WrongPin(record.tries_left - 1)
 
 
-def test_a_storage_that_forgets_a_commit_is_found() -> None:
-    class Forgetful(CardMachine):
-        store_type = ForgetfulStore
+MACHINES = pytest.mark.parametrize("machine", [CardMachine, CtapMachine])
 
-    assert_found(Forgetful)
+
+@MACHINES
+def test_a_storage_that_forgets_a_commit_is_found(
+    machine: type[CardMachine | CtapMachine],
+) -> None:
+    forgetful = type("Forgetful", (machine,), {"store_type": ForgetfulStore})
+    assert_found(forgetful)
 
 
 def test_a_comparison_before_the_try_is_spent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +66,10 @@ def test_a_comparison_before_the_try_is_spent_is_found(monkeypatch: pytest.Monke
     assert_found(CardMachine)
 
 
-def test_a_try_that_a_wrong_pin_rolls_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@MACHINES
+def test_a_try_that_a_wrong_pin_rolls_back_is_found(
+    monkeypatch: pytest.MonkeyPatch, machine: type[CardMachine | CtapMachine]
+) -> None:
     check = Pins.check
 
     def without_commit(self: Pins, ref: PinRef, value: bytes) -> None:
@@ -71,7 +79,7 @@ def test_a_try_that_a_wrong_pin_rolls_back_is_found(monkeypatch: pytest.MonkeyPa
             check(self, ref, value)
 
     monkeypatch.setattr(Pins, "check", without_commit)
-    assert_found(CardMachine)
+    assert_found(machine)
 
 
 def test_the_hunt_finds_nothing_in_the_card_as_it_is() -> None:

@@ -23,8 +23,19 @@ def _nested(value: object) -> object:
     return value
 
 
-_FIELDS = ("label", "token", "so_pin", "pin", "passphrase", "pin_policy", "user_tries", "so_tries")
-_FLAGS = ("blank", "force", "label", "commands")
+_TEXTS = (
+    "label",
+    "token",
+    "so_pin",
+    "pin",
+    "passphrase",
+    "pin_policy",
+    "attestation",
+    "finger",
+    "quality",
+)
+_FIELDS = (*_TEXTS, "user_tries", "so_tries")
+_FLAGS = ("blank", "force", "label", "commands", "steps")
 _LONE = st.sampled_from(["\ud800", "bad\udcff", "x\udfff" * 40])
 _PLAIN = st.sampled_from(["Work", "0", "481516", "23423108", "none", "x" * 50_000, "00" * 9000])
 _LEAVES = (

@@ -19,6 +19,7 @@ from pkcs11_module.types import (
 )
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
+from token_fw.finger_sensor import ScriptedSensor
 from token_fw.pin_pad import PinPad
 from token_fw.storage.base import Store
 from token_fw.storage.memory import MemoryStore
@@ -70,7 +71,7 @@ class SlotReader:
 class Rig:
     """One module with readers; the first holds a blank token in memory.
 
-    PINs are entered on `pad`, if the token's profile has a protected path.
+    PINs are entered on `pad`, if the token's profile has a protected path; `sensor` takes fingers.
     """
 
     def __init__(self, store: Store | None = None, **profile: Any) -> None:
@@ -87,8 +88,8 @@ class Rig:
 
     def insert(self) -> None:
         """Put the token in."""
-        self.pad = PinPad()
-        self.reader.insert(Card(Env(self.store, path=self.pad)))
+        self.pad, self.sensor = PinPad(), ScriptedSensor()
+        self.reader.insert(Card(Env(self.store, path=self.pad, sensor=self.sensor)))
 
     @classmethod
     def of(cls, store: Store) -> Rig:

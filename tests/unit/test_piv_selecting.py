@@ -79,8 +79,8 @@ def test_an_interface_leads_to_the_applications_that_it_was_opened_for(
 
 
 def test_an_application_that_the_card_does_not_have_cannot_be_asked_for() -> None:
-    with pytest.raises(ValueError, match="no application fido2"):
-        cards.Bench().card.connect("fido2")
+    with pytest.raises(ValueError, match="no application openpgp"):
+        cards.Bench().card.connect("openpgp")
 
 
 def test_without_le_up_to_256_bytes_are_answered_at_once() -> None:

@@ -173,6 +173,23 @@ def test_a_touch_before_it_is_asked_for_is_none() -> None:
     assert not sensor.ask().wait()
 
 
+def test_a_finger_that_stays_is_one_touch_until_it_is_taken_away() -> None:
+    sensor = TouchPad(patience=0)
+    sensor.press()
+    assert sensor.ask().wait()
+    assert not sensor.ask().wait()
+    sensor.press()
+    sensor.release()
+    assert not sensor.ask().wait()
+    waiting = TouchPad()
+    wish = waiting.ask()
+    waiting.press()
+    assert wish.wait()
+    waiting.press()
+    waiting.close()
+    assert not waiting.ask().wait()
+
+
 def test_one_touch_is_for_one_use_of_those_that_wait() -> None:
     desk = Desk(sensor=(sensor := TouchPad()))
     clients = [desk.managed(), desk.managed()]

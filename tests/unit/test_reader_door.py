@@ -209,11 +209,11 @@ def test_a_driver_that_leaves_takes_the_wait_for_a_touch_with_it(
     with ThreadPoolExecutor(1) as pool:
         # The second of them would wait for ever as well.
         waiting = pool.submit(driver.say, use, use)
-        assert token.sensor is not None
-        assert token.sensor.awaited(PATIENCE)
+        assert token.touch is not None
+        assert token.touch.awaited(PATIENCE)
         driver.peer.left()
         waiting.result(PATIENCE)
-        assert not token.sensor.give()
+        assert not token.touch.give()
     driver.peer.closed()
 
 

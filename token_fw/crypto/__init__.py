@@ -59,7 +59,14 @@ from token_fw.crypto.pqc import (
     ml_kem_private,
     ml_kem_public,
 )
-from token_fw.crypto.rsa import RsaPrivateKey, RsaPublicKey, rsa_primes, rsa_private, rsa_public
+from token_fw.crypto.rsa import (
+    RsaPrivateKey,
+    RsaPublicKey,
+    rsa_of_primes,
+    rsa_primes,
+    rsa_private,
+    rsa_public,
+)
 from token_fw.crypto.running import Running
 from token_fw.crypto.schemes import (
     Cbc,
@@ -182,6 +189,7 @@ __all__ = [
     "ml_dsa_public",
     "ml_kem_private",
     "ml_kem_public",
+    "rsa_of_primes",
     "rsa_primes",
     "rsa_private",
     "rsa_public",

@@ -209,6 +209,11 @@ class RsaPrivateKey(_RsaKey, PrivateKey):
     def public(self) -> RsaPublicKey:
         return RsaPublicKey(self._native.public_key())
 
+    def primes(self) -> tuple[bytes, bytes]:
+        """Give both primes, big-endian."""
+        numbers = self._native.private_numbers()
+        return _to_bytes(numbers.p), _to_bytes(numbers.q)
+
     def to_pkcs8(self) -> bytes:
         return keys.to_pkcs8(self._native)
 
@@ -273,6 +278,25 @@ def rsa_private(
             prime_p, prime_q, d, exponent_p, exponent_q, int.from_bytes(qinv, "big"), public
         )
         return RsaPrivateKey(numbers.private_key())
+    except ValueError:
+        raise InvalidKey("the RSA numbers do not belong together") from None
+
+
+def rsa_of_primes(p: bytes, q: bytes) -> RsaPrivateKey:
+    """Make a key with the exponent 65537 from its primes, big-endian.
+
+    Only for what this program itself kept authentic: that they are prime is not proven. Raises
+    InvalidKey or Unsupported.
+    """
+    first, second = int.from_bytes(p, "big"), int.from_bytes(q, "big")
+    _checked_spec((first * second).bit_length())
+    try:
+        d = pow(_PUBLIC_EXPONENT, -1, math.lcm(first - 1, second - 1))
+        public = native.RSAPublicNumbers(_PUBLIC_EXPONENT, first * second)
+        numbers = native.RSAPrivateNumbers(
+            first, second, d, d % (first - 1), d % (second - 1), pow(second, -1, first), public
+        )
+        return RsaPrivateKey(numbers.private_key(unsafe_skip_rsa_key_validation=True))
     except ValueError:
         raise InvalidKey("the RSA numbers do not belong together") from None
 

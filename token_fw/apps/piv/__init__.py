@@ -11,6 +11,7 @@ from token_fw.apps.piv.objects import DataObjects
 from token_fw.apps.piv.session import Core, PivSession
 from token_fw.apps.piv.slots import ManagementKey, SlotKeys
 from token_fw.env import Env
+from token_fw.fingerprint import Matcher
 from token_fw.pin import Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
@@ -46,7 +47,7 @@ HANDLERS: dict[str, Handler[PivSession, Any]] = {
 }
 
 
-def core(transaction: Transaction, token: Token, pins: Pins, env: Env) -> Core:
+def core(transaction: Transaction, token: Token, pins: Pins, matcher: Matcher, env: Env) -> Core:
     """What all interfaces share of one token."""
     return Core(
         transaction=transaction,
@@ -55,6 +56,7 @@ def core(transaction: Transaction, token: Token, pins: Pins, env: Env) -> Core:
         keys=SlotKeys(transaction),
         objects=DataObjects(transaction, SPEC.aid),
         management=ManagementKey(transaction),
+        matcher=matcher,
         rng=env.rng,
         clock=env.clock,
         presence=env.presence,

@@ -27,6 +27,8 @@ MANAGEMENT_ALGORITHMS = {
 """Kinds of the management key; 00 is another identifier of 3DES (SP 800-78-4, 6.2)."""
 
 MANAGEMENT_KEY = 0x9B
+FINGER = 0x96
+"""Reference of on-card comparison (SP 800-73-4 part 1, table 6b, primary finger)."""
 ATTESTATION = 0xF9
 _SIGNATURE, _CARD_AUTHENTICATION = 0x9C, 0x9E
 KEY_SLOTS = frozenset((0x9A, _SIGNATURE, 0x9D, _CARD_AUTHENTICATION, *range(0x82, 0x96)))
@@ -36,11 +38,16 @@ SLOTS = KEY_SLOTS | {ATTESTATION}
 
 
 class PinPolicy(IntEnum):
-    """Whether the use of a key asks for the PIN."""
+    """Whether the use of a key asks for the PIN; MATCH: a finger that matches will do as well."""
 
     NEVER = 0x01
     ONCE = 0x02
     ALWAYS = 0x03
+    MATCH_ONCE = 0x04
+    MATCH_ALWAYS = 0x05
+
+
+MATCH_POLICIES = frozenset({PinPolicy.MATCH_ONCE, PinPolicy.MATCH_ALWAYS})
 
 
 class TouchPolicy(IntEnum):

@@ -18,6 +18,7 @@ from token_fw.apps.piv.algorithms import (
     ALGORITHMS,
     ATTESTATION,
     DEFAULT_POLICY,
+    FINGER,
     MANAGEMENT_ALGORITHMS,
     MANAGEMENT_KEY,
     PinPolicy,
@@ -45,11 +46,13 @@ from token_fw.errors import (
 from token_fw.pin import PinRef
 
 PADDED = 8
+TEMPORARY_PIN_SIZE = 16
 _PIN_POLICY, _TOUCH_POLICY = 0xAA, 0xAB
 _POLICIES = frozenset({_PIN_POLICY, _TOUCH_POLICY})
 _RSA = frozenset(range(0x01, 0x06))
 _VALUE_TAGS = {KeyKind.EC: 0x06, KeyKind.ED25519: 0x07, KeyKind.X25519: 0x08}
 _DELETE = 0xFF
+_FINGER_SIZES = {0x01: TEMPORARY_PIN_SIZE, 0x02: 0, 0x03: 0}
 _TOUCH_OF_P2 = {
     0xFF: TouchPolicy.NEVER,
     0xFE: TouchPolicy.ALWAYS,
@@ -65,6 +68,23 @@ class Verify:
 
     value: bytes | None
     log_out: bool = False
+
+
+class FingerStep(IntEnum):
+    """What VERIFY of a finger is to do, by the tag of its data object (Yubico PIV, 5.7)."""
+
+    ASK = 0x00
+    TEMPORARY_PIN = 0x01
+    MATCH_FOR_TEMPORARY_PIN = 0x02
+    MATCH = 0x03
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class VerifyFinger:
+    """`value` is the temporary PIN of the step that has one, 16 bytes."""
+
+    step: FingerStep
+    value: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,8 +151,10 @@ def parse_nothing(_: Command) -> None:
     """The command has no data and no choice of parameters."""
 
 
-def parse_verify(command: Command) -> Verify:
+def parse_verify(command: Command) -> Verify | VerifyFinger:
     """VERIFY: the PIN padded with FF to 8 bytes, or nothing; P1 FF logs out."""
+    if command.p2 == FINGER:
+        return _parse_verify_finger(command)
     if command.p2 != PinRef.PIV:
         raise ReferencedDataNotFound("only the PIN is verified")
     if command.p1:
@@ -140,6 +162,20 @@ def parse_verify(command: Command) -> Verify:
             raise WrongLength("logging out takes no data")
         return Verify(None, log_out=True)
     return Verify(_pins(command.data, 1)[0] if command.data else None)
+
+
+def _parse_verify_finger(command: Command) -> VerifyFinger:
+    """VERIFY of a finger: nothing, 01 with a temporary PIN, 02 or 03 without a value."""
+    if command.p1:
+        raise IncorrectParameters("a finger is not logged out")
+    if not command.data:
+        return VerifyFinger(FingerStep.ASK)
+    fields = tlv.parse(command.data)
+    if len(fields) != 1 or fields[0].tag not in _FINGER_SIZES:
+        raise IncorrectData("there is no such step with a finger")
+    if len(fields[0].value) != _FINGER_SIZES[fields[0].tag]:
+        raise IncorrectData("a temporary PIN has 16 bytes, and nothing else has any")
+    return VerifyFinger(FingerStep(fields[0].tag), fields[0].value)
 
 
 def parse_change_reference_data(command: Command) -> ChangePin:

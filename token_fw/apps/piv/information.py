@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apdu import tlv
 from apdu.model import APPLICATIONS
-from token_fw.apps.piv.algorithms import MANAGEMENT_KEY, SLOTS
+from token_fw.apps.piv.algorithms import FINGER, MANAGEMENT_KEY, SLOTS
 from token_fw.apps.piv.commands import PutData
 from token_fw.apps.piv.factory import DEFAULT_MANAGEMENT_KEY, DEFAULT_PINS, furnish
 from token_fw.apps.piv.key_commands import public_objects
@@ -18,6 +18,7 @@ _RID_SIZE = 5
 _NO_PIN_POLICY = 0x00
 _PIN_ALGORITHM = 0xFF
 _ALGORITHM, _POLICY, _ORIGIN, _PUBLIC, _DEFAULT, _RETRIES = range(0x01, 0x07)
+_CONFIGURED, _TEMPORARY = 0x07, 0x08
 
 
 def select(session: PivSession) -> bytes:
@@ -59,6 +60,8 @@ def get_metadata(session: PivSession, reference: int) -> bytes:
         fields = _pin(session, PinRef(reference))
     elif reference == MANAGEMENT_KEY:
         fields = _management(session)
+    elif reference == FINGER and session.core.matcher.sensor is not None:
+        fields = _finger(session)
     elif reference in SLOTS:
         fields = _slot(session, reference)
     else:
@@ -84,6 +87,16 @@ def _management(session: PivSession) -> dict[int, bytes]:
         _ALGORITHM: bytes((record.algorithm,)),
         _POLICY: bytes((_NO_PIN_POLICY, record.touch)),
         _DEFAULT: bytes((is_default,)),
+    }
+
+
+def _finger(session: PivSession) -> dict[int, bytes]:
+    """07 whether a finger stands for the PIN, 06 tries left, 08 if there is a temporary PIN."""
+    matcher = session.core.matcher
+    return {
+        _CONFIGURED: bytes((bool(matcher.templates(PinRef.PIV)),)),
+        _RETRIES: bytes((matcher.tries,)),
+        _TEMPORARY: bytes((session.finger.has_temporary_pin(),)),
     }
 
 

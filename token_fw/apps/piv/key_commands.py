@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from apdu import tlv
-from token_fw.apps.piv.algorithms import ALGORITHMS, ATTESTATION, Origin
+from token_fw.apps.piv.algorithms import ALGORITHMS, ATTESTATION, MATCH_POLICIES, Origin
 from token_fw.apps.piv.commands import Generate, ImportKey, MoveKey
 from token_fw.apps.piv.objects import ATTESTATION_CERTIFICATE
 from token_fw.apps.piv.session import PivSession
-from token_fw.apps.piv.slots import SlotKey
+from token_fw.apps.piv.slots import Policies, SlotKey
 from token_fw.apps.yubikey import serial_number
 from token_fw.crypto import EcPublicKey, EdwardsPublicKey, PublicKey, RsaPublicKey, generate
 from token_fw.errors import ConditionsNotSatisfied, IncorrectData
@@ -15,6 +15,7 @@ from token_fw.errors import ConditionsNotSatisfied, IncorrectData
 
 def generate_key_pair(session: PivSession, command: Generate) -> bytes:
     """Make a key; answers the public part in 7F49."""
+    _check_policy(session, command.policies)
     private = session.meanwhile(lambda: generate(ALGORITHMS[command.algorithm]))
     key = SlotKey(command.algorithm, command.policies, Origin.GENERATED, parsed=private)
     session.core.keys.put(command.slot, key)
@@ -23,6 +24,7 @@ def generate_key_pair(session: PivSession, command: Generate) -> bytes:
 
 def import_key(session: PivSession, command: ImportKey) -> bytes:
     """Keep a key that was made elsewhere."""
+    _check_policy(session, command.policies)
     # Proving the primes of a long key prime takes a good part of a second.
     private = session.meanwhile(command.make)
     if private.spec != ALGORITHMS[command.algorithm]:
@@ -30,6 +32,11 @@ def import_key(session: PivSession, command: ImportKey) -> bytes:
     key = SlotKey(command.algorithm, command.policies, Origin.IMPORTED, parsed=private)
     session.core.keys.put(command.slot, key)
     return b""
+
+
+def _check_policy(session: PivSession, policies: Policies) -> None:
+    if policies.pin in MATCH_POLICIES and session.core.matcher.sensor is None:
+        raise IncorrectData("there is no fingerprint sensor")
 
 
 def move_key(session: PivSession, command: MoveKey) -> bytes:

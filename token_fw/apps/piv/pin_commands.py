@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from token_fw.apps.piv.commands import ChangePin, ResetPin, SetRetries, Verify
+from token_fw.apps.piv import fingers
+from token_fw.apps.piv.commands import ChangePin, ResetPin, SetRetries, Verify, VerifyFinger
 from token_fw.apps.piv.factory import DEFAULT_PINS, restore, restore_pin
 from token_fw.apps.piv.session import PivSession
 from token_fw.apps.piv.slots import ManagementRecord
@@ -10,10 +11,13 @@ from token_fw.errors import ConditionsNotSatisfied
 from token_fw.pin import PinRef
 
 
-def verify(session: PivSession, command: Verify) -> bytes:
-    """Check the PIN, log out, or ask: then the answer is the state of the PIN."""
+def verify(session: PivSession, command: Verify | VerifyFinger) -> bytes:
+    """Check the PIN or a finger, log out, or ask: then the answer is the state of the PIN."""
+    if isinstance(command, VerifyFinger):
+        return fingers.verify(session, command)
     if command.log_out:
         session.pins.discard(PinRef.PIV)
+        session.finger.drop()
     elif command.value is None:
         session.pins.ask(PinRef.PIV)
     else:
@@ -60,4 +64,5 @@ def reset(session: PivSession, _: None) -> bytes:
     if any(core.pins.record(ref).tries_left for ref in DEFAULT_PINS):
         raise ConditionsNotSatisfied("the PIN or the PUK is not blocked")
     restore(core)
+    core.matcher.forget(PinRef.PIV)
     return b""

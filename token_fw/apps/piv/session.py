@@ -5,20 +5,23 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from apdu.spec import Access, CommandSpec
 from token_fw.apps.attendance import Attendance
 from token_fw.apps.pins import VerifiedPins
 from token_fw.apps.piv.algorithms import KEY_SLOTS, PinPolicy, TouchPolicy
+from token_fw.apps.piv.matched import MatchedFinger
 from token_fw.apps.piv.objects import DataObjects
 from token_fw.apps.piv.slots import ManagementKey, ManagementRecord, SlotKey, SlotKeys
 from token_fw.crypto import PrivateKey
-from token_fw.env import Presence
+from token_fw.env import Presence, Sample, Sensor
 from token_fw.errors import (
     ConditionsNotSatisfied,
     IncorrectParameters,
     SecurityStatusNotSatisfied,
 )
+from token_fw.fingerprint import Matcher
 from token_fw.pin import PinRef, Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
@@ -39,6 +42,7 @@ class Core:
     keys: SlotKeys
     objects: DataObjects
     management: ManagementKey
+    matcher: Matcher
     rng: Callable[[int], bytes]
     clock: Callable[[], float]
     presence: Presence | None
@@ -54,11 +58,36 @@ class Challenge:
     expected: bytes
 
 
+class Proof(IntEnum):
+    """How the card holder was known to the card, the stronger the greater."""
+
+    NONE = 0
+    FINGER = 1
+    PIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a PIN policy asks for: a proof on the interface, and whether right before the use."""
+
+    proof: Proof
+    fresh: bool = False
+
+
+_DEMANDS = {
+    PinPolicy.NEVER: Demand(Proof.NONE),
+    PinPolicy.ONCE: Demand(Proof.PIN),
+    PinPolicy.ALWAYS: Demand(Proof.PIN, fresh=True),
+    PinPolicy.MATCH_ONCE: Demand(Proof.FINGER),
+    PinPolicy.MATCH_ALWAYS: Demand(Proof.FINGER, fresh=True),
+}
+
+
 @dataclass(slots=True)
 class Left:
     """What one command leaves to the next: consent to one use of a key, or a challenge."""
 
-    consent: bool = False
+    consent: Proof = Proof.NONE
     challenge: Challenge | None = None
 
 
@@ -71,6 +100,7 @@ class PivSession:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.pins = VerifiedPins(core.pins)
+        self.finger = MatchedFinger(core.pins, core.matcher, core.rng, core.clock)
         self._proven = _NOBODY
         self._last = Left()
         self._left = Left()
@@ -84,11 +114,19 @@ class PivSession:
         """One with the same PIN verified; the management key and consent are not shared."""
         other = PivSession(self.core)
         other.pins = self.pins
+        other.finger = self.finger
         return other
 
     def end(self) -> None:
-        """The interface is closed: a command that waits for a touch waits no more."""
+        """The interface is closed: a command that waits for its user waits no more."""
         self._attendance.end()
+
+    def capture(self, sensor: Sensor) -> Sample:
+        """Wait for a finger; other interfaces work meanwhile.
+
+        Raises EntryCancelled, EntryTimedOut, and CardRemoved where the token was pulled.
+        """
+        return self._attendance.wait(sensor.ask())
 
     def permits(self, access: Access) -> bool:
         """KEY and OBJECT are decided where the key or the object is known."""
@@ -107,7 +145,12 @@ class PivSession:
     def verified(self) -> None:
         """The PIN was verified on this interface, which is consent to one use of a key."""
         self.pins.add(PinRef.PIV)
-        self._left.consent = True
+        self._left.consent = Proof.PIN
+
+    def matched(self) -> None:
+        """A finger matched on this interface, which is consent to one use of some keys."""
+        self.finger.hold()
+        self._left.consent = Proof.FINGER
 
     def challenge(self, expected: bytes, *, mutual: bool) -> None:
         """Wait for `expected` in the next command."""
@@ -152,18 +195,23 @@ class PivSession:
             key = self._permitted(slot, algorithm, consent=consent)
         return key.private
 
-    def _permitted(self, slot: int, algorithm: int, *, consent: bool) -> SlotKey:
+    def _permitted(self, slot: int, algorithm: int, *, consent: Proof) -> SlotKey:
         if slot not in KEY_SLOTS:
             raise IncorrectParameters("there is no slot whose key could be used")
         key = self.core.keys.get(slot)
         if key.algorithm != algorithm:
             raise IncorrectParameters("the key is of another algorithm")
-        policy = key.policies.pin
-        if policy is not PinPolicy.NEVER:
-            self.require(Access.USER)
-        if policy is PinPolicy.ALWAYS and not consent:
+        demand = _DEMANDS[key.policies.pin]
+        if self._proof() < demand.proof:
+            raise SecurityStatusNotSatisfied("the PIN has to be proven first, or a finger matched")
+        if demand.fresh and consent < demand.proof:
             raise SecurityStatusNotSatisfied("the key needs the PIN verified right before")
         return key
+
+    def _proof(self) -> Proof:
+        if self.pins.holds(PinRef.PIV):
+            return Proof.PIN
+        return Proof.FINGER if self.finger.holds() else Proof.NONE
 
     def _touch(self, policy: TouchPolicy) -> None:
         """Wait for a touch where the policy wants one; other interfaces work meanwhile.

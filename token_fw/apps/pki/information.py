@@ -5,6 +5,7 @@ from __future__ import annotations
 from apdu import tlv
 from token_fw.apps.pki.commands import GetData
 from token_fw.apps.pki.session import PkiSession
+from token_fw.fingerprint import MAX_TRIES
 from token_fw.pin import PKI_PINS, PinRef
 
 VERSION_0 = b"\x00\x05\x03"
@@ -48,6 +49,8 @@ def _card(session: PkiSession) -> bytes:
     inner += tlv.encode(0x87, core.keys.free.to_bytes(2, "big"))
     if core.path is not None:
         inner += tlv.encode(0x88, b"")
+    if fingers := len(core.matcher.templates(PinRef.USER)):
+        inner += tlv.encode(0x89, bytes((fingers, core.matcher.tries, MAX_TRIES)))
     return tlv.encode(0xE0, inner)
 
 

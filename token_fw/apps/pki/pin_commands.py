@@ -24,10 +24,18 @@ def verify(session: PkiSession, command: Verify) -> bytes:
 
 
 def verify_on_token(session: PkiSession, ref: PinRef) -> bytes:
-    """Check a PIN that the user enters on the token; where it cannot be right nobody is asked."""
+    """Check a finger that stands for the PIN, or the PIN as the user enters it on the token.
+
+    Where it cannot be right nobody is asked: with the sensor blocked, a finger counts no more.
+    """
+    matcher = session.core.matcher
     session.pins.usable(ref)
-    value = session.ask(ref)
-    session.pins.check(ref, value)
+    if matcher.ready(ref):
+        session.match(ref)
+    elif session.core.path is None and matcher.templates(ref):
+        matcher.usable(ref)
+    else:
+        session.pins.check(ref, session.ask(ref))
     session.core.transaction.after(lambda: session.verified(ref))
     return b""
 
@@ -66,6 +74,7 @@ def initialize(session: PkiSession, command: Initialize) -> bytes:
     core.files.clear()
     core.keys.clear()
     core.pins.clear(PinRef.USER)
+    core.matcher.forget(PinRef.USER)
     core.pins.set(PinRef.SO, command.so_pin)
     for file in command.files:
         parent = core.files.find(MF + file.parent)

@@ -17,10 +17,12 @@ from token_fw.env import ProtectedPath
 from token_fw.errors import (
     ConditionsNotSatisfied,
     FileNotFound,
+    FingerMismatch,
     IncompatibleFile,
     NoCurrentFile,
     SecurityStatusNotSatisfied,
 )
+from token_fw.fingerprint import Matcher
 from token_fw.pin import PinRef, Pins
 from token_fw.state import Lifecycle, Token
 from token_fw.transaction import Transaction
@@ -52,6 +54,7 @@ class Core:
     pins: Pins
     files: FileSystem
     keys: Keys
+    matcher: Matcher
     rng: Callable[[int], bytes]
     path: ProtectedPath | None
     changes: Callable[[], int]
@@ -87,6 +90,22 @@ class PkiSession:
         if self.core.path is None:
             raise ConditionsNotSatisfied("nothing can be entered on the token")
         return self._attendance.wait(self.core.path.ask(ref))
+
+    def match(self, ref: PinRef) -> None:
+        """Compare a finger with those that stand for that PIN; other interfaces work meanwhile.
+
+        Raises NoFinger, FingersBlocked, EntryCancelled, EntryTimedOut, FingerMismatch, after which
+        the interface is logged out, and CardRemoved where the token was pulled.
+        """
+        matcher = self.core.matcher
+        matcher.usable(ref)
+        assert matcher.sensor is not None
+        sample = self._attendance.wait(matcher.sensor.ask())
+        try:
+            matcher.match(sample, ref)
+        except FingerMismatch:
+            self.pins.discard(ref)
+            raise
 
     def branch(self) -> PkiSession:
         """One with the same security status and choices of its own; consent is not shared."""

@@ -1,0 +1,1 @@
+"""The control API: an HTTP server on the loopback address for whoever holds tokens in tests."""

@@ -1,0 +1,208 @@
+"""The shell of the control API: sockets and threads around `routes`, and the daemon behind it.
+
+It is a process of its own and a client of the daemon's control door: the daemon stays off the
+network.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from host_tools.api import routes
+from host_tools.api.routes import Access, Call, Greeting, HttpError, HttpRequest, Stream, Wish
+from host_tools.control import ControlClient, ControlError, DaemonSilent, ErrorCode, Json
+from host_tools.home import Home, HomeError
+
+ADDRESS = "127.0.0.1"
+MAX_CONNECTIONS = 32
+_PATIENCE = 30.0
+_DIGITS = 9
+
+_log = logging.getLogger("klyuch.api")
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Listens on the loopback address, at a free port for 0; `url` says where."""
+
+    daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(self, home: Home, access: Access, port: int = 0) -> None:
+        """Raises OSError where the port is taken."""
+        self.home = home
+        self.access = access
+        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__((ADDRESS, port), _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer would ask the resolver for a name that nobody needs.
+        socketserver.TCPServer.server_bind(self)
+
+    @property
+    def url(self) -> str:
+        return f"http://{ADDRESS}:{self.server_address[1]}"
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """Serve a connection in a thread of its own, or turn it away where there are too many."""
+        assert isinstance(request, socket.socket)
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        try:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """What ended a connection: of a client that went away nobody need know."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        _log.log(level, "a connection ended by %s", type(error).__name__)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: ApiServer
+    protocol_version = "HTTP/1.1"
+    server_version = "klyuch"
+    sys_version = ""
+    timeout = _PATIENCE
+
+    def _answer(self) -> None:
+        try:
+            wish = routes.parse(self._request(), self.server.access)
+            if isinstance(wish, Stream):
+                self._stream(wish)
+            else:
+                self._reply(HTTPStatus.OK, perform(self.server.home, wish))
+        except HttpError as error:
+            # What is left of the body would be taken for the next request.
+            self.close_connection = True
+            self._reply(error.status, _refusal(error), error.headers)
+        except ControlError as error:
+            self._reply(routes.STATUS[error.code], _refusal(error))
+        except HomeError as error:
+            refusal = ControlError(ErrorCode.DAEMON, str(error), error.hint)
+            self._reply(HTTPStatus.SERVICE_UNAVAILABLE, _refusal(refusal))
+
+    do_GET = do_POST = do_DELETE = do_PUT = do_HEAD = _answer
+
+    def _request(self) -> HttpRequest:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
+            raise HttpError(HTTPStatus.LENGTH_REQUIRED, "The length of the body has to be told.")
+        if len(length) > _DIGITS or int(length) > routes.MAX_BODY:
+            raise HttpError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body has up to {routes.MAX_BODY} bytes."
+            )
+        return HttpRequest(self.command, self.path, headers, self.rfile.read(int(length)))
+
+    def _reply(
+        self, status: HTTPStatus, document: Json, headers: Mapping[str, str] | None = None
+    ) -> None:
+        body = json.dumps(document, ensure_ascii=True).encode() + b"\n"
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _stream(self, wish: Stream) -> None:
+        """Server-sent events, one for each line of the trace, until either side ends."""
+        with ControlClient(self.server.home) as client:
+            lines = client.trace(wish.token)
+            self.close_connection = True
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            with _hang_up(self.connection, client):
+                _pass_on(lines, self.wfile.write)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server itself refuses, in the form of all refusals."""
+        self.close_connection = True
+        status = HTTPStatus(code)
+        self._reply(status, _refusal(HttpError(status, f"{message or status.phrase}.")))
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        _log.debug(format, *arguments)
+
+
+def perform(home: Home, wish: Wish) -> Json:
+    """Ask the daemon, which is started where none runs; raises ControlError, HomeError."""
+    if isinstance(wish, Greeting):
+        return {}
+    assert isinstance(wish, Call)
+    if wish.awaits:
+        _await(home, wish)
+    with ControlClient(home) as client:
+        return client.call(wish.do, **wish.arguments)
+
+
+def _await(home: Home, wish: Call) -> None:
+    """Wait until it is asked for; where nobody asks in time, the call that follows says so."""
+    try:
+        with ControlClient(home, timeout=wish.wait) as client:
+            client.call(wish.awaits, token=wish.arguments["token"])
+    except DaemonSilent:
+        _log.debug("nobody asked within %g seconds", wish.wait)
+
+
+def _pass_on(lines: Iterator[str], write: Callable[[bytes], object]) -> None:
+    try:
+        for line in lines:
+            event = "".join(f"data: {part}\n" for part in line.splitlines())
+            write(event.encode(errors="replace") + b"\n")
+    except (ControlError, OSError) as error:
+        _log.debug("a trace ended: %s", error)
+
+
+@contextmanager
+def _hang_up(connection: socket.socket, client: ControlClient) -> Iterator[None]:
+    """Have the daemon's side end as soon as the client has left."""
+
+    def listen() -> None:
+        try:
+            connection.settimeout(None)
+            while connection.recv(4096):
+                pass
+        except OSError:
+            _log.debug("a client of a trace went away")
+        client.interrupt()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            _log.debug("a client of a trace had gone")
+        listener.join()
+
+
+def _refusal(error: ControlError) -> Json:
+    return {"code": error.code, "message": error.message, "hint": error.hint}

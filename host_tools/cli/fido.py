@@ -1,0 +1,170 @@
+"""``klyuch fido``: the token as an authenticator, with python-fido2 as its client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli.card import card_options, place
+from host_tools.cli.confirmation import confirm, yes_option
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.fido_credentials import credentials
+from host_tools.cli.fido_fingerprints import fingerprints
+from host_tools.cli.fido_session import FIDO_PIN, Authenticator, opened
+from host_tools.cli.output import json_option, print_facts, print_json
+from host_tools.cli.secret_input import NEW_PIN, secret_options
+from host_tools.cli.session import control
+from host_tools.control import Json
+
+if TYPE_CHECKING:
+    from fido2.cose import CoseKey
+
+
+@click.group()
+def fido() -> None:
+    """Look at the token as an authenticator: PIN, credentials, fingerprints, reset."""
+
+
+fido.add_command(credentials)
+fido.add_command(fingerprints)
+
+
+@fido.command(
+    epilog="""\b
+Examples:
+  klyuch fido info
+  klyuch fido info --token Work --json
+  klyuch fido info --reader Yubico
+"""
+)
+@card_options
+@json_option
+def info(reader: str | None, token_name: str | None, as_json: bool) -> None:
+    """Show what the authenticator can do and how it is set up."""
+    with opened(reader, token_name) as authenticator:
+        facts = _facts(authenticator)
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts((name.replace("_", " ").capitalize(), _shown(facts[name])) for name in facts)
+
+
+def _facts(authenticator: Authenticator) -> Json:
+    told = authenticator.ctap2.get_info()
+    tries: Json = {}
+    if told.options.get("clientPin"):
+        tries["pin_tries"] = authenticator.client_pin.get_pin_retries()[0]
+    if told.options.get("uv"):
+        tries["fingerprint_tries"] = authenticator.client_pin.get_uv_retries()
+    return {
+        "versions": told.versions,
+        "aaguid": str(told.aaguid),
+        "pin_set": told.options.get("clientPin"),
+        **tries,
+        "min_pin_length": told.min_pin_length,
+        "fingerprints_enrolled": told.options.get("bioEnroll"),
+        "always_verifies_the_user": told.options.get("alwaysUv", False),
+        "enterprise_attestation": told.options.get("ep", False),
+        "room_for_credentials": told.remaining_disc_creds,
+        "large_blob_bytes": told.max_large_blob,
+        "extensions": told.extensions,
+        "algorithms": [_algorithm(one["alg"]) for one in told.algorithms],
+        "transports": told.transports,
+    }
+
+
+def _algorithm(number: int) -> str:
+    from fido2.cose import CoseKey, UnsupportedKey
+
+    kind: type[CoseKey] = CoseKey.for_alg(number)
+    return str(number) if kind is UnsupportedKey else kind.__name__
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return {None: "-", True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+
+
+@fido.command(
+    epilog="""\b
+Examples:
+  klyuch fido pin
+  KLYUCH_FIDO_PIN=... KLYUCH_NEW_PIN=... klyuch fido pin --token Work
+"""
+)
+@card_options
+@secret_options(FIDO_PIN, NEW_PIN)
+@json_option
+def pin(
+    *,
+    reader: str | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    new_pin: str | None,
+    new_pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Set the PIN of the authenticator, or change the one that it has.
+
+    It is not the user PIN of the token, and has tries of its own: eight. Three wrong ones in a row
+    have the token take none until it is inserted again.
+    """
+    with opened(reader, token_name) as authenticator:
+        changes = authenticator.pin_is_set
+        old = FIDO_PIN.read(pin, pin_file) if changes else ""
+        new = NEW_PIN.read(new_pin, new_pin_file, confirm=True)
+        try:
+            if changes:
+                authenticator.client_pin.change_pin(old, new)
+            else:
+                authenticator.client_pin.set_pin(new)
+        except ValueError as error:
+            # What is too short or too long python-fido2 does not even send.
+            raise Failure(Exit.UNACCEPTABLE, f"{error}.", "See: klyuch fido info") from error
+        name = authenticator.where.name
+    done = "changed" if changes else "set"
+    if as_json:
+        print_json({"token": name, "pin": "fido", "done": done})
+    else:
+        click.echo(f"The FIDO PIN of {name} is {done}.")
+
+
+@fido.command(
+    epilog="""\b
+Examples:
+  klyuch fido reset --token Work
+  klyuch fido reset --token Work --yes --touch
+"""
+)
+@card_options
+@click.option("--touch", is_flag=True, help="Touch the token, too.")
+@yes_option
+@json_option
+def reset(
+    *, reader: str | None, token_name: str | None, touch: bool, yes: bool, as_json: bool
+) -> None:
+    """Erase the credentials, the fingerprints and the PIN of the authenticator.
+
+    The token is taken out and put in again for that, and has to be touched; in a reader, put the
+    card in right before. Keys and PINs of its other applications stay.
+    """
+    where = place(reader, token_name)
+    name = where.name
+    confirm(f"Erase the credentials and the FIDO PIN of {name}?", yes)
+    if reader is None:
+        with control() as client:
+            client.call("token.remove", token=where.serial)
+            client.call("token.insert", token=where.serial)
+    with opened(reader, token_name) as authenticator:
+        if touch:
+            with control() as client:
+                client.call("touch.press", token=authenticator.where.serial)
+        authenticator.ctap2.reset(on_keepalive=authenticator.hear)
+    if as_json:
+        print_json({"token": name, "done": "reset"})
+    else:
+        click.echo(f"The authenticator of {name} is as new.")

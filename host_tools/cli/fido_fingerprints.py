@@ -1,0 +1,182 @@
+"""``klyuch fido fingerprints``: fingers that stand for the PIN of the authenticator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli.card import card_options
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.fido_session import FIDO_PIN, Authenticator, opened
+from host_tools.cli.output import json_option, print_json, print_table
+from host_tools.cli.secret_input import secret_options
+from host_tools.cli.session import control
+
+if TYPE_CHECKING:
+    from fido2.ctap2.bio import FPBioEnrollment
+
+
+@click.group()
+def fingerprints() -> None:
+    """Enrol, list, rename and remove fingers."""
+
+
+@fingerprints.command("list", epilog="\b\nExample:\n  klyuch fido fingerprints list --token Work\n")
+@card_options
+@secret_options(FIDO_PIN)
+@json_option
+def list_fingers(
+    *,
+    reader: str | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """List the enrolled fingers."""
+    with _proven(reader, token_name, pin, pin_file) as (_, sensor):
+        found = {ident.hex(): name or "" for ident, name in sensor.enumerate_enrollments().items()}
+    if as_json:
+        print_json([{"id": ident, "name": name} for ident, name in found.items()])
+    else:
+        print_table(("ID", "Name"), found.items())
+
+
+@fingerprints.command(
+    epilog="""\b
+Examples:
+  klyuch fido fingerprints add --name "right thumb"
+  klyuch fido fingerprints add --token Work --finger thumb
+"""
+)
+@click.option("--name", default="", help="What to call it.")
+@click.option("--finger", "given", metavar="FINGER", help="Put this finger on the sensor, too.")
+@card_options
+@secret_options(FIDO_PIN)
+@json_option
+def add(
+    *,
+    name: str,
+    given: str | None,
+    reader: str | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Enrol a finger, which takes several samples."""
+    with _proven(reader, token_name, pin, pin_file) as (authenticator, sensor):
+        ident = _enrol(authenticator, sensor, given, quiet=as_json)
+        if name or given:
+            sensor.set_name(ident, name or given or "")
+        where = authenticator.where.name
+    if as_json:
+        print_json({"id": ident.hex(), "name": name or given or ""})
+    else:
+        click.echo(f"Finger {ident.hex()} of {where} is enrolled.")
+
+
+def _enrol(
+    authenticator: Authenticator, sensor: FPBioEnrollment, given: str | None, *, quiet: bool
+) -> bytes:
+    from fido2.ctap2.bio import CaptureError
+
+    enrolment = sensor.enroll()
+    ident: bytes | None = None
+    while ident is None:
+        if given is not None:
+            with control() as client:
+                step = {"finger": given, "quality": "good"}
+                client.call("finger.script", token=authenticator.where.serial, steps=[step])
+        else:
+            click.echo("Put the finger on the sensor.", err=True)
+        try:
+            ident = enrolment.capture()
+        except CaptureError as error:
+            if given is not None:
+                enrolment.cancel()
+                raise Failure(
+                    Exit.TOKEN_STATE, f"The sample was refused: {error}.", "Try another finger."
+                ) from error
+            click.echo(f"The sample was refused: {error}.", err=True)
+        if not quiet:
+            click.echo(f"{enrolment.remaining} samples to go.")
+    return ident
+
+
+@fingerprints.command(epilog='\b\nExample:\n  klyuch fido fingerprints rename 1f0e "left thumb"\n')
+@click.argument("ident", metavar="ID")
+@click.argument("name", metavar="NAME")
+@card_options
+@secret_options(FIDO_PIN)
+@json_option
+def rename(
+    *,
+    ident: str,
+    name: str,
+    reader: str | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Call a finger otherwise."""
+    with _proven(reader, token_name, pin, pin_file) as (_, sensor):
+        sensor.set_name(_identifier(ident), name)
+    _tell(ident, "renamed", as_json)
+
+
+@fingerprints.command(epilog="\b\nExample:\n  klyuch fido fingerprints remove 1f0e\n")
+@click.argument("ident", metavar="ID")
+@card_options
+@secret_options(FIDO_PIN)
+@json_option
+def remove(
+    *,
+    ident: str,
+    reader: str | None,
+    token_name: str | None,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Have a finger stand for the PIN no more."""
+    with _proven(reader, token_name, pin, pin_file) as (_, sensor):
+        sensor.remove_enrollment(_identifier(ident))
+    _tell(ident, "removed", as_json)
+
+
+def _tell(ident: str, done: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": ident, "done": done})
+    else:
+        click.echo(f"Finger {ident} is {done}.")
+
+
+def _identifier(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no identifier of a finger.") from None
+
+
+@contextmanager
+def _proven(
+    reader: str | None, token_name: str | None, pin: str | None, pin_file: Path | None
+) -> Iterator[tuple[Authenticator, FPBioEnrollment]]:
+    """The authenticator and its sensor, to which the PIN is proven."""
+    value = FIDO_PIN.read(pin, pin_file)
+    with opened(reader, token_name) as authenticator:
+        from fido2.ctap2.bio import FPBioEnrollment
+
+        if "bioEnroll" not in authenticator.ctap2.info.options:
+            raise Failure(
+                Exit.TOKEN_STATE, f"{authenticator.where.name} has no fingerprint sensor."
+            )
+        token = authenticator.token(value, "BIO_ENROLL")
+        protocol = authenticator.client_pin.protocol
+        yield authenticator, FPBioEnrollment(authenticator.ctap2, protocol, token)

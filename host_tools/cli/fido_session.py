@@ -1,0 +1,150 @@
+"""The authenticator a command works on, and how its refusals are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from host_tools.cli.card import Place, place
+from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.secret_input import Secret
+
+if TYPE_CHECKING:
+    from fido2.ctap import CtapError
+    from fido2.ctap2.base import Ctap2
+    from fido2.ctap2.pin import ClientPin
+
+FIDO_PIN = Secret("FIDO PIN", "pin", "KLYUCH_FIDO_PIN")
+
+_REFUSALS: dict[str, tuple[Exit, str, str]] = {
+    "PIN_AUTH_BLOCKED": (
+        Exit.PIN_LOCKED,
+        "The FIDO PIN was wrong three times in a row: insert the token again.",
+        "klyuch token remove TOKEN && klyuch token insert TOKEN",
+    ),
+    "PIN_BLOCKED": (
+        Exit.PIN_LOCKED,
+        "The FIDO PIN is locked: its tries are used up.",
+        "Nothing opens it but a reset, which erases the credentials: klyuch fido reset",
+    ),
+    "UV_BLOCKED": (
+        Exit.PIN_LOCKED,
+        "The fingerprint sensor is blocked: its tries are used up.",
+        "The right PIN gives them back.",
+    ),
+    "PIN_NOT_SET": (Exit.TOKEN_STATE, "There is no FIDO PIN yet.", "Set one: klyuch fido pin"),
+    "PIN_POLICY_VIOLATION": (
+        Exit.UNACCEPTABLE,
+        "The token refuses the new PIN.",
+        "See how long it has to be: klyuch fido info",
+    ),
+    "PUAT_REQUIRED": (
+        Exit.TOKEN_STATE,
+        "The token wants a PIN, and has none yet.",
+        "Set one: klyuch fido pin",
+    ),
+    "NO_CREDENTIALS": (
+        Exit.NOT_FOUND,
+        "There is no such credential.",
+        "See: klyuch fido credentials list",
+    ),
+    "USER_ACTION_TIMEOUT": (
+        Exit.TOKEN_STATE,
+        "Nobody touched the token in time.",
+        "Touch it while the command waits: klyuch touch TOKEN --wait",
+    ),
+    "OPERATION_DENIED": (Exit.TOKEN_STATE, "The user of the token refused.", ""),
+    "NOT_ALLOWED": (
+        Exit.TOKEN_STATE,
+        "The token takes a reset only in the first 10 seconds after it was inserted.",
+        "Insert it again, and go on at once.",
+    ),
+    "FP_DATABASE_FULL": (
+        Exit.TOKEN_STATE,
+        "As many fingers are enrolled as the token can hold.",
+        "Remove one: klyuch fido fingerprints remove ID",
+    ),
+    "INVALID_OPTION": (
+        Exit.NOT_FOUND,
+        "There is no such fingerprint.",
+        "See: klyuch fido fingerprints list",
+    ),
+    "CHANNEL_BUSY": (
+        Exit.TOKEN_STATE,
+        "Another program's request waits for the user of the token.",
+        "Answer that one first, or end it.",
+    ),
+}
+"""Of the errors of CTAP that have a remedy: the exit code, what happened, what to do."""
+
+
+@dataclass(slots=True)
+class Authenticator:
+    """A token's authenticator, open. `where` is for people."""
+
+    where: Place
+    ctap2: Ctap2
+    client_pin: ClientPin = field(init=False)
+
+    def __post_init__(self) -> None:
+        from fido2.ctap2.pin import ClientPin
+
+        self.client_pin = ClientPin(self.ctap2)
+
+    def token(self, pin: str, permission: str) -> bytes:
+        """A pinUvAuthToken, for which the PIN is proven, with the permission of that name."""
+        from fido2.ctap2.pin import ClientPin
+
+        return self.client_pin.get_pin_token(pin, ClientPin.PERMISSION[permission])
+
+    @property
+    def pin_is_set(self) -> bool:
+        return bool(self.ctap2.get_info().options.get("clientPin"))
+
+    def hear(self, status: int) -> None:
+        """Tell the user when the token waits for a touch."""
+        from fido2.ctap import STATUS
+
+        if status == STATUS.UPNEEDED:
+            name = f" {self.where.name}" if self.where.details is not None else ""
+            click.echo(f"Touch the token{': klyuch touch' if name else ''}{name}.", err=True)
+
+
+@contextmanager
+def opened(reader: str | None, token_name: str | None) -> Iterator[Authenticator]:
+    """The authenticator of the card that the options name. Raises Failure for what it refuses."""
+    try:
+        from fido2.ctap import CtapError
+        from fido2.ctap2.base import Ctap2
+
+        from host_tools.fido_device import CardDevice
+    except ImportError as error:
+        raise Failure(
+            Exit.GENERAL,
+            "Authenticators need the package fido2, which is not installed.",
+            "Install it: pip install 'klyuch[fido]'",
+        ) from error
+    where = place(reader, token_name)
+    with where.opened() as card:
+        authenticator = Authenticator(where, Ctap2(CardDevice(card)))
+        try:
+            yield authenticator
+        except CtapError as error:
+            raise _refusal(authenticator, error) from error
+
+
+def _refusal(authenticator: Authenticator, error: CtapError) -> Failure:
+    name = getattr(error.code, "name", "")
+    if name == "PIN_INVALID":
+        left, _ = authenticator.client_pin.get_pin_retries()
+        return Failure(
+            Exit.PIN_WRONG, f"The FIDO PIN is wrong; {left} tries left.", "See: klyuch fido info"
+        )
+    code, message, hint = _REFUSALS.get(
+        name, (Exit.GENERAL, f"The token refused the request: {error}.", "")
+    )
+    return Failure(code, message, hint)

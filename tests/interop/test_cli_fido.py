@@ -1,0 +1,165 @@
+"""`klyuch fido`: the token as an authenticator, with python-fido2 behind the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from host_tools.control import ControlError
+from host_tools.fido_device import CardDevice
+from host_tools.testing import Command, Scratch, ScratchToken
+from host_tools.testing.webauthn import WebAuthn
+from host_tools.token_transport import TokenTransport
+from tests.interop.pcscd import IfdDoor, readers
+
+PIN, NEW_PIN, WRONG = "4815162342", "2342481516", "0000000000"
+WITH_PIN = {"KLYUCH_FIDO_PIN": PIN}
+_MOMENT = 0.5
+
+
+@contextmanager
+def page(home: Scratch, token: ScratchToken, rp_id: str = "example.org") -> Iterator[WebAuthn]:
+    """A page before the token, which somebody touches when asked to."""
+    with home.control() as client, home.control() as hand:
+
+        def touch() -> None:
+            hand.call("touch.press", token=token.serial)
+
+        device = CardDevice(TokenTransport(client, token.serial))
+        yield WebAuthn(device, rp_id, pin=PIN, asked=touch)
+
+
+@pytest.fixture
+def secured(command: Command, token: ScratchToken) -> ScratchToken:
+    """A token whose authenticator has a PIN."""
+    told = command("fido", "pin", KLYUCH_NEW_PIN=PIN)
+    assert told.stdout == "The FIDO PIN of Work is set.\n"
+    return token
+
+
+def test_info_tells_what_the_authenticator_is(command: Command, token: ScratchToken) -> None:
+    facts = json.loads(command("fido", "info", "--json").stdout)
+    assert {"FIDO_2_1", "U2F_V2"} <= {*facts["versions"]}
+    assert facts["pin_set"] is False
+    assert {"ES256", "EdDSA", "RS256"} <= {*facts["algorithms"]}
+    told = command("fido", "info", "--token", "Work").stdout
+    assert "Pin set" in told
+    assert "Room for credentials" in told
+
+
+def test_the_pin_is_set_then_changed_and_tries_are_told(
+    command: Command, secured: ScratchToken
+) -> None:
+    refused = command("fido", "pin", code=3, KLYUCH_FIDO_PIN=WRONG, KLYUCH_NEW_PIN=NEW_PIN)
+    assert "The FIDO PIN is wrong; 7 tries left." in refused.output
+    assert json.loads(command("fido", "info", "--json").stdout)["pin_tries"] == 7
+    command("fido", "pin", KLYUCH_FIDO_PIN=PIN, KLYUCH_NEW_PIN=NEW_PIN)
+    command("fido", "credentials", "list", KLYUCH_FIDO_PIN=NEW_PIN)
+    assert json.loads(command("fido", "info", "--json").stdout)["pin_tries"] == 8
+
+
+def test_three_wrong_pins_want_the_token_inserted_again(
+    command: Command, secured: ScratchToken
+) -> None:
+    for _ in range(2):
+        command("fido", "credentials", "list", code=3, KLYUCH_FIDO_PIN=WRONG)
+    refused = command("fido", "credentials", "list", code=4, KLYUCH_FIDO_PIN=WRONG)
+    assert "klyuch token remove TOKEN" in refused.output
+    command("fido", "credentials", "list", code=4, **WITH_PIN)
+    command("token", "remove", "Work")
+    command("token", "insert", "Work")
+    command("fido", "credentials", "list", **WITH_PIN)
+
+
+def test_a_pin_that_is_too_short_is_refused(command: Command, token: ScratchToken) -> None:
+    refused = command("fido", "pin", code=8, KLYUCH_NEW_PIN="123")
+    assert "klyuch fido info" in refused.output
+
+
+def test_without_a_pin_nothing_is_managed(command: Command, token: ScratchToken) -> None:
+    refused = command("fido", "credentials", "list", code=9, **WITH_PIN)
+    assert "Set one: klyuch fido pin" in refused.output
+
+
+def test_credentials_are_listed_and_deleted(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    for rp_id in ("example.org", "example.net"):
+        with page(home, secured, rp_id) as there:
+            there.register("ann", discoverable=True)
+    listed = json.loads(command("fido", "credentials", "list", "--json", **WITH_PIN).stdout)
+    assert {(one["relying_party"], one["user"]) for one in listed} == {
+        ("example.org", "ann"),
+        ("example.net", "ann"),
+    }
+    assert "example.net" in command("fido", "credentials", "list", **WITH_PIN).stdout
+    first = listed[0]["id"][:12]
+    command("fido", "credentials", "delete", first, "--yes", **WITH_PIN)
+    (left,) = json.loads(command("fido", "credentials", "list", "--json", **WITH_PIN).stdout)
+    assert left == listed[1]
+    command("fido", "credentials", "delete", first, "--yes", code=5, **WITH_PIN)
+    command("fido", "credentials", "delete", left["id"], "--yes", **WITH_PIN)
+    assert json.loads(command("fido", "credentials", "list", "--json", **WITH_PIN).stdout) == []
+
+
+def test_fingers_are_enrolled_named_and_removed(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    fingers = ("fido", "fingerprints")
+    added = command(*fingers, "add", "--finger", "thumb", "--json", **WITH_PIN)
+    ident = json.loads(added.stdout)["id"]
+    command(*fingers, "rename", ident, "right thumb", **WITH_PIN)
+    listed = json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout)
+    assert listed == [{"id": ident, "name": "right thumb"}]
+    facts = json.loads(command("fido", "info", "--json").stdout)
+    assert facts["fingerprints_enrolled"] is True
+    with page(home, secured) as there:
+        command("finger", "script", "Work", "thumb")
+        assert there.register(uv="required").data.is_user_verified()
+    command(*fingers, "add", "--finger", "thumb", code=9, **WITH_PIN)
+    command(*fingers, "remove", ident, **WITH_PIN)
+    command(*fingers, "remove", ident, code=5, **WITH_PIN)
+    command(*fingers, "remove", "thumb", code=2, **WITH_PIN)
+    assert json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout) == []
+
+
+def test_a_reset_waits_for_a_touch_and_leaves_the_rest_of_the_token(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    command("fido", "reset", code=2)
+    with ThreadPoolExecutor() as pool:
+        touched = pool.submit(_touch, home, secured)
+        told = command("fido", "reset", "--yes")
+        touched.result(30)
+    assert "Touch the token: klyuch touch Work" in told.stderr
+    assert json.loads(command("fido", "info", "--json").stdout)["pin_set"] is False
+    assert json.loads(command("pin", "status", "--json").stdout)[0]["tries_left"] == 3
+    command("fido", "reset", "--yes", "--touch")
+
+
+def _touch(home: Scratch, token: ScratchToken) -> None:
+    """Touch the token once it waits for that; it is pulled out before."""
+    touched = False
+    with home.control() as client:
+        while not touched:
+            with suppress(ControlError):
+                client.call("touch.await", token=token.serial)
+                # The command says only what has lasted for a moment.
+                time.sleep(_MOMENT)
+                client.call("touch.give", token=token.serial)
+                touched = True
+
+
+def test_a_card_in_a_reader_is_an_authenticator_too(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    with readers(home, IfdDoor(home, "fido2"), [secured.serial]) as there:
+        there.client().call("wait_for", there.name(), True)
+        words = ("fido", "info", "--reader", there.name(), "--json")
+        facts = json.loads(command(*words, **there.pcscd.environment).stdout)
+    assert facts["pin_set"] is True

@@ -1,0 +1,289 @@
+"""The control API as HTTP clients see it: `klyuch control run` in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from host_tools.api import server as api_server
+from host_tools.conformance import piv_commands as piv
+from host_tools.control import ControlClient
+from host_tools.testing import Command, Scratch, ScratchToken
+from host_tools.token_transport import TokenTransport
+from tests import piv_cards
+from tests.interop.processes import Process
+
+LONG = 30
+USE = piv.use(piv.AUTHENTICATION, piv.P256, bytes(32))
+
+
+class Api:
+    """A client of one running API."""
+
+    def __init__(self, home: Scratch, process: Process, command: Command) -> None:
+        self.process = process
+        self.port = int(process.wait_for(r"at http://127\.0\.0\.1:(\d+); ")[1])
+        self.bearer = command("control", "token").stdout.strip()
+
+    def ask(
+        self, method: str, path: str, document: object = None, **headers: str
+    ) -> tuple[int, object]:
+        """Status and document of the answer; without a bearer token where one header is given."""
+        body = None if document is None else json.dumps(document)
+        given = headers or {"Authorization": f"Bearer {self.bearer}"}
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
+        ) as connection:
+            connection.request(method, path, body, given)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def ok(self, method: str, path: str, document: object = None) -> object:
+        status, answer = self.ask(method, path, document)
+        assert status == 200, answer
+        return answer
+
+
+def start(*options: str) -> Process:
+    command = [sys.executable, "-P", "-m", "host_tools.cli", "control", "run", *options]
+    return Process(command, {**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+@pytest.fixture
+def api(home: Scratch, token: ScratchToken, command: Command) -> Iterator[Api]:
+    with start() as process:
+        yield Api(home, process, command)
+
+
+@pytest.fixture
+def door(home: Scratch) -> Iterator[ControlClient]:
+    with home.control() as client:
+        yield client
+
+
+@pytest.fixture
+def card(door: ControlClient, token: ScratchToken) -> piv_cards.Client:
+    """A card with a key that wants a touch at each use, and the PIN proven."""
+    client = piv_cards.Client(TokenTransport(door, token.serial))
+    client.prove()
+    client.make_key(piv.AUTHENTICATION, pin=piv.NEVER, touch=piv.TOUCH_ALWAYS)
+    return client
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as made:
+        yield made
+
+
+def test_tokens_are_told_and_switched(api: Api, token: ScratchToken) -> None:
+    tokens = api.ok("GET", "/v1/tokens")
+    assert isinstance(tokens, dict)
+    assert [one["label"] for one in tokens["tokens"]] == ["Work"]
+    for switch, state in (
+        ("power/off", "removed"),
+        ("power/on", "inserted"),
+        ("remove", "removed"),
+        ("insert", "inserted"),
+    ):
+        told = api.ok("POST", f"/v1/tokens/{token.serial}/{switch}")
+        assert isinstance(told, dict)
+        assert told["state"] == state
+
+
+def test_a_touch_is_given_when_a_command_waits_for_it(
+    api: Api, card: piv_cards.Client, pool: ThreadPoolExecutor
+) -> None:
+    status, refusal = api.ask("POST", "/v1/tokens/Work/touch")
+    assert status == 409
+    assert isinstance(refusal, dict)
+    assert "Nobody waits for a touch" in refusal["message"]
+    waiting = pool.submit(api.ok, "POST", "/v1/tokens/Work/touch?wait=20")
+    assert card.status(USE) == 0x9000
+    assert waiting.result(LONG) == {"touched": True}
+    assert api.ask("POST", "/v1/tokens/Work/touch?wait=0.01")[0] == 409
+
+
+def test_a_finger_that_stays_is_one_touch(api: Api, card: piv_cards.Client) -> None:
+    api.ok("POST", "/v1/tokens/Work/touch/on")
+    assert card.status(USE) == 0x9000
+    api.ok("POST", "/v1/tokens/Work/touch/on")
+    api.ok("POST", "/v1/tokens/Work/touch/off")
+    assert api.ask("POST", "/v1/tokens/Work/touch")[0] == 409
+
+
+def test_fingers_are_presented_and_scripted(
+    api: Api, card: piv_cards.Client, command: Command, pool: ThreadPoolExecutor
+) -> None:
+    pin = piv_cards.PIN.decode()
+    command("finger", "add", "Work", "--finger", "thumb", "--app", "piv", KLYUCH_PIN=pin)
+    thumb = {"finger": "thumb"}
+    waiting = pool.submit(api.ok, "POST", "/v1/tokens/Work/finger?wait=20", thumb)
+    assert card.status(piv.match()) == 0x9000
+    assert waiting.result(LONG) == {"presented": True}
+    steps = [{"finger": "stranger"}, {**thumb, "delay": 0.01}, {"absent": True}]
+    assert api.ok("POST", "/v1/tokens/Work/fingers", {"steps": steps}) == {"steps": 3}
+    assert [card.status(piv.match()) for _ in range(2)] == [0x63C2, 0x9000]
+    assert api.ok("DELETE", "/v1/tokens/Work/fingers") == {"dropped": 1}
+    assert api.ask("POST", "/v1/tokens/Work/finger", thumb)[0] == 409
+    assert api.ask("POST", "/v1/tokens/Work/finger", {"finger": ""})[0] == 400
+
+
+def test_the_trace_is_a_stream_of_events(api: Api, card: piv_cards.Client, home: Scratch) -> None:
+    def served() -> int:
+        with home.control() as control:
+            return int(str(control.call("status")["connections"]))
+
+    before = served()
+    address = f"http://127.0.0.1:{api.port}/v1/tokens/Work/trace"
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {api.bearer}"})
+    with urllib.request.urlopen(request, timeout=LONG) as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        card.log_in()
+        lines = [stream.readline().decode()]
+        while "VERIFY" not in lines[-1]:
+            lines.append(stream.readline().decode())
+        assert stream.readline() == b"\n"
+    assert set(lines[1::2]) == {"\n"}
+    assert all(line.startswith("data: ") for line in lines[::2])
+    assert piv_cards.PIN.hex(" ") not in "".join(lines)
+    # The daemon lets go of the trace of whoever has left.
+    while served() != before:
+        pass
+
+
+def test_who_has_no_bearer_token_is_told_nothing(api: Api) -> None:
+    for path in ("/v1/tokens", "/v1/trace", "/usb6/touch/on", "/"):
+        status, refusal = api.ask("GET", path, Authorization="Bearer wrong")
+        assert status == 401
+        assert isinstance(refusal, dict)
+        assert "klyuch control token" in refusal["hint"]
+    assert api.ask("GET", "/v1/tokens", Host="evil.example")[0] == 403
+
+
+def test_only_the_loopback_address_listens(api: Api) -> None:
+    with pytest.raises(OSError):
+        socket.create_connection(("::1", api.port), 1)
+    addresses = {found[4][0] for found in socket.getaddrinfo(socket.gethostname(), None)}
+    for address in addresses - {"127.0.0.1", "::1", "127.0.1.1"}:
+        with pytest.raises(OSError):
+            socket.create_connection((str(address), api.port), 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"nonsense\r\n\r\n", b"bad-request"),
+        (b"PATCH / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 501 "),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 411 ",
+        ),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b"HTTP/1.1 411 "),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n",
+            b"HTTP/1.1 413 ",
+        ),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 414 "),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"HTTP/1.1 431 "),
+    ],
+)
+def test_what_is_no_proper_request_is_refused(api: Api, raw: bytes, expected: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", api.port), LONG) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    assert expected in answer
+    api.ok("GET", "/v1/tokens")
+    assert "Traceback" not in api.process.log
+
+
+def answered(connection: socket.socket) -> bytes:
+    """What comes before the other side ends; nothing where it resets the connection."""
+    try:
+        return connection.recv(100)
+    except ConnectionResetError:
+        return b""
+
+
+def test_connections_that_say_nothing_hold_up_nobody_for_ever(api: Api) -> None:
+    silent = [
+        socket.create_connection(("127.0.0.1", api.port), LONG)
+        for _ in range(api_server.MAX_CONNECTIONS)
+    ]
+    # One more is turned away, and served again when one of these has left.
+    with socket.create_connection(("127.0.0.1", api.port), LONG) as refused:
+        refused.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert not answered(refused)
+    for connection in silent:
+        connection.close()
+    while True:
+        try:
+            api.ok("GET", "/v1/tokens")
+            break
+        except (OSError, http.client.HTTPException):
+            continue
+
+
+def test_one_home_has_one_api_and_knows_where(api: Api, home: Scratch, command: Command) -> None:
+    url = f"http://127.0.0.1:{api.port}"
+    assert command("control", "url").stdout == f"{url}\n"
+    assert json.loads(command("control", "url", "--json").stdout) == {"url": url}
+    assert json.loads(command("control", "token", "--json").stdout) == {"token": api.bearer}
+    again = command("control", "run", code=6)
+    assert url in again.stderr
+    assert api.process.signal(signal.SIGTERM) == 0
+    assert not (home.home.run / "control.url").exists()
+    stopped = command("control", "url", code=6)
+    assert "klyuch control run" in stopped.stderr
+
+
+def test_an_api_that_was_killed_is_not_in_the_way(api: Api, command: Command) -> None:
+    api.process.signal(signal.SIGKILL)
+    command("control", "url", code=6)
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken:
+        refused = command("control", "run", "--port", str(taken.getsockname()[1]), code=1)
+    assert "Choose another port" in refused.stderr
+    for wrong in ("Work", "6=", "x=Work", "1000=Work"):
+        command("control", "run", "--pico", wrong, code=2)
+
+
+def test_python_fido2s_controller_touches_and_switches_its_token_alone(
+    home: Scratch, token: ScratchToken, card: piv_cards.Client, command: Command
+) -> None:
+    with start("--pico", "6=Work") as process:
+        served = Api(home, process, command)
+
+        def get(path: str) -> int:
+            """As the controller of its tests does it."""
+            try:
+                address = f"http://127.0.0.1:{served.port}{path}"
+                with urllib.request.urlopen(address, timeout=5) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert get("/") == 200
+        assert get("/usb6/touch/off") == get("/usb6/touch/on") == 200
+        assert card.status(USE) == 0x9000
+        assert get("/usb6/power/off") == 200
+        shown = json.loads(command("token", "show", "Work", "--json").stdout)
+        assert shown["state"] == "removed"
+        assert get("/usb6/touch/off") == get("/usb6/power/on") == 200
+        assert get("/usb7/touch/on") == 404
+        assert get("/v1/tokens") == 401
+        status, _ = served.ask("GET", "/usb6/touch/on", Origin="http://evil.example")
+        assert status == 403
