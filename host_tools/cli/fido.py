@@ -12,9 +12,9 @@ from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.fido_credentials import credentials
 from host_tools.cli.fido_fingerprints import fingerprints
-from host_tools.cli.fido_session import FIDO_PIN, Authenticator, opened
+from host_tools.cli.fido_session import Authenticator, opened
 from host_tools.cli.output import json_option, print_facts, print_json
-from host_tools.cli.secret_input import NEW_PIN, secret_options
+from host_tools.cli.secret_input import FIDO_PIN, NEW_PIN, secret_options
 from host_tools.cli.session import control
 from host_tools.control import Json
 

@@ -12,9 +12,9 @@ import click
 from host_tools.cli.card import card_options
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.fido_session import FIDO_PIN, Authenticator, opened
+from host_tools.cli.fido_session import Authenticator, opened
 from host_tools.cli.output import json_option, print_json, print_table
-from host_tools.cli.secret_input import secret_options
+from host_tools.cli.secret_input import FIDO_PIN, secret_options
 
 if TYPE_CHECKING:
     from fido2.ctap2.credman import CredentialManagement

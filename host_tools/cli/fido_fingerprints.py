@@ -11,9 +11,9 @@ import click
 
 from host_tools.cli.card import card_options
 from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.fido_session import FIDO_PIN, Authenticator, opened
+from host_tools.cli.fido_session import Authenticator, opened
 from host_tools.cli.output import json_option, print_json, print_table
-from host_tools.cli.secret_input import secret_options
+from host_tools.cli.secret_input import FIDO_PIN, secret_options
 from host_tools.cli.session import control
 
 if TYPE_CHECKING:

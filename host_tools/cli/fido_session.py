@@ -11,14 +11,11 @@ import click
 
 from host_tools.cli.card import Place, place
 from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.secret_input import Secret
 
 if TYPE_CHECKING:
     from fido2.ctap import CtapError
     from fido2.ctap2.base import Ctap2
     from fido2.ctap2.pin import ClientPin
-
-FIDO_PIN = Secret("FIDO PIN", "pin", "KLYUCH_FIDO_PIN")
 
 _REFUSALS: dict[str, tuple[Exit, str, str]] = {
     "PIN_AUTH_BLOCKED": (

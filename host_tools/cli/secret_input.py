@@ -59,6 +59,7 @@ USER_PIN = Secret("user PIN", "pin", "KLYUCH_PIN")
 SO_PIN = Secret("SO PIN", "so-pin", "KLYUCH_SO_PIN")
 PUK = Secret("PUK", "puk", "KLYUCH_PUK")
 MANAGEMENT_KEY = Secret("management key", "management-key", "KLYUCH_MANAGEMENT_KEY")
+FIDO_PIN = Secret("FIDO PIN", "pin", "KLYUCH_FIDO_PIN")
 NEW_PIN = Secret("new PIN", "new-pin", "KLYUCH_NEW_PIN")
 PASSPHRASE = Secret("passphrase", "passphrase", "KLYUCH_PASSPHRASE")
 ISSUER_PASSPHRASE = Secret(
