@@ -1174,6 +1174,27 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         ),
     ),
     CommandSpec(
+        name="PSO VERIFY DIGITAL SIGNATURE",
+        cla=frozenset({0x00}),
+        ins=0x2A,
+        title="check a signature with the public half of the key chosen by MSE SET",
+        data=DataField.REQUIRED,
+        access=Access.ALWAYS,
+        clause="ISO/IEC 7816-8:2004 5.7",
+        p1=frozenset({0x00}),
+        p2=frozenset({0xA8}),
+        chaining=True,
+        harmless=True,
+        status=(
+            "NO_ERROR",
+            "VERIFICATION_FAILED",
+            "INCORRECT_DATA",
+            "FUNCTION_NOT_SUPPORTED",
+            "CONDITIONS_NOT_SATISFIED",
+            "REFERENCED_DATA_NOT_FOUND",
+        ),
+    ),
+    CommandSpec(
         name="PSO COMPUTE CRYPTOGRAPHIC CHECKSUM",
         cla=frozenset({0x00}),
         ins=0x2A,
@@ -1330,6 +1351,7 @@ COMMAND_OBJECTS: dict[tuple[str, str], tuple[TagSpec, ...]] = {
                 (bytes.fromhex("11"), "RSA PKCS#1"),
                 (bytes.fromhex("12"), "RSA PSS"),
                 (bytes.fromhex("13"), "RSA OAEP"),
+                (bytes.fromhex("20"), "ECDSA"),
                 (bytes.fromhex("21"), "ECDSA"),
                 (bytes.fromhex("22"), "EdDSA"),
                 (bytes.fromhex("23"), "ML-DSA"),
@@ -1455,6 +1477,10 @@ COMMAND_OBJECTS: dict[tuple[str, str], tuple[TagSpec, ...]] = {
                 TagSpec(tag=0x8A, name="life cycle status"),
             ),
         ),
+    ),
+    ("pki", "PSO VERIFY DIGITAL SIGNATURE"): (
+        TagSpec(tag=0x9A, name="digital signature input", secret=True),
+        TagSpec(tag=0x9E, name="digital signature"),
     ),
     ("pki", "PSO DECIPHER"): (
         TagSpec(

@@ -1810,6 +1810,7 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
             Field(Kind.BYTES, "pUKM"),
         ),
         frozenset({0xD4321007, 0xD4321038}),
+        flat=True,
     ),
     Parameter(
         "CK_KDF_TREE_GOST_PARAMS",

@@ -73,12 +73,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A mechanism parameter that is a structure: its class in `types` and its fields."""
+    """A mechanism parameter that is a structure: its class in `types` and its fields.
+
+    `flat`: some programs send it in one buffer, as `flat.read` reads it.
+    """
 
     struct: str
     python: str
     fields: tuple[Field, ...]
     mechanisms: frozenset[int]
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

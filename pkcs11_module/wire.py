@@ -43,7 +43,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from pkcs11_module import types
+from pkcs11_module import flat, types
 from pkcs11_module._constants import (
     CKR_ATTRIBUTE_SENSITIVE,
     CKR_ATTRIBUTE_TYPE_INVALID,
@@ -226,7 +226,10 @@ def _read_parameter(
     if form == _NOTHING:
         return None, at
     if form == _BYTES:
-        return _read_bytes(body, at)
+        data, at = _read_bytes(body, at)
+        # What cannot be read stays bytes, which the checks refuse.
+        made = flat.read(structure, data or b"") if structure and structure.flat else None
+        return made or data, at
     if form != _FIELDS or structure is None:
         raise ProtocolError("this mechanism has no such parameter")
     values = []

@@ -92,6 +92,7 @@ _STATUS: dict[type[Exception], int] = {
     NoResponseQueued: SW.CONDITIONS_NOT_SATISFIED,
     crypto.InvalidKey: SW.INCORRECT_DATA,
     crypto.DataLength: SW.WRONG_LENGTH,
+    crypto.InvalidSignature: SW.VERIFICATION_FAILED,
     crypto.DecryptionFailed: SW.INCORRECT_DATA,
     crypto.Unsupported: SW.FUNCTION_NOT_SUPPORTED,
     StorageError: SW.MEMORY_FAILURE,

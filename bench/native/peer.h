@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* A program that waits for nobody sets it to the time of its own processor. */
+static clockid_t watch = CLOCK_MONOTONIC;
+
 static inline uint64_t now_ns(void)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(watch, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 

@@ -31,6 +31,7 @@ from host_tools.conformance.checks import (
 from host_tools.conformance.made_keys import PrivateKey, made_key, secret_bytes
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
+from token_fw import crypto
 
 MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
@@ -45,6 +46,9 @@ KINDS = {
     "RSA-3072": pki.RSA_3072,
     "RSA-4096": pki.RSA_4096,
     **dict.fromkeys(pki.CURVES, pki.EC),
+    "CryptoPro-A": pki.GOST_256,
+    "tc26-256-A": pki.GOST_256,
+    "tc26-512-A": pki.GOST_512,
     "Ed25519": pki.ED25519,
     "X25519": pki.X25519,
     "Ed448": pki.ED448,
@@ -75,6 +79,7 @@ ALGORITHMS = {
     "EdDSA": pki.EDDSA,
     "ECDH": pki.ECDH,
     "ML-DSA": pki.ML_DSA_SIGN,
+    "GOST": pki.GOST_SIGN,
     "ML-KEM": pki.ML_KEM_DECAPSULATE,
     "CBC": pki.CBC,
     "GCM": pki.GCM,
@@ -141,11 +146,16 @@ class PkiDialect:
     blank: Blank | None = None
     public: dict[int, dict[int, bytes]] = field(default_factory=dict)
     secret: dict[int, bytes] = field(default_factory=dict, repr=False)
+    sets: dict[int, str] = field(default_factory=dict)
+    """The kinds of keys that were generated: of a GOST key that is its parameter set."""
+    signatures: dict[tuple[int, str], bytes] = field(default_factory=dict)
+    """The last signature by a key with an algorithm."""
 
     def begin(self, card: str) -> None:
         """Erase the card; `operational` has both PINs and nothing else."""
         self.public.clear()
         self.secret.clear()
+        self.signatures.clear()
         if card == "blank":
             if self.blank is None:
                 raise SkipError("no command makes a card blank again")
@@ -223,6 +233,7 @@ class PkiDialect:
         response = self.client.send(pki.generate(data))
         if response.sw == SW.NO_ERROR:
             self.public[step["key"]] = pki.public_objects(response.data)
+            self.sets[step["key"]] = step["kind"]
         return response
 
     def get_public(self, step: Step) -> Response:
@@ -270,10 +281,23 @@ class PkiDialect:
         choice = self.client.send(pki.mse(pki.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
         if choice.sw != SW.NO_ERROR:
             return choice
-        response = self.client.send(pki.sign(DIGEST))
+        response = self.client.send(pki.sign(self._signed(step)))
         if response.sw == SW.NO_ERROR:
             self._check_signature(step, response.data)
+            self.signatures[step["key"], step["algorithm"]] = response.data
         return response
+
+    def verify_signature(self, step: Step) -> Response:
+        """The last signature by the key, with the last bit of what is `changed` turned over."""
+        self.client.call(pki.mse(pki.SIGN, ALGORITHMS[step["algorithm"]], step["key"]))
+        parts = {
+            "input": self._signed(step),
+            "signature": self.signatures[step["key"], step["algorithm"]],
+        }
+        if "changed" in step:
+            part = parts[step["changed"]]
+            parts[step["changed"]] = part[:-1] + bytes((part[-1] ^ 1,))
+        return self.client.send(pki.verify_signature(*parts.values()))
 
     def generate_secret(self, step: Step) -> Response:
         self.client.call(pki.mse(pki.GENERATE, KINDS[step["kind"]], step["key"]))
@@ -376,33 +400,45 @@ class PkiDialect:
     def delete(self, step: Step) -> Response:
         return self.client.send(pki.delete(bytes.fromhex(step["file"])))
 
+    def _point(self, step: Step) -> bytes:
+        return self.public.get(step["key"], {}).get(0x86, b"")
+
     def _rsa(self, step: Step) -> rsa.RSAPublicKey:
         modulus = int.from_bytes(self.public[step["key"]][0x81], "big")
         return rsa.RSAPublicNumbers(65537, modulus).public_key()
 
+    def _signed(self, step: Step) -> bytes:
+        """What a step signs: of a GOST key of 512 bits twice the digest."""
+        long = step["algorithm"] == "GOST" and len(self._point(step)) == 128
+        return DIGEST * 2 if long else DIGEST
+
     def _check_signature(self, step: Step, signature: bytes) -> None:
         try:
-            if step["algorithm"] == "ECDSA":
-                pki.check_ecdsa(self.public[step["key"]][0x86], DIGEST, signature)
+            if step["algorithm"] == "GOST":
+                # No library that is kept well knows GOST: our own does, apart from the card's side.
+                public = crypto.gost_public(self.sets[step["key"]], self._point(step))
+                public.verify(crypto.Gost3410(), self._signed(step), signature)
+            elif step["algorithm"] == "ECDSA":
+                pki.check_ecdsa(self._point(step), DIGEST, signature)
             elif step["algorithm"] == "EdDSA":
-                pki.check_eddsa(self.public[step["key"]][0x86], DIGEST, signature)
+                pki.check_eddsa(self._point(step), DIGEST, signature)
             elif step["algorithm"] == "ML-DSA":
-                raw = self.public[step["key"]][0x86]
+                raw = self._point(step)
                 ML_DSA_KEYS[len(raw)](raw).verify(signature, DIGEST)
             else:
                 pki.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
-        except InvalidSignature:
+        except (InvalidSignature, crypto.InvalidSignature):
             raise DifferenceError(f"a valid {step['algorithm']} signature", "a wrong one") from None
 
     def _decapsulate(self, step: Step) -> Response:
-        raw = self.public[step["key"]][0x86]
+        raw = self._point(step)
         shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
         response = self.client.send(pki.decipher(cryptogram))
         compare(response, shared)
         return response
 
     def _agree(self, step: Step) -> Response:
-        point = self.public[step["key"]][0x86]
+        point = self._point(step)
         if len(point) == 32:
             peer = x25519.X25519PrivateKey.generate()
             shared = peer.exchange(x25519.X25519PublicKey.from_public_bytes(point))
@@ -422,8 +458,8 @@ class PkiDialect:
 
 
 def _curve(kind: str) -> bytes:
-    """The curve of a kind of key as a data object; nothing for others."""
-    return pki.curve(kind) if kind in pki.CURVES else b""
+    """The curve or parameter set of a kind of key as a data object; nothing for others."""
+    return pki.curve(kind) if kind in pki.CURVES | pki.GOST_SETS else b""
 
 
 def _public(key: PrivateKey) -> dict[int, bytes]:
@@ -454,6 +490,7 @@ _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
     "PSO ENCIPHER": PkiDialect.encipher,
     "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": PkiDialect.checksum,
     "PSO COMPUTE DIGITAL SIGNATURE": PkiDialect.sign,
+    "PSO VERIFY DIGITAL SIGNATURE": PkiDialect.verify_signature,
     "PSO DECIPHER": PkiDialect.decipher,
     "CREATE FILE": PkiDialect.create,
     "UPDATE BINARY ODD": PkiDialect.update,

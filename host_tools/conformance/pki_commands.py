@@ -22,7 +22,12 @@ CURVES = {
     "P-384": bytes.fromhex("2B81040022"),
     "P-521": bytes.fromhex("2B81040023"),
 }
-"""Object identifiers of curves, without tag and length."""
+GOST_SETS = {
+    "CryptoPro-A": bytes.fromhex("2A850302022301"),
+    "tc26-256-A": bytes.fromhex("2A85030701020101 01"),
+    "tc26-512-A": bytes.fromhex("2A85030701020102 01"),
+}
+"""Object identifiers of curves and of parameter sets of GOST, without tag and length."""
 _CURVE_OF_POINT: Mapping[int, ec.EllipticCurve] = {
     65: ec.SECP256R1(),
     97: ec.SECP384R1(),
@@ -203,8 +208,8 @@ def p256() -> bytes:
 
 
 def curve(name: str) -> bytes:
-    """A curve by its object identifier."""
-    return tlv.encode(0x06, CURVES[name])
+    """A curve, or a parameter set of GOST, by its object identifier."""
+    return tlv.encode(0x06, (CURVES | GOST_SETS)[name])
 
 
 def explicit_p256(cofactor: bytes = b"\x01") -> bytes:
@@ -270,6 +275,12 @@ def delete_key(reference: int) -> Command:
 def sign(data: bytes) -> Command:
     """PSO COMPUTE DIGITAL SIGNATURE (ISO/IEC 7816-8:2004, 5.4)."""
     return Command(0x00, 0x2A, 0x9E, 0x9A, data, ALL)
+
+
+def verify_signature(data: bytes, signature: bytes) -> Command:
+    """PSO VERIFY DIGITAL SIGNATURE (ISO/IEC 7816-8:2004, 5.7)."""
+    objects = tlv.encode(0x9A, data) + tlv.encode(0x9E, signature)
+    return Command(0x00, 0x2A, 0x00, 0xA8, objects)
 
 
 def encipher(data: bytes) -> Command:

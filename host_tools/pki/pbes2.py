@@ -3,6 +3,7 @@
 Own code, as that of libraries opens only keys of the kinds they know.
 """
 
+import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from host_tools.pki.asn1 import algos, core, keys
 from host_tools.pki.errors import PkiError, UnknownAlgorithm
 from token_fw.crypto import (
     Cbc,
+    Cmac,
     CryptoError,
     CtrAcpkm,
+    DecryptionFailed,
     Hash,
     KeyKind,
     SecretKey,
@@ -30,6 +33,8 @@ class WrongPassphrase(PkiError):
     """The passphrase does not open it, or it was changed."""
 
 
+_TWIN_LABEL: Final = b"kdf tree"
+"""The label by which CTR-ACPKM-OMAC makes two keys of one (RFC 9337 6)."""
 ENGINE_SECTION: Final = 4096
 """After how many bytes gost-engine changes the key of CTR-ACPKM; RFC 9337 has more."""
 
@@ -49,12 +54,46 @@ def _acpkm(iv_bytes: int) -> Callable[[Any, int], SymmetricScheme]:
 
 @dataclass(frozen=True, slots=True)
 class _Cipher:
-    """A cipher: its key, its mode by the parameters of an AlgorithmIdentifier, and its section."""
+    """A cipher: its key, its mode by the parameters of an AlgorithmIdentifier, and its section.
+
+    `mac_bytes` where a code of that length follows the content (CTR-ACPKM-OMAC); the seed of its
+    key and that of the cipher is then what is left of the UKM after the initial value.
+    """
 
     kind: KeyKind
     key_bytes: int
     scheme: Callable[[Any, int], SymmetricScheme]
     section: int = 0
+    mac_bytes: int = 0
+    iv_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A cipher with its key and mode; with a key for the code where there is one."""
+
+    key: SecretKey
+    mode: SymmetricScheme
+    mac_key: SecretKey | None = None
+    mac_bytes: int = 0
+
+    def encrypt(self, content: bytes) -> bytes:
+        return self.key.encrypt(self.mode, content + self._code(content))
+
+    def decrypt(self, cryptogram: bytes) -> bytes:
+        """Raises CryptoError where the padding or the code is wrong."""
+        whole = self.key.decrypt(self.mode, cryptogram)
+        content = whole[: len(whole) - self.mac_bytes]
+        if not hmac.compare_digest(self._code(content), whole[len(content) :]):
+            raise DecryptionFailed("the code of the content is wrong")
+        return content
+
+    def _code(self, content: bytes) -> bytes:
+        if self.mac_key is None:
+            return b""
+        mac = self.mac_key.mac(Cmac(self.mac_bytes))
+        mac.update(content)
+        return mac.finish()
 
 
 _CIPHERS: Final = {
@@ -64,7 +103,13 @@ _CIPHERS: Final = {
     "tripledes_3key": _Cipher(KeyKind.DES3, 24, _cbc),
     "magma_ctr_acpkm": _Cipher(KeyKind.MAGMA, 32, _acpkm(4), 8192),
     "kuznyechik_ctr_acpkm": _Cipher(KeyKind.KUZNYECHIK, 32, _acpkm(8), 262144),
+    "magma_ctr_acpkm_omac": _Cipher(KeyKind.MAGMA, 32, _acpkm(4), 8192, 8, 4),
+    "kuznyechik_ctr_acpkm_omac": _Cipher(KeyKind.KUZNYECHIK, 32, _acpkm(8), 262144, 16, 8),
 }
+
+
+_WITHDRAWN: Final = {"1.2.643.2.2.21": "GOST 28147-89, which is withdrawn,"}
+"""What containers before RFC 9548 are encrypted with (R 50.1.112-2016)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +147,23 @@ def seal(protection: Protection, content: bytes, passphrase: bytes) -> tuple[Any
         },
     }
     algorithm = algos.EncryptionAlgorithm({"algorithm": "pbes2", "parameters": scheme})
-    key, mode = _opened(algorithm, passphrase)
-    return algorithm, key.encrypt(mode, content)
+    return algorithm, _opened(algorithm, passphrase).encrypt(content)
 
 
 def unseal(algorithm: Any, cryptogram: bytes, passphrase: bytes, section: int = 0) -> bytes:
     """The content again. ``section`` is that of CTR-ACPKM where it is not the standard's.
 
-    Raises WrongPassphrase where the padding tells it, or UnknownAlgorithm for what is not PBES2
-    with PBKDF2 and a cipher known here.
+    Raises WrongPassphrase where the padding or a code tells it, or UnknownAlgorithm for what is
+    not PBES2 with PBKDF2 and a cipher known here.
     """
-    key, mode = _opened(algorithm, passphrase, section)
+    opened = _opened(algorithm, passphrase, section)
     try:
-        return key.decrypt(mode, cryptogram)
+        return opened.decrypt(cryptogram)
     except CryptoError as error:
         raise WrongPassphrase("The passphrase is wrong.") from error
 
 
-def _opened(
-    algorithm: Any, passphrase: bytes, section: int = 0
-) -> tuple[SecretKey, SymmetricScheme]:
+def _opened(algorithm: Any, passphrase: bytes, section: int = 0) -> _Opened:
     if algorithm["algorithm"].native != "pbes2":
         raise UnknownAlgorithm(
             f"The encryption {algorithm['algorithm'].native} is not supported; PBES2 is."
@@ -131,7 +173,8 @@ def _opened(
     cipher = _CIPHERS.get(wanted["algorithm"].native)
     derivation = scheme["key_derivation_func"]
     if cipher is None or derivation["algorithm"].native != "pbkdf2":
-        raise UnknownAlgorithm(f"The cipher {wanted['algorithm'].native} is not supported.")
+        name = wanted["algorithm"].native
+        raise UnknownAlgorithm(f"The cipher {_WITHDRAWN.get(name, name)} is not supported.")
     try:
         parameters = derivation["parameters"]
         value = derived(
@@ -141,9 +184,13 @@ def _opened(
             parameters["iteration_count"].native,
             cipher.key_bytes,
         )
-        return secret_key(cipher.kind, value), cipher.scheme(
-            wanted["parameters"], section or cipher.section
-        )
+        mode = cipher.scheme(wanted["parameters"], section or cipher.section)
+        if not cipher.mac_bytes:
+            return _Opened(secret_key(cipher.kind, value), mode)
+        seed = wanted["parameters"]["ukm"].native[cipher.iv_bytes :]
+        both = gost_kdf.kdf_tree(value, _TWIN_LABEL, seed, 2 * cipher.key_bytes, 1)
+        key, mac_key = (secret_key(cipher.kind, both[at : at + 32]) for at in (0, 32))
+        return _Opened(key, mode, mac_key, cipher.mac_bytes)
     except (ValueError, TypeError, KeyError, CryptoError) as error:
         raise UnknownAlgorithm("The parameters of the encryption are damaged or odd.") from error
 

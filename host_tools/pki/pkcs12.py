@@ -84,7 +84,7 @@ def _unsealed(encrypted: Any, passphrase: bytes) -> Any:
     try:
         content = pbes2.unseal(algorithm, cryptogram, passphrase)
         return parse(pkcs12.SafeContents, content, _WHAT)
-    except Malformed:
+    except (Malformed, WrongPassphrase):
         # The MAC was right, so the passphrase is: it may be gost-engine's.
         content = pbes2.unseal(algorithm, cryptogram, passphrase, pbes2.ENGINE_SECTION)
         return parse(pkcs12.SafeContents, content, _WHAT)

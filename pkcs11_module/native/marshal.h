@@ -133,6 +133,8 @@ struct parameter {
     size_t size;
     const struct field *fields;
     size_t count;
+    /* The bytes of another length are sent as they are: the fields may be in them. */
+    bool flat;
 };
 
 const struct parameter *parameter_of(CK_ULONG mechanism);

@@ -179,7 +179,8 @@ static void put_mechanism_of(struct call *call, const CK_MECHANISM *given,
     structure = parameter_of(mechanism.mechanism);
     if (message != NULL && message->mechanism == mechanism.mechanism)
         structure = message;
-    if (structure == NULL || mechanism.pParameter == NULL)
+    if (structure == NULL || mechanism.pParameter == NULL ||
+        (structure->flat && mechanism.ulParameterLen != structure->size))
         put_plain(call, mechanism.pParameter, mechanism.ulParameterLen);
     else if (mechanism.ulParameterLen != structure->size)
         call_fail(call, CKR_MECHANISM_PARAM_INVALID);

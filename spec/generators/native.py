@@ -277,12 +277,14 @@ def _parameters(spec: Mapping[str, Any]) -> Iterator[str]:
     message = spec["mechanisms"]["message"]
     struct = message["struct"]
     words = [*message["mechanisms"], f"sizeof({struct})", struct.lower(), len(message["fields"])]
+    words.append("false")
     yield f"const struct parameter MESSAGE = {{{', '.join(map(str, words))}}};\n"
     yield "static const struct parameter PARAMETERS[] = {"
     for entry in spec["mechanisms"]["parameter"]:
         struct, fields = entry["struct"], len(entry["fields"])
         for name in entry["mechanisms"]:
-            yield f"    {{{name}, sizeof({struct}), {struct.lower()}, {fields}}},"
+            flat = str(entry.get("flat", False)).lower()
+            yield f"    {{{name}, sizeof({struct}), {struct.lower()}, {fields}, {flat}}},"
     yield "};\n"
     yield "const struct parameter *parameter_of(CK_ULONG mechanism)\n{"
     yield "    for (size_t i = 0; i < sizeof PARAMETERS / sizeof PARAMETERS[0]; i++)"

@@ -191,4 +191,6 @@ def _parameter(
     yield f"{indent}{_quoted(parameter['python'])},"
     yield from _members(fields, "(", ")", indent)
     yield f"{indent}frozenset({{{', '.join(values)}}}),"
+    if parameter.get("flat"):
+        yield f"{indent}flat=True,"
     yield f"{outer}){ending}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,17 @@ from host_tools.testing import ScratchToken
 from pkcs11_module import _constants as ck
 from tests.conftest import program
 from tests.interop.consumers import Owner, call
-from token_fw.crypto import Gost3410, GostPublicKey, Hash, digest, gost_public, load_public
+from token_fw.crypto import (
+    GOST_SIZES,
+    Gost3410,
+    GostPublicKey,
+    Hash,
+    KeySpec,
+    digest,
+    gost_private,
+    gost_public,
+    load_public,
+)
 
 DOCUMENT: Final = "Заявление\n".encode() * 500
 SETS: Final = {
@@ -173,3 +184,45 @@ def make_pair(session: Any) -> None:
     signature = bytes(session.sign(private, DOCUMENT, mechanism))
     hashed = digest.compute(Hash.STREEBOG512, DOCUMENT)
     gost_public("tc26-512-B", point).verify(Gost3410(), hashed, signature)
+
+
+@pytest.mark.parametrize("number", ["I", "Q"], ids=["32 bits", "64 bits"])
+@pytest.mark.parametrize("name", SETS)
+def test_two_owners_agree_by_a_parameter_in_one_buffer(
+    token: ScratchToken, name: str, number: str
+) -> None:
+    """As Aktiv's wrappers send it; PyKCS11 sends any bytes."""
+    peer = gost_private(name, b"\x1a" * GOST_SIZES[KeySpec.gost(name).kind])
+    ukm, theirs = bytes(range(1, 9)), peer.public().point
+    size = len(theirs)
+    packed = struct.pack(f"<2{number}{size}s{number}8s", ck.CKD_NULL, size, theirs, 8, ukm)
+    with opened(token) as session:
+        session.login(token.pin)
+        point, agreed = agree(session, name, packed)
+        assert agreed == peer.vko(point, ukm, 32)
+        with pytest.raises(PyKCS11.PyKCS11Error, match="CKR_MECHANISM_PARAM_INVALID"):
+            agree(session, name, packed[:-1])
+
+
+def agree(session: Any, name: str, parameter: bytes) -> tuple[bytes, bytes]:
+    """The point of a new key of the token, and the secret that it derives."""
+    pairs = {32: ck.CKM_GOSTR3410_KEY_PAIR_GEN, 64: ck.CKM_GOSTR3410_512_KEY_PAIR_GEN}
+    spec = KeySpec.gost(name)
+    public, private = session.generateKeyPair(
+        [(ck.CKA_TOKEN, True), (ck.CKA_GOSTR3410_PARAMS, spec.oid_der)],
+        [(ck.CKA_TOKEN, True), (ck.CKA_PRIVATE, True), (ck.CKA_DERIVE, True)],
+        mecha=PyKCS11.Mechanism(pairs[GOST_SIZES[spec.kind]], None),
+    )
+    secret = session.deriveKey(
+        private,
+        [
+            (ck.CKA_CLASS, ck.CKO_SECRET_KEY),
+            (ck.CKA_KEY_TYPE, ck.CKK_GENERIC_SECRET),
+            (ck.CKA_SENSITIVE, False),
+            (ck.CKA_EXTRACTABLE, True),
+        ],
+        PyKCS11.Mechanism(ck.CKM_GOSTR3410_12_DERIVE, parameter),
+    )
+    (point,) = ask(session, public, ck.CKA_VALUE)
+    (value,) = ask(session, secret, ck.CKA_VALUE)
+    return point, value

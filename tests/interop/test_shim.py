@@ -19,7 +19,9 @@ from pkcs11_module import wire
 from pkcs11_module._constants import (
     CK_UNAVAILABLE_INFORMATION,
     CKA_LABEL,
+    CKD_KDF_GOSTR3411_2012_256,
     CKM_ECDH1_DERIVE,
+    CKM_GOSTR3410_12_DERIVE,
     CKM_RSA_PKCS_PSS,
     CKR_ARGUMENTS_BAD,
     CKR_ATTRIBUTE_TYPE_INVALID,
@@ -35,7 +37,7 @@ from pkcs11_module._constants import (
 )
 from pkcs11_module._functions import FUNCTIONS
 from pkcs11_module.model import FunctionSpec, Kind
-from pkcs11_module.types import UNAVAILABLE, Ecdh1DeriveParams, Mechanism
+from pkcs11_module.types import UNAVAILABLE, Ecdh1DeriveParams, Gostr3410DeriveParams, Mechanism
 from tests.interop.cryptoki_samples import NUMBER, SERVED, SESSION, sample_call
 from tests.interop.fake_daemon import SIGNATURE, SLOT, FakeApplication, FakeDaemon, Recorder
 from tests.interop.liar import Liar
@@ -168,6 +170,51 @@ def test_mechanism_parameter_of_the_wrong_size_is_refused(
     mechanism = CkMechanism(CKM_RSA_PKCS_PSS, None, 24)
     assert library.raw["C_SignInit"](1, byref(mechanism), 1) == CKR_ARGUMENTS_BAD
     assert recorder.calls == []
+
+
+POINT, UKM = bytes(range(64)), bytes(range(1, 9))
+
+
+@pytest.mark.parametrize("number", ["I", "Q"], ids=["32 bits", "64 bits"])
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_structure_in_one_buffer_is_taken_apart(
+    library: Cryptoki, recorder: Recorder, number: str, size: int
+) -> None:
+    """As Aktiv's wrappers for Java and .NET send it."""
+    library.initialize()
+    point = bytes(range(size))
+    fields = (CKD_KDF_GOSTR3411_2012_256, size, point, len(UKM), UKM)
+    packed = struct.pack(f"<2{number}{size}s{number}8s", *fields)
+    memory = ctypes.create_string_buffer(packed, len(packed))
+    mechanism = CkMechanism(CKM_GOSTR3410_12_DERIVE, ctypes.addressof(memory), len(packed))
+    recorder.answer = 5
+    library.call("C_DeriveKey", 1, byref(mechanism), 2, None, 0, byref(c_ulong()))
+    parameter = Gostr3410DeriveParams(CKD_KDF_GOSTR3411_2012_256, point, UKM)
+    arrived = Mechanism(CKM_GOSTR3410_12_DERIVE, parameter)
+    assert recorder.calls == [("C_DeriveKey", (1, arrived, 2, ()))]
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        b"\1",
+        struct.pack("<2I64sI7s", 1, 64, POINT, 8, UKM),
+        struct.pack("<2I64sI9s", 1, 64, POINT, 8, UKM),
+        struct.pack("<2I64sI8s", 1, 0xFFFFFFFF, POINT, 8, UKM),
+        struct.pack("<2Q64sQ8s", 1, 2**64 - 1, POINT, 8, UKM),
+        struct.pack("<2I64sQ8s", 1, 64, POINT, 8, UKM),
+    ],
+)
+def test_a_buffer_that_is_not_the_structure_stays_bytes(
+    library: Cryptoki, recorder: Recorder, buffer: bytes
+) -> None:
+    library.initialize()
+    memory = ctypes.create_string_buffer(buffer, len(buffer))
+    mechanism = CkMechanism(CKM_GOSTR3410_12_DERIVE, ctypes.addressof(memory), len(buffer))
+    recorder.answer = 5
+    library.call("C_DeriveKey", 1, byref(mechanism), 2, None, 0, byref(c_ulong()))
+    arrived = Mechanism(CKM_GOSTR3410_12_DERIVE, buffer)
+    assert recorder.calls == [("C_DeriveKey", (1, arrived, 2, ()))]
 
 
 def test_pointers_inside_a_parameter_are_followed_also_unaligned(

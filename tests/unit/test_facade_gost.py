@@ -306,6 +306,8 @@ def test_what_gives_no_secret_is_refused(client: Client, on_token: bool) -> None
         Gostr3410DeriveParams(ck.CKD_NULL, point, b"\1" * 33),
         Gostr3410DeriveParams(ck.CKD_SHA256_KDF, point, UKM),
         Gostr3410DeriveParams(99, point, UKM),
+        # A buffer that was none of the structure.
+        bytes(84),
     ):
         mechanism = Mechanism(ck.CKM_GOSTR3410_12_DERIVE, parameter)
         refused = client.fails("C_DeriveKey", session, mechanism, private, template())

@@ -384,6 +384,37 @@ def test_an_empty_message_needs_associated_data(key: SecretKey) -> None:
     assert key.decrypt(only, key.encrypt(only, b"")) == b""
 
 
+def test_the_example_of_the_twin_key_and_what_it_wraps() -> None:
+    """RFC 9189 A.1.3.2: a client's key exchange on tc26-512-C with Kuznyechik."""
+    ephemeral = gost_private(
+        "tc26-512-C",
+        hexa(
+            "150acd11b66dd695ad18418fa7a2dc636b7e29dca24536aabc826ee3175bb1fa"
+            "dc3aa0d01d3092e120b0fcf7eb872f4b7e26ea17849d689222a48cf95a6e4831"
+        ),
+    )
+    x = hexa(
+        "f14589da479ad972c66563669b3ff58092e6a30a288bf447cd9ff6c3133e9724"
+        "7a9706b267703c9b4e239f0d7c7e3310c22d2752b35bd2e4fd39b8f11deb833a"
+    )
+    y = hexa(
+        "f305e95b36502d4e60a1059fb20ab30bfc7c95727f3a2c04b1dfddb53b0413f2"
+        "99f2dfe66a5e1ccb4101a7a01d612be6bd78e1e3b3d567ebb16abe587a11f4ea"
+    )
+    hashed = hexa("c3ef0428d4b7a1f4c5025f2e65dd2b2ea583aeefdb67c7f4214a6a298e99e325")
+    agreed = ephemeral.keg(x[::-1] + y[::-1], hashed)
+    assert agreed.hex() == (
+        "7dac56e48a4dc170faa8fcbae20db845450cccc4c6328bdc8d01157cefa2a5f1"
+        "1f1cbad8866166f01ffaab0152e24bf4609d5f46a5c899c787900d08b9fcad24"
+    )
+    premaster = hexa("a5576ce7924a24f58113808dbd9ef856f5bdc3b183ce5dadca36a53aa077651d")
+    wrapped = secret_key(KeyKind.KUZNYECHIK_TWIN, agreed).wrap(KExp15(hashed[24:]), premaster)
+    assert wrapped.hex() == (
+        "250d1b67a270ab04d3f65418e1d380b4cb945f0a3dca51500cf3a1bef37f76c0"
+        "7341a9839ccf6cba7189da61eb67176c"
+    )
+
+
 @pytest.mark.parametrize("name", ["CryptoPro-A", "tc26-512-A"])
 def test_both_sides_agree_on_a_twin_key(name: str) -> None:
     one, other = (gost_private(name, bytes((number,))) for number in (5, 7))

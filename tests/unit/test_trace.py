@@ -55,6 +55,16 @@ def test_a_signature_is_two_lines() -> None:
     ]
 
 
+def test_a_signature_that_is_verified_is_shown_without_what_was_signed() -> None:
+    assert traced(Card(Response(0x6300)), pki.verify_signature(SECRET, bytes(64))) == [
+        (
+            "PKI  → 00 2A 00 A8  PSO VERIFY DIGITAL SIGNATURE  74 bytes"
+            " · digital signature input 6 bytes · digital signature 64 bytes"
+        ),
+        "PKI  ← 6300 the verification failed, in 0.8 ms",
+    ]
+
+
 def test_a_trace_follows_the_selection_of_another_application() -> None:
     template = bytes.fromhex("61114F0600001000010079074F05A000000308")
     select = Command(0x00, 0xA4, 0x04, 0x00, bytes.fromhex("A000000308"), 256)

@@ -18,7 +18,7 @@ from token_fw.card import Profile
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
 VERIFY, SELECT, READ_BINARY_ODD, GENERATE = 0x20, 0xA4, 0xB1, 0x46
 READ_BINARY, UPDATE_BINARY, IMPORT, CHANGE, RESET_COUNTER = 0xB0, 0xD6, 0xDB, 0x24, 0x2C
-COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x2A, 0x84, 0xFA, 0x2D
+CHOOSE, COMPUTE, CHALLENGE, INITIALIZE, UNBLOCK = 0x22, 0x2A, 0x84, 0xFA, 0x2D
 
 
 class EmulatedCard:
@@ -262,6 +262,28 @@ class SignsWrongly(EmulatedCard):
         if signature and len(response.data) >= self.shortest:
             return replace(response, data=response.data[:-1] + bytes((response.data[-1] ^ 1,)))
         return response
+
+
+class TakesAnySignature(EmulatedCard):
+    """A signature that is wrong it takes for right."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        wrong = command.ins == COMPUTE and response.sw == SW.VERIFICATION_FAILED
+        return Response(SW.NO_ERROR) if wrong else response
+
+
+class TakesNoGostSignature(EmulatedCard):
+    """It compares signatures of GOST in the wrong order of bytes, so that none is right."""
+
+    gost = False
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        if command.ins == CHOOSE:
+            self.gost = tlv.encode(0x80, bytes((pki.GOST_SIGN,))) in command.data
+        verified = (command.ins, command.p2) == (COMPUTE, 0xA8)
+        return Response(SW.VERIFICATION_FAILED) if verified and self.gost else response
 
 
 class FallsSilent(EmulatedCard):

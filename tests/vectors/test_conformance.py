@@ -23,6 +23,7 @@ UNBLOCKING = "ISO/IEC 7816-4:2013 11.5.10"
 CHALLENGES = "ISO/IEC 7816-4:2013 11.5.3"
 GENERATION = "ISO/IEC 7816-8:2004 5.1"
 SIGNING = "ISO/IEC 7816-8:2004 5.4"
+SIGNATURES = "ISO/IEC 7816-8:2004 5.7"
 IMPORTING = "ISO/IEC 7816-8:2004 C.2"
 UPDATING = "ISO/IEC 7816-4:2013 11.2.5"
 CHANGING = "ISO/IEC 7816-4:2013 11.5.7"
@@ -46,6 +47,8 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     examined.KeepsLoginOverReset: ("reset ends a login", VERIFYING),
     examined.KeepsLoginOverSelect: ("SELECT ends a login", VERIFYING),
     examined.SignsWrongly: ("vector: keys of every kind", SIGNING),
+    examined.TakesAnySignature: ("vector: signatures are verified", SIGNATURES),
+    examined.TakesNoGostSignature: ("vector: GOST keys sign", SIGNATURES),
     examined.RefusesToInitialize: ("a class nobody knows", CLASS),
     examined.FallsSilent: ("superfluous data are refused", CHALLENGES),
     examined.ReadsForAnybody: ("vector: a file is read by whom", READING),

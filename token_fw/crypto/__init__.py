@@ -10,6 +10,7 @@ from token_fw.crypto.ec import (
     curve_of,
     ec_private,
     ec_public,
+    ecdsa_numbers,
 )
 from token_fw.crypto.edwards import (
     EDWARDS_SIZES,
@@ -174,6 +175,7 @@ __all__ = [
     "digest_info",
     "ec_private",
     "ec_public",
+    "ecdsa_numbers",
     "edwards_private",
     "edwards_public",
     "encode_oid",

@@ -269,6 +269,18 @@ def ec_public(curve: str, point: bytes) -> EcPublicKey:
     return EcPublicKey(key)
 
 
+def ecdsa_numbers(spec: KeySpec, der: bytes) -> bytes:
+    """The r || s, each as long as the order, of a SEQUENCE of r and s (RFC 3279 2.2.3).
+
+    Raises InvalidSignature for what is no DER, and for numbers longer than the order.
+    """
+    size = curve_of(spec).size
+    try:
+        return b"".join(n.to_bytes(size, "big") for n in utils.decode_dss_signature(der))
+    except (ValueError, OverflowError):
+        raise InvalidSignature("the signature is no SEQUENCE of two numbers") from None
+
+
 def _generate(spec: KeySpec) -> EcPrivateKey:
     return EcPrivateKey(native.generate_private_key(curve_of(spec).native))
 

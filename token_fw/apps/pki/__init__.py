@@ -69,6 +69,9 @@ HANDLERS: dict[str, Handler[PkiSession, Any]] = {
     "PSO COMPUTE DIGITAL SIGNATURE": Handler(
         key_commands.parse_message, key_commands.compute_signature
     ),
+    "PSO VERIFY DIGITAL SIGNATURE": Handler(
+        key_commands.parse_verify_signature, key_commands.verify_signature
+    ),
     "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": Handler(
         key_commands.parse_message, secret_commands.compute_checksum
     ),

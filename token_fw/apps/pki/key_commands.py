@@ -23,6 +23,7 @@ from token_fw.apps.pki.keys import (
     SECRET_USAGE,
     WITH_CURVE,
     KeyPolicy,
+    StoredKey,
     Usage,
     curve_objects,
     public_template,
@@ -47,6 +48,7 @@ from token_fw.crypto import (
     Vko,
     digest,
     ec_private,
+    ecdsa_numbers,
     edwards_private,
     generate,
     gost_private,
@@ -68,6 +70,7 @@ _MAX_OVERHEAD = 16
 _CURVE = frozenset({0x81, 0x82, 0x83, 0x84, 0x85, 0x87})
 _OID = 0x06
 ATTRIBUTES = 0xE2
+_SIGNATURE_INPUT, _SIGNATURE = 0x9A, 0x9E
 _TO_SIGN, _TO_AGREE = Usage.SIGN.value, Usage.DERIVE.value
 _TO_DECIPHER = (Usage.DECRYPT | Usage.UNWRAP).value
 _KNOWN_USAGE = int(PRIVATE_USAGE | SECRET_USAGE)
@@ -135,6 +138,14 @@ class ImportValue:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class VerifySignature:
+    """What was signed, as COMPUTE DIGITAL SIGNATURE takes it, and the signature as it gives it."""
+
+    data: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Decipher:
     """Either a cryptogram or a peer's point."""
 
@@ -174,6 +185,17 @@ def parse_message(command: Command) -> bytes:
     if len(command.data) > MAX_MESSAGE:
         raise WrongLength("the message is longer than 64 KiB")
     return command.data
+
+
+def parse_verify_signature(command: Command) -> VerifySignature:
+    """9A what was signed, at most 64 KiB, and 9E the signature, in any order."""
+    fields = tlv.to_dict(tlv.parse(command.data))
+    if fields.keys() != {_SIGNATURE_INPUT, _SIGNATURE}:
+        raise IncorrectData("not what was signed and a signature")
+    data = fields[_SIGNATURE_INPUT]
+    if len(data) > MAX_MESSAGE:
+        raise WrongLength("the message is longer than 64 KiB")
+    return VerifySignature(data, fields[_SIGNATURE])
 
 
 def parse_decipher(command: Command) -> Decipher:
@@ -244,12 +266,30 @@ def delete_key(session: PkiSession, reference: int) -> bytes:
 def compute_signature(session: PkiSession, data: bytes) -> bytes:
     """Sign with the chosen key; ECDSA answers a DER SEQUENCE of r and s."""
     key, environment = session.use(SIGNATURE_TEMPLATE, _TO_SIGN)
+    return key.private.sign(*_signing(session, key, environment, data))
+
+
+def verify_signature(session: PkiSession, command: VerifySignature) -> bytes:
+    """Check a signature by the public half of the chosen key; raises InvalidSignature."""
+    key, environment = session.chosen(SIGNATURE_TEMPLATE, _TO_SIGN)
+    scheme, data = _signing(session, key, environment, command.data)
+    signature = command.signature
+    if isinstance(scheme, Ecdsa):
+        scheme, signature = Ecdsa(), ecdsa_numbers(key.spec, signature)
+    key.private.public().verify(scheme, data, signature)
+    return b""
+
+
+def _signing(
+    session: PkiSession, key: StoredKey, environment: Environment, data: bytes
+) -> tuple[SignScheme, bytes]:
+    """The scheme that was chosen, and what it signs."""
     scheme = environment.scheme
     if scheme is None and key.spec.kind is KeyKind.EC:
         # Version 0 of IsoApplet hashes on the card, version 1 has its client do it.
         hashed = data if session.told.version else digest.compute(Hash.SHA1, data)
-        return key.private.sign(Ecdsa(der=True), hashed)
-    return key.private.sign(cast("SignScheme", scheme or pss_for(data)), data)
+        return Ecdsa(der=True), hashed
+    return cast("SignScheme", scheme or pss_for(data)), data
 
 
 def decipher(session: PkiSession, command: Decipher) -> bytes:

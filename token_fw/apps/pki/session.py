@@ -140,12 +140,22 @@ class PkiSession:
     def use(self, template: int, usage: int) -> tuple[StoredKey, Environment]:
         """The key chosen by MSE SET for `template`, for one use; takes the user's consent.
 
-        `usage` are flags of Usage, of which the key has to have one. Raises ConditionsNotSatisfied
-        without a choice, or for a key that is not of the chosen kind or not for that use;
-        ReferencedDataNotFound; SecurityStatusNotSatisfied for a key that asks for a verification
+        Raises as `chosen`, and SecurityStatusNotSatisfied for a key that asks for a verification
         right before.
         """
         consent, self._consent = self._consent, False
+        key, environment = self.chosen(template, usage)
+        if key.always_authenticate and not consent:
+            raise SecurityStatusNotSatisfied(_NEEDS_CONSENT)
+        return key, environment
+
+    def chosen(self, template: int, usage: int) -> tuple[StoredKey, Environment]:
+        """The key chosen by MSE SET for `template`, whose private half is not used.
+
+        `usage` are flags of Usage, of which the key has to have one. Raises ConditionsNotSatisfied
+        without a choice, or for a key that is not of the chosen kind or not for that use, and
+        ReferencedDataNotFound.
+        """
         environment = self.environments.get(template)
         if environment is None or environment.algorithm is None:
             raise ConditionsNotSatisfied("no key and algorithm were chosen")
@@ -153,8 +163,6 @@ class PkiSession:
         environment.algorithm.check(key.spec.kind)
         if not key.uses & usage:
             raise ConditionsNotSatisfied("the key is not for that use")
-        if key.always_authenticate and not consent:
-            raise SecurityStatusNotSatisfied(_NEEDS_CONSENT)
         return key, environment
 
     def export(self, reference: int) -> SecretKey:

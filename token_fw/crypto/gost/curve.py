@@ -23,10 +23,10 @@ _Sum = tuple[int, int, int, int]
 _Jacobian = tuple[int, int, int]
 
 _INFINITY: Final[_Sum] = (1, 1, 0, 0)
-_BASE_WINDOWS: Final = {32: 11, 64: 9}
+_BASE_WINDOWS: Final = {32: 12, 64: 9}
 """Bits of a digit where a table has every multiple, by the size of numbers in bytes.
 
-That is 24 additions and a table of 25000 points, or 57 and 15000.
+That is 22 additions and a table of 45000 points, or 57 and 15000.
 """
 _WINDOW: Final = 5
 """Bits of a digit where doublings are needed anyway: digits are odd, from -15 to 15."""
