@@ -47,6 +47,7 @@ class SW:
     INS_NOT_SUPPORTED = 0x6D00
     CLA_NOT_SUPPORTED = 0x6E00
     UNKNOWN_ERROR = 0x6F00
+    STATUS_UPDATE = 0x9100
 
 
 STATUS_WORDS: tuple[StatusWord, ...] = (
@@ -186,6 +187,11 @@ STATUS_WORDS: tuple[StatusWord, ...] = (
         general=True,
     ),
     StatusWord(value=0x6F00, name="UNKNOWN_ERROR", title="no precise diagnosis", general=True),
+    StatusWord(
+        value=0x9100,
+        name="STATUS_UPDATE",
+        title="the request still runs; the data is its status",
+    ),
 )
 
 _FIDO2_COMMANDS: tuple[CommandSpec, ...] = (
@@ -206,15 +212,29 @@ _FIDO2_COMMANDS: tuple[CommandSpec, ...] = (
         name="NFCCTAP_MSG",
         cla=frozenset({0x80}),
         ins=0x10,
-        title="a CTAP request, a command byte and CBOR; answers a status byte and CBOR",
+        title="run a CTAP request; P1 80: while it runs, answer 9100 and a status",
         data=DataField.REQUIRED,
         access=Access.ALWAYS,
-        clause="CTAP 2.1 11.3.5",
+        clause="CTAP 2.1 11.3.5.1",
         p1=frozenset({0x00, 0x80}),
         p2=frozenset({0x00}),
+        secret=True,
+        secret_response=True,
         chaining=True,
-        volatile="answer of the authenticator",
-        status=("NO_ERROR",),
+        status=("NO_ERROR", "STATUS_UPDATE"),
+    ),
+    CommandSpec(
+        name="NFCCTAP_GETRESPONSE",
+        cla=frozenset({0x80}),
+        ins=0x11,
+        title="ask for the answer to the request that runs, or (P1 11) cancel it",
+        data=DataField.NONE,
+        access=Access.ALWAYS,
+        clause="CTAP 2.1 11.3.7.1",
+        p1=frozenset({0x00, 0x11}),
+        p2=frozenset({0x00}),
+        secret_response=True,
+        status=("NO_ERROR", "STATUS_UPDATE", "CONDITIONS_NOT_SATISFIED"),
     ),
     CommandSpec(
         name="U2F_REGISTER",
@@ -261,9 +281,10 @@ _FIDO2_COMMANDS: tuple[CommandSpec, ...] = (
         title="the next part of a long response",
         data=DataField.NONE,
         access=Access.ALWAYS,
-        clause="ISO/IEC 7816-4:2013 11.7.1",
+        clause="CTAP 2.1 11.3.6",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        secret_response=True,
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
     ),
 )
@@ -1258,7 +1279,7 @@ APPLICATIONS: dict[str, ApplicationSpec] = {
         clause="CTAP 2.1 11.3.3",
         commands=_FIDO2_COMMANDS,
         shortest_aid=8,
-        default_ne=256,
+        default_ne=65536,
     ),
     "fingerprint": ApplicationSpec(
         name="fingerprint",

@@ -25,6 +25,7 @@ from pkcs11_module.facade import Module, Reader, SlotEvents
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection
 from token_fw._pins import POLICIES
 from token_fw.card import Profile
+from token_fw.state import Attestation
 from token_fw.storage.base import StorageError, WrongKey
 
 if TYPE_CHECKING:
@@ -293,7 +294,19 @@ def _profile(request: Request, serial: bytes) -> Profile:
         user_tries=request.number("user_tries", 3, 1, _MAX_TRIES),
         so_tries=request.number("so_tries", 10, 1, _MAX_TRIES),
         protected_path=request.flag("protected_path"),
+        attestation=_attestation(request),
     )
+
+
+def _attestation(request: Request) -> Attestation:
+    name = request.text("attestation", Attestation.CERTIFICATE)
+    if name not in list(Attestation):
+        raise ControlError(
+            ErrorCode.BAD_REQUEST,
+            f"There is no attestation {name!r}.",
+            f"Attestations: {', '.join(Attestation)}",
+        )
+    return Attestation(name)
 
 
 def _label(request: Request) -> str:

@@ -96,6 +96,10 @@ class Door:
             self._around().was_reset()
         return self._interface.reset()
 
+    def power_up(self) -> None:
+        """As `reset`, for a reader, which takes the power away."""
+        self._interface.power_up()
+
     def _around(self) -> Watched:
         """What tells the APDUs: anew whenever somebody watches, to begin with what is selected."""
         if self._watched is None:

@@ -19,6 +19,7 @@ from token_fw.env import Env, Presence, Sample, Sensor
 from token_fw.finger_sensor import ScriptedSensor, Step
 from token_fw.fingerprint import SAMPLES
 from token_fw.pin import PinRef
+from token_fw.state import Attestation
 from token_fw.storage.memory import MemoryStore
 
 HASH = hashlib.sha256(b"client data").digest()
@@ -45,10 +46,11 @@ class Desk:
     store: MemoryStore = field(default_factory=MemoryStore)
     now: float = 1000.0
     channel: Channel = field(default_factory=Channel)
+    attestation: Attestation = Attestation.CERTIFICATE
 
     def __post_init__(self) -> None:
         if not self.store.medium.records:
-            personalise(self.store, Profile(cards.SERIAL))
+            personalise(self.store, Profile(cards.SERIAL, attestation=self.attestation))
         self.power()
 
     def power(self) -> None:

@@ -46,7 +46,7 @@ from token_fw.apps.pki.keys import Keys
 from token_fw.env import Env
 from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
-from token_fw.state import Token
+from token_fw.state import Attestation, Token
 from token_fw.storage.base import StorageError, Store
 from token_fw.transaction import Transaction
 
@@ -133,6 +133,7 @@ class Profile:
     """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries.
 
     `protected_path`: the token has a pad or a sensor of its own, on which PINs can be entered.
+    `attestation`: of its FIDO credentials.
     """
 
     serial: bytes
@@ -140,6 +141,7 @@ class Profile:
     user_tries: int = 3
     so_tries: int = 10
     protected_path: bool = False
+    attestation: Attestation = Attestation.CERTIFICATE
 
     def __post_init__(self) -> None:
         if len(self.serial) != SERIAL_SIZE:
@@ -159,7 +161,11 @@ def personalise(store: Store, profile: Profile) -> None:
     if Token.exists(transaction):
         raise ValueError("the store holds a token already")
     Token.create(
-        transaction, profile.serial, profile.pin_policy, protected_path=profile.protected_path
+        transaction,
+        profile.serial,
+        profile.pin_policy,
+        protected_path=profile.protected_path,
+        attestation=profile.attestation,
     )
     Pins.create(transaction, PinRef.USER, profile.user_tries)
     Pins.create(transaction, PinRef.SO, profile.so_tries)
@@ -197,7 +203,7 @@ class Card:
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
-            fido2.application(self.authenticator),
+            fido2.application(self.authenticator, self.ctap),
             fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
@@ -253,7 +259,7 @@ class Card:
         finally:
             self._lock.release()
 
-    def run(self, work: Callable[[], bytes]) -> tuple[Response, Exception | None]:
+    def run(self, work: Callable[[], bytes | Response]) -> tuple[Response, Exception | None]:
         """Run one command's `work` as one transaction; gives the cause of a refusal with it.
 
         Raises CardRemoved, and no other Exception, where the token was pulled meanwhile.
@@ -264,7 +270,7 @@ class Card:
                 if self._transaction.pending:
                     # An interpreter's interrupt left it behind; no answer promised it.
                     self._transaction.rollback()
-                data = work()
+                answer = work()
                 self._transaction.commit()
             except CardRemoved:
                 raise
@@ -274,7 +280,8 @@ class Card:
                 # What a refused command has committed, as the last try of a finger, counts too.
                 if self._transaction.changed():
                     self._count_change()
-        return Response(SW.NO_ERROR, data), None
+        whole = answer if isinstance(answer, Response) else Response(SW.NO_ERROR, answer)
+        return whole, None
 
     def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
         """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
@@ -288,6 +295,14 @@ class Card:
         if response.sw != SW.NO_ERROR:
             return bytes((Status.CTAP1_ERR_OTHER,))
         return response.data
+
+    def power_up(self) -> None:
+        """The power was taken from the card and given again, as far as its authenticator can tell.
+
+        What is selected and verified on interfaces is their own affair.
+        """
+        with self._lock:
+            self.authenticator.core.power_up()
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
@@ -353,8 +368,15 @@ class Interface:
         with self._lock:
             self._chain.reset()
             self._queue.clear()
-            self._selected = None
+            self._deselect()
         return ATR
+
+    def power_up(self) -> bytes:
+        """As `reset`, in a reader that takes the power away and gives it again."""
+        atr = self.reset()
+        if any(item.spec.name == "fido2" for item in self._applications):
+            self._card.power_up()
+        return atr
 
     def close(self) -> None:
         """End this interface; a command that runs on it still gets its answer.
@@ -439,7 +461,7 @@ class Interface:
         (ISO/IEC 7816-4:2013, 5.6), and so none in which access rights are left.
         """
         application.find(command)
-        self._selected = None
+        self._deselect()
         session = application.open_session(self._told)
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
@@ -448,6 +470,12 @@ class Interface:
                 response = Response(SW.NO_ERROR)
         # Clients that send no Le expect the answer all the same.
         return self._queue.answer(response, min(command.ne or MAX_SHORT_NE, MAX_RESPONSE))
+
+    def _deselect(self) -> None:
+        """End the session: a request of it that still runs waits for its user no more."""
+        selected, self._selected = self._selected, None
+        if selected is not None:
+            selected[1].end()
 
     def _ne(self, command: Command) -> int:
         """How many bytes are answered at once."""
@@ -465,7 +493,7 @@ class Interface:
 
 def _execute(
     session: Session, spec: CommandSpec, handler: Handler[Any, Any], command: Command
-) -> bytes:
+) -> bytes | Response:
     check_data(spec, command)
     if not session.permits(spec.access):
         raise errors.SecurityStatusNotSatisfied("a PIN or a key has to be proven first")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from apdu import tlv
 from token_fw._pins import POLICIES
@@ -21,6 +21,14 @@ class Lifecycle(IntEnum):
     OPERATIONAL = 0x05
 
 
+class Attestation(StrEnum):
+    """What the FIDO application says of where a new credential was made (WebAuthn 6.5.4)."""
+
+    CERTIFICATE = "certificate"
+    SELF = "self"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
     """The durable record: serial number of 8 bytes, life cycle, name of the PIN policy.
@@ -32,6 +40,7 @@ class TokenRecord:
     lifecycle: Lifecycle
     policy: str
     protected_path: bool = False
+    attestation: Attestation = Attestation.CERTIFICATE
 
     def encode(self) -> bytes:
         return (
@@ -39,6 +48,7 @@ class TokenRecord:
             + tlv.encode(0x81, bytes((self.lifecycle,)))
             + tlv.encode(0x82, self.policy.encode())
             + (tlv.encode(0x83, b"") if self.protected_path else b"")
+            + tlv.encode(0x84, self.attestation.encode())
         )
 
     @classmethod
@@ -47,7 +57,10 @@ class TokenRecord:
         try:
             fields = tlv.to_dict(tlv.parse(record))
             lifecycle = Lifecycle(int.from_bytes(fields[0x81], "big"))
-            return cls(fields[0x80], lifecycle, fields[0x82].decode(), 0x83 in fields)
+            # Tokens that were made earlier do not say.
+            attestation = Attestation(fields.get(0x84, b"certificate").decode())
+            policy = fields[0x82].decode()
+            return cls(fields[0x80], lifecycle, policy, 0x83 in fields, attestation)
         except (tlv.TlvError, KeyError, ValueError):
             raise StorageCorrupt("the record of the token cannot be read") from None
 
@@ -71,10 +84,15 @@ class Token:
 
     @staticmethod
     def create(
-        transaction: Transaction, serial: bytes, policy: str, *, protected_path: bool = False
+        transaction: Transaction,
+        serial: bytes,
+        policy: str,
+        *,
+        protected_path: bool = False,
+        attestation: Attestation = Attestation.CERTIFICATE,
     ) -> None:
         """Write the record of a blank token."""
-        record = TokenRecord(serial, Lifecycle.CREATION, policy, protected_path)
+        record = TokenRecord(serial, Lifecycle.CREATION, policy, protected_path, attestation)
         transaction.put(_KIND, _IDENT, record.encode())
 
     @property
@@ -88,6 +106,10 @@ class Token:
     @property
     def protected_path(self) -> bool:
         return self._record.protected_path
+
+    @property
+    def attestation(self) -> Attestation:
+        return self._record.attestation
 
     @property
     def lifecycle(self) -> Lifecycle:

@@ -13,8 +13,8 @@ byte that says what it is, and its data.
     05 transmit    the command APDU
 
 The driver says hello first and once; what is shown, one or several of the card's applications, has
-a name of 1 to 16 ASCII letters. From then on the daemon tells whether there is a card, at
-once and at every change: a card that is exchanged is removed and inserted. Each transmit is
+a name of 1 to 16 ASCII letters and digits. From then on the daemon tells whether there is a card,
+at once and at every change: a card that is exchanged is removed and inserted. Each transmit is
 answered by one answer, also when the card goes meanwhile; only then may the next one follow. Power
 and reset are not answered, the ATR is known: what follows them finds them done. Whatever breaks
 these rules raises WireError, and the connection is then to be closed.
@@ -148,7 +148,7 @@ def _read_hello(data: bytes) -> Hello:
     if version != VERSION:
         raise WireError(f"a driver of version {version}, this is {VERSION}")
     name = data[_HELLO_HEAD:]
-    if not (1 <= len(name) <= MAX_NAME and name.isalpha()):
+    if not (1 <= len(name) <= MAX_NAME and name.isalnum()):
         raise WireError("no name of what is shown")
     return Hello(int.from_bytes(data[6:8], "little"), name.decode("ascii"))
 

@@ -13,6 +13,7 @@ MOST_READERS: Final = 16
 SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "pki": ("pki",),
     "piv": ("piv", "management"),
+    "fido2": ("fido2",),
     "all": (),
 }
 """What a reader can show of a card: the names of applications, none for all there are.

@@ -65,7 +65,8 @@ class CardSlot:
         if reader is None:
             return
         try:
-            self._door = reader.connect(*self._names)
+            self._door = door = reader.connect(*self._names)
+            door.power_up()
         except TransportError:
             # A token that cannot be opened is mute; the daemon's log says why.
             self._door = None

@@ -23,7 +23,7 @@ _DEVICE: Final = "/dev/null:"
 # What pcscd takes without quotes, which it does not take off a driver's path.
 _BARE: Final = re.compile(r"[A-Za-z0-9=\\/._@:-]+")
 _DEVICE_LINE: Final = re.compile(
-    r'^DEVICENAME\s+"?/dev/null:(.+):(\d+):([a-z]+)"?\s*$', re.MULTILINE
+    r'^DEVICENAME\s+"?/dev/null:(.+):(\d+):([a-z0-9]+)"?\s*$', re.MULTILINE
 )
 
 

@@ -57,6 +57,13 @@ Examples:
     is_flag=True,
     help="Let PINs be entered on the token itself, by ``klyuch pin enter``.",
 )
+@click.option(
+    "--attestation",
+    type=click.Choice(["certificate", "self", "none"]),
+    default="certificate",
+    show_default=True,
+    help="What its FIDO credentials say of where they were made.",
+)
 @click.option("--blank", is_flag=True, help="Leave it as from the factory, for C_InitToken.")
 @click.option("--passphrase", "ask_passphrase", is_flag=True, help="Ask for a passphrase.")
 @_PASSPHRASE_FILE
@@ -69,6 +76,7 @@ def create(
     tries: int,
     so_tries: int,
     protected_path: bool,
+    attestation: str,
     blank: bool,
     ask_passphrase: bool,
     passphrase_file: Path | None,
@@ -90,6 +98,7 @@ def create(
         "user_tries": tries,
         "so_tries": so_tries,
         "protected_path": protected_path,
+        "attestation": attestation,
     }
     if passphrase_file or ask_passphrase:
         request["passphrase"] = PASSPHRASE.read(None, passphrase_file, confirm=True)

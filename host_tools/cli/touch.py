@@ -17,10 +17,10 @@ Examples:
 @click.option("--wait", is_flag=True, help="Wait until a program needs a touch.")
 @json_option
 def touch(name: str, *, wait: bool, as_json: bool) -> None:
-    """Touch the token, for the use of a PIV key that waits for it.
+    """Touch the token, for the use of a PIV key or the FIDO request that waits for it.
 
-    A key whose touch policy asks for it waits 15 seconds. Each call is one touch, for the use that
-    has waited longest.
+    A key whose touch policy asks for it waits 15 seconds, and so does a FIDO request. Each call is
+    one touch, for what has waited longest.
     """
     with control() as client:
         if wait:

@@ -35,9 +35,13 @@ _REMOVED = frozenset(
         scard.SCARD_E_READER_UNAVAILABLE,
     )
 )
-# What a restarted pcscd makes of handles of its predecessor.
+# What a restarted pcscd makes of handles of its predecessor, and what becomes of a card that is
+# pulled before pcscd has looked for it: nobody knows what such a card did, or whether it is there.
 _LOST = frozenset(
     (
+        scard.SCARD_E_NOT_TRANSACTED,
+        scard.SCARD_W_UNPOWERED_CARD,
+        scard.SCARD_W_UNRESPONSIVE_CARD,
         scard.SCARD_E_NO_SERVICE,
         scard.SCARD_E_SERVICE_STOPPED,
         scard.SCARD_E_INVALID_HANDLE,

@@ -91,7 +91,7 @@ class CardTransport:
     def __init__(self, reader: CardReader) -> None:
         self._reader = reader
         self._generation = reader.generation
-        self._failed = False
+        self._failure: TransportError | None = None
         try:
             self._way = ReaderTransport(reader.name)
         except CardRemoved:
@@ -103,9 +103,9 @@ class CardTransport:
         return self._way.epoch
 
     def transceive(self, command: bytes) -> bytes:
-        """Exchange one APDU, within a transaction; after a failure there is none till the next."""
-        if self._failed:
-            raise TransportError("PC/SC: an exchange before has failed")
+        """Exchange one APDU, within a transaction; after a failure all that follow fail alike."""
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
         with self._noticing():
             return self._way.transceive(command)
 
@@ -116,7 +116,7 @@ class CardTransport:
             try:
                 with ExitStack() as stack:
                     with self._noticing():
-                        self._failed = False
+                        self._failure = None
                         stack.enter_context(self._way.transaction())
                         if self._way.connections > 1:
                             raise CardRemoved("PC/SC: the reader was there anew")
@@ -133,11 +133,12 @@ class CardTransport:
         try:
             yield
         except TransportError as error:
-            self._failed = True
+            self._failure = error
             if not isinstance(error, CardRemoved) and self._way.connected:
                 raise
             self._reader.lost(self._generation)
-            raise CardRemoved(str(error)) from error
+            self._failure = CardRemoved(str(error))
+            raise self._failure from error
 
 
 class CardReaders:

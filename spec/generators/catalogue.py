@@ -77,7 +77,7 @@ APPLICATION: Schema = {
     "clause": (text, True),
     "guide": (text, True),
     "shortest_aid": (number(5, 16), False),
-    "default_ne": (number(1, 256), False),
+    "default_ne": (number(1, 0x10000), False),
 }
 COMMAND: Schema = {
     "name": (text, True),

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-import tarfile
-import tomllib
-import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
-from xml.etree import ElementTree
+from typing import Final
 
 import pytest
 
 from bench.peers import LABEL, PIN, SO_PIN, softhsm_library, softhsm_token
 from host_tools.testing import Scratch
 from pkcs11_module import _constants as ck
+from tests.interop import peer_suite
+from tests.interop.peer_suite import Outcomes
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = "python-pkcs11"
 SOFTHSM2_PASSES: Final = 145
 
@@ -61,88 +51,23 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 _REFUSAL: Final = f"Unmapped error code {ck.CKR_PARAMETER_SET_NOT_SUPPORTED:#x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What a run of the tests came to, by the tests' names (module.Class.test)."""
-
-    passed: frozenset[str]
-    skipped: frozenset[str]
-    failed: Mapping[str, str]
-    """What the failure said."""
-
-
-def _download(folder: Path) -> Path:
-    """The source distribution that the lock file names, fetched if `folder` does not have it."""
-    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
-    (locked,) = [one for one in lock["package"] if one["name"] == PACKAGE]
-    assert locked["version"] == version(PACKAGE), "not the locked version is installed"
-    source: Mapping[str, Any] = locked["sdist"]
-    path = folder / Path(urlsplit(source["url"]).path).name
-    if not path.exists():
-        folder.mkdir(exist_ok=True)
-        try:
-            with urllib.request.urlopen(source["url"], timeout=60) as answer:
-                content = answer.read()
-        except OSError as error:
-            pytest.fail(f"{PACKAGE}'s tests could not be downloaded from {source['url']}: {error}")
-        path.write_bytes(content)
-    found = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    assert found == source["hash"], f"{path} is not what the lock file names; delete it"
-    return path
-
-
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tests, without the rest of the package: that is installed."""
-    folder = tmp_path_factory.mktemp("python-pkcs11")
-    with tarfile.open(_download(Path(sys.prefix) / "klyuch-downloads")) as archive:
-        top = Path(archive.getnames()[0]).parts[0]
-        for member in archive.getmembers():
-            content = archive.extractfile(member)
-            # By hand: `filter` is not known to every Python 3.11, and asked for by later ones.
-            if content is not None and member.name.startswith(f"{top}/tests/"):
-                place = folder / member.name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content.read())
-    return folder / top
+    return peer_suite.extract(PACKAGE, tmp_path_factory.mktemp("python-pkcs11"))
 
 
 def run(
     suite: Path, library: Path, second: Path, tests: Sequence[str], environment: Mapping[str, str]
 ) -> Outcomes:
     """Run tests of python-pkcs11 with a library on its token LABEL; `second` is another library."""
-    report = suite / "report.xml"
-    environment = {
-        **os.environ,
-        **environment,
+    told = {
         "PKCS11_MODULE": str(library),
         "PKCS11_MODULE2": str(second),
         "PKCS11_TOKEN_LABEL": LABEL,
         "PKCS11_TOKEN_PIN": PIN,
         "PKCS11_TOKEN_SO_PIN": SO_PIN,
     }
-    options = ("-q", "-p", "no:cacheprovider", "--rootdir", suite, f"--junit-xml={report}")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=suite,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    passed, skipped, failed = set[str](), set[str](), dict[str, str]()
-    for case in ElementTree.parse(report).iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}".removeprefix("tests.")
-        trouble = [one.text or "" for one in case if one.tag in ("failure", "error")]
-        if trouble:
-            failed[name] = "\n".join(trouble)
-        elif case.find("skipped") is not None:
-            skipped.add(name)
-        else:
-            passed.add(name)
-    return Outcomes(frozenset(passed), frozenset(skipped), failed)
+    return peer_suite.run(suite, tests, {**environment, **told})
 
 
 def _node(name: str) -> str:
@@ -176,7 +101,7 @@ def test_nothing_but_what_is_left_out_fails(ours: Outcomes) -> None:
 
 
 def test_only_what_is_explained_is_skipped(ours: Outcomes) -> None:
-    assert ours.skipped == SKIPPED.keys()
+    assert ours.skipped.keys() == SKIPPED.keys()
 
 
 def test_softhsm2_passes_nothing_that_we_skip_for_another_reason(
@@ -196,4 +121,4 @@ def test_what_is_kept_for_softhsm2_passes_under_its_name(suite: Path, tmp_path: 
         scratch.create_token("another")
         tests = [_node(name) for name in kept]
         done = run(suite, library, softhsm_library(), tests, scratch.environment)
-    assert done == Outcomes(passed=frozenset(kept), skipped=frozenset(), failed={})
+    assert done == Outcomes(passed=frozenset(kept), skipped={}, failed={})

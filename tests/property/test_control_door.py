@@ -23,7 +23,17 @@ def _nested(value: object) -> object:
     return value
 
 
-_TEXTS = ("label", "token", "so_pin", "pin", "passphrase", "pin_policy", "finger", "quality")
+_TEXTS = (
+    "label",
+    "token",
+    "so_pin",
+    "pin",
+    "passphrase",
+    "pin_policy",
+    "attestation",
+    "finger",
+    "quality",
+)
 _FIELDS = (*_TEXTS, "user_tries", "so_tries")
 _FLAGS = ("blank", "force", "label", "commands", "steps")
 _LONE = st.sampled_from(["\ud800", "bad\udcff", "x\udfff" * 40])

@@ -26,7 +26,7 @@ class End(Protocol[T_co]):
 APDUS = st.binary(max_size=300) | st.integers(0, ifd.MAX_APDU).map(bytes)
 SHORT = APDUS.filter(lambda apdu: len(apdu) <= vpcd.MAX_FRAME)
 ATRS = st.binary(min_size=ifd.MIN_ATR, max_size=ifd.MAX_ATR)
-NAMES = st.text(string.ascii_letters, min_size=1, max_size=16)
+NAMES = st.text(string.ascii_letters + string.digits, min_size=1, max_size=16)
 SLOTS = st.integers(0, ifd.MAX_SLOT)
 POWER = st.sampled_from([PowerUp(), PowerDown(), Reset()])
 CUTS = st.lists(st.integers(1, 400), max_size=40)

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from fido2.ctap2.base import Info
 
+from apdu import tlv
 from tests.fido_cards import USER_FINGER, Desk, with_sensor
 from token_fw.apps.fido2 import cose
 from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.finger_sensor import ScriptedSensor
+from token_fw.state import Attestation
 
 
 def info(desk: Desk) -> Info:
@@ -23,6 +25,16 @@ def test_a_client_reads_what_there_is() -> None:
     assert [entry["alg"] for entry in told.algorithms] == list(cose.ALGORITHMS)
     assert told.attestation_formats == ["packed", "none"]
     assert told.remaining_disc_creds == 128
+
+
+def test_a_token_that_was_made_before_there_was_a_choice_has_certificates() -> None:
+    desk = Desk(attestation=Attestation.NONE)
+    (place,) = (key for key in desk.store.medium.records if key[0] == "token")
+    members = tlv.parse(desk.store.medium.records[place])
+    older = b"".join(tlv.encode(it.tag, it.value) for it in members if it.tag != 0x84)
+    desk.store.medium.records[place] = older
+    desk.power()
+    assert info(desk).attestation_formats == ["packed", "none"]
 
 
 def test_remaining_credentials_are_counted() -> None:

@@ -31,6 +31,7 @@ from tests.piv_cards import Finger
 from token_fw.apps.fido2 import cose, credentials
 from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST
+from token_fw.state import Attestation
 
 ABSENT = Finger(touches=False)
 
@@ -81,6 +82,22 @@ def test_the_chain_of_the_attestation_ends_in_the_tokens_own_authority() -> None
     authority = x509.load_der_x509_certificate(chain[-1])
     assert authority.issuer == authority.subject
     assert cards.SERIAL.hex().upper() in authority.subject.rfc4514_string()
+
+
+@pytest.mark.parametrize("alg", [-7, -8, -257, -48])
+def test_a_token_may_have_its_credentials_sign_for_themselves(alg: int) -> None:
+    made = Desk(attestation=Attestation.SELF).make(alg=alg)
+    assert made.fmt == "packed"
+    assert set(made.att_stmt) == {"alg", "sig"}
+    PackedAttestation().verify(made.att_stmt, made.auth_data, HASH)
+
+
+def test_a_token_may_have_no_attestation() -> None:
+    desk = Desk(attestation=Attestation.NONE)
+    assert desk.info()[0x16] == ["none"]
+    assert desk.make(more={0x0B: ["packed"]}).fmt == "none"
+    desk.power()
+    assert desk.make().fmt == "none"
 
 
 def test_a_preference_for_no_attestation_is_met() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from apdu.ctap import CtapCommand, Status
-from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
+from host_tools.testing.faults import Cut, FailingStore, Moment, PowerCut, PowerCutStore
 from tests.fido_cards import (
     OTHER_FINGER,
     USER_FINGER,
@@ -102,11 +102,27 @@ def test_a_reset_is_done_or_not(moment: Moment) -> None:
 
 
 def status(desk: Desk, ident: bytes) -> Status:
+    return outcome(lambda: desk.get(ident))
+
+
+def outcome(act: Callable[[], object]) -> Status:
     try:
-        desk.get(ident)
+        act()
     except Refused as error:
         return error.status
     return Status.CTAP2_OK
+
+
+def test_where_the_storage_fails_nothing_is_signed_and_nothing_is_lost() -> None:
+    store = FailingStore()
+    desk = Desk(store=store)
+    ident = ident_of(desk.make())
+    store.failing = True
+    for act in (desk.make, lambda: desk.get(ident), lambda: desk.make(rk=True)):
+        assert outcome(act) is Status.CTAP1_ERR_OTHER
+    store.failing = False
+    assert desk.get(ident).auth_data.counter == 2
+    assert users(store.medium) == []
 
 
 @MOMENTS

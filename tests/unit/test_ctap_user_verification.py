@@ -26,7 +26,10 @@ from tests.fido_cards import (
 )
 from tests.fido_platform import Platform
 from tests.piv_cards import Finger
+from token_fw.apps.fido2 import cbor, cose
 from token_fw.apps.fido2.pin_token import time_limit
+from token_fw.apps.fido2.requests import MAX_MSG_SIZE
+from token_fw.state import Attestation
 
 MC, GA = Permission.MC, Permission.GA
 PARAM, PROTOCOL = 8, 9
@@ -320,6 +323,25 @@ def test_the_next_assertion_has_the_secrets_of_its_own_credential(owner: Owner) 
     outputs = [owner.output(agreed, each) for each in got]
     assert [each.credential["id"] for each in got] == idents[::-1]
     assert outputs == [secret(owner, ident, SALT) for ident in reversed(idents)]
+
+
+@pytest.mark.parametrize("attestation", Attestation)
+@pytest.mark.parametrize("alg", cose.ALGORITHMS)
+def test_the_longest_answers_fit_into_a_message(alg: int, attestation: Attestation) -> None:
+    owner = Owner(Desk(attestation=attestation))
+    members, _ = owner.salts(SALT + SECOND_SALT)
+    asked = {
+        "credBlob": bytes(64),
+        "credProtect": 1,
+        "hmac-secret": True,
+        "hmac-secret-mc": members,
+        "largeBlobKey": True,
+    }
+    made = owner.make(alg=alg, rk=True, user=bytes(64), more={6: asked})
+    members, _ = owner.salts(SALT + SECOND_SALT)
+    wanted = {"credBlob": True, "hmac-secret": members, "largeBlobKey": True}
+    got = owner.get(more={4: wanted})
+    assert max(len(cbor.encode(dict(each))) for each in (made, got)) < MAX_MSG_SIZE
 
 
 def test_secrets_at_once_need_the_extension_itself(owner: Owner) -> None:

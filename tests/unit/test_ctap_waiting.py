@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
+
 from apdu.ctap import CtapCommand, Status
+from apdu.transport import CardRemoved
 from tests.fido_cards import Desk
+from tests.fido_platform import status
 from tests.piv_cards import Finger
 from token_fw.apps.fido2 import Channel, Keepalive
+from token_fw.finger_sensor import ScriptedSensor
 from token_fw.touch_pad import TouchPad
 
 LONG = 20
@@ -48,6 +53,31 @@ def test_a_client_sees_that_the_user_is_waited_for_and_cancels() -> None:
         desk.channel.cancel()
         assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
         assert keepalive(desk) == Keepalive.PROCESSING
+
+
+def test_a_finger_is_waited_for_no_longer_either() -> None:
+    sensor = ScriptedSensor(patience=LONG)
+    desk = Desk(sensor=sensor)
+    desk.info()
+    desk.enrol()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(status, lambda: desk.make(uv=True))
+        assert sensor.awaited(LONG)
+        assert keepalive(desk) == Keepalive.UPNEEDED
+        desk.channel.cancel()
+        assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+    assert desk.card.authenticator.core.matcher.tries == 3
+
+
+def test_a_token_that_is_pulled_waits_for_nobody() -> None:
+    with waiting() as (desk, pad, pool):
+        answer = pool.submit(desk.status, SELECTION)
+        assert pad.awaited(LONG)
+        desk.card.close()
+        with pytest.raises(CardRemoved):
+            answer.result(LONG)
+        with pytest.raises(CardRemoved):
+            desk.info()
 
 
 def test_another_channel_is_told_that_the_token_is_busy_and_cancels_nothing() -> None:

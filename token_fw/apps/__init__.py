@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from apdu.codec import CHAINING, Command
+from apdu.codec import CHAINING, Command, Response
 from apdu.spec import Access, ApplicationSpec, CommandSpec, DataField
 from token_fw.errors import (
     ClassNotSupported,
@@ -58,10 +58,11 @@ class Handler(Generic[S, C]):
     """Runs one command: `parse` makes a typed one of it or refuses it, `execute` runs that.
 
     Both raise CardError or CryptoError; the data field is there, or not, as the catalogue says.
+    `execute` gives the response data, or a whole response where 9000 is not its status word.
     """
 
     parse: Callable[[Command], C]
-    execute: Callable[[S, C], bytes]
+    execute: Callable[[S, C], bytes | Response]
 
 
 def _no_such_name(_: Command) -> None:

@@ -38,7 +38,7 @@ static bool parse_slot(const char *digits, uint16_t *slot)
 
 static bool is_name(const char *name)
 {
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
 
     return length >= 1 && length <= MAX_NAME && name[length] == '\0';
 }

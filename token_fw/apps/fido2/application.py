@@ -3,56 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from apdu.codec import Command
+from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
-from apdu.spec import Access, CommandSpec
 from token_fw.apps import SELECT_NAME, Application, Handler
 from token_fw.apps.fido2 import u2f
 from token_fw.apps.fido2.authenticator import Authenticator
-from token_fw.apps.fido2.channel import Channel, Transport
+from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.errors import CtapError
+from token_fw.apps.fido2.session import Ctap, FidoSession
 from token_fw.errors import ConditionsNotSatisfied
 
 SPEC = APPLICATIONS["fido2"]
 
 _WITHOUT_U2F = b"FIDO_2_0"
+_TAKES_UPDATES, _CANCEL = 0x80, 0x11
 
 C = TypeVar("C")
 
 
-class FidoSession:
-    """One interface on which the application is selected: a channel of the authenticator."""
+@dataclass(frozen=True, slots=True, repr=False)
+class _Message:
+    """A CTAP request; `updates`: its client is told what it waits for, and asks again."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self.authenticator = authenticator
-        self.channel = Channel(Transport.NFC)
-
-    def permits(self, _: Access) -> bool:
-        """What a request may do the authenticator decides."""
-        return True
-
-    def begin(self, command: CommandSpec | None) -> None:
-        """What a request leaves for the next one the authenticator keeps."""
-
-    def branch(self) -> FidoSession:
-        """Another channel: nothing is shared."""
-        return FidoSession(self.authenticator)
-
-    def end(self) -> None:
-        """The interface is closed: no request waits for its user any more."""
-        self.channel.close()
+    data: bytes
+    updates: bool
 
 
-def _request(command: Command) -> bytes:
-    return command.data
+def _parse_message(command: Command) -> _Message:
+    return _Message(command.data, updates=command.p1 == _TAKES_UPDATES)
 
 
-def _ctap(session: FidoSession, request: bytes) -> bytes:
-    with session.channel.running():
-        return session.authenticator.execute(session.channel, request)
+def _message(session: FidoSession, message: _Message) -> bytes | Response:
+    return session.ask(message.data, updates=message.updates)
+
+
+def _cancels(command: Command) -> bool:
+    return command.p1 == _CANCEL
+
+
+def _get_response(session: FidoSession, cancels: bool) -> bytes | Response:
+    if cancels:
+        session.channel.cancel()
+    return session.go_on()
 
 
 def _nothing(_: Command) -> None:
@@ -82,13 +78,14 @@ def _select(session: FidoSession) -> bytes:
 
 HANDLERS: dict[str, Handler[FidoSession, Any]] = {
     "SELECT": SELECT_NAME,
-    "NFCCTAP_MSG": Handler(_request, _ctap),
+    "NFCCTAP_MSG": Handler(_parse_message, _message),
+    "NFCCTAP_GETRESPONSE": Handler(_cancels, _get_response),
     "U2F_REGISTER": Handler(u2f.parse_register, _u2f(u2f.register)),
     "U2F_AUTHENTICATE": Handler(u2f.parse_authenticate, _u2f(u2f.authenticate)),
     "U2F_VERSION": Handler(_nothing, _version),
 }
 
 
-def application(authenticator: Authenticator) -> Application[FidoSession]:
-    """The application over the authenticator of one token."""
-    return Application(SPEC, HANDLERS, lambda _: FidoSession(authenticator), _select)
+def application(authenticator: Authenticator, ctap: Ctap) -> Application[FidoSession]:
+    """The application over the authenticator of one token, whose requests `ctap` runs."""
+    return Application(SPEC, HANDLERS, lambda _: FidoSession(authenticator, ctap), _select)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from apdu.ctap import Status
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.env import Question
+from token_fw.errors import EntryCancelled
 from token_fw.transaction import Transaction
 
 T = TypeVar("T")
@@ -94,10 +95,16 @@ class Channel:
             question.cancel()
         try:
             with transaction.released():
-                return question.wait()
+                answer = question.wait()
+        except EntryCancelled:
+            self._check_cancelled()
+            raise
         finally:
             with self._lock:
                 self._question = None
-                cancelled = self._cancelled
-            if cancelled:
-                raise CtapError(Status.CTAP2_ERR_KEEPALIVE_CANCEL, "the client cancelled")
+        self._check_cancelled()
+        return answer
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled:
+            raise CtapError(Status.CTAP2_ERR_KEEPALIVE_CANCEL, "the client cancelled")

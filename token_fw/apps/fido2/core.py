@@ -67,7 +67,12 @@ class Core:
     """A request runs; while it waits for its user the card is open to others."""
 
     def __post_init__(self) -> None:
+        self.power_up()
+
+    def power_up(self) -> None:
+        """The power came: tokens in use, wrong PINs in a row and enumerations are of the past."""
         self.powered = self.clock()
+        self.left = None
         self.pin_uv = PinUvAuth(self.transaction, self.rng, self.clock)
 
     @property

@@ -10,13 +10,13 @@ from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.channel import Transport
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.credentials import MAX_ID_LENGTH
-from token_fw.apps.fido2.make_credential import FORMATS, MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY
+from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY, formats
 from token_fw.apps.fido2.requests import MAX_MSG_SIZE
 from token_fw.apps.yubikey import VERSION
 
 U2F = "U2F_V2"
 
-_VERSIONS = ("FIDO_2_0", "FIDO_2_1")
+_VERSIONS = ("FIDO_2_0", "FIDO_2_1_PRE", "FIDO_2_1")
 _FINGERPRINT_INTERNAL = 0x02
 """USER_VERIFY_FINGERPRINT_INTERNAL of FIDO's registry."""
 _UV_ATTEMPTS = 3
@@ -49,7 +49,7 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
             else {}
         ),
         0x14: core.credentials.remaining,
-        0x16: list(FORMATS),
+        0x16: list(formats(core)),
         0x1B: settings.pin_complexity_policy,
         0x1D: new_pin.MAX_BYTES,
         0x1F: list(config.SUBCOMMANDS),
@@ -76,6 +76,7 @@ def _options(core: Core) -> dict[str, bool]:
         "authnrCfg": True,
         "clientPin": core.pin_set,
         "credMgmt": True,
+        "credentialMgmtPreview": True,
         "ep": settings.enterprise_attestation,
         "largeBlobs": True,
         "makeCredUvNotRqd": not settings.always_uv,
@@ -87,5 +88,6 @@ def _options(core: Core) -> dict[str, bool]:
         "up": True,
     }
     if core.matcher.sensor is not None:
-        options["uv"] = options["bioEnroll"] = core.uv_enabled
+        uv = ("bioEnroll", "userVerificationMgmtPreview", "uv")
+        options |= dict.fromkeys(uv, core.uv_enabled)
     return options

@@ -20,6 +20,8 @@ from token_fw.apps.fido2.credentials import FIRST_COUNT, Account, Credential, Pr
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.extensions import LARGE_BLOB_KEY_SIZE, Making
 from token_fw.apps.fido2.verification import Claim, Proof
+from token_fw.crypto import PrivateKey
+from token_fw.state import Attestation
 
 PUBLIC_KEY = "public-key"
 MAX_CREDENTIALS_IN_LIST = 16
@@ -32,8 +34,6 @@ MAX_NAME = 64
 _VENDOR_FACILITATED, _PLATFORM_MANAGED = 0x01, 0x02
 _FMT, _AUTH_DATA, _ATT_STMT, _EP_ATT, _LARGE_BLOB_KEY = range(1, 6)
 _PACKED, _NONE = "packed", "none"
-FORMATS = (_PACKED, _NONE)
-"""Attestation statement formats, the one without a preference first."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,7 +66,7 @@ def make_credential(call: Call, request: MakeCredential) -> dict[int, Any]:
     outputs = plan.making.outputs(core, made, uv=proof.uv)
     attested = auth_data.attested_data(made)
     data = auth_data.encode(made, proof, FIRST_COUNT, outputs, attested)
-    return _attest(core, plan, data) | _large_blob_key(made)
+    return _attest(core, plan, private, data) | _large_blob_key(made)
 
 
 def _plan(call: Call, request: MakeCredential) -> _Plan:
@@ -181,18 +181,32 @@ def shortened(name: str | None) -> str | None:
     return None if name is None else name.encode()[:MAX_NAME].decode(errors="ignore")
 
 
-def _attest(core: Core, plan: _Plan, data: bytes) -> dict[int, Any]:
+def _attest(core: Core, plan: _Plan, private: PrivateKey, data: bytes) -> dict[int, Any]:
     if plan.enterprise:
-        return _packed(core, plan, data) | {_EP_ATT: True}
+        return _certified(core, plan, data) | {_EP_ATT: True}
     preferred = plan.request.attestation_formats_preference or ()
-    fmt = next((fmt for fmt in preferred if fmt in FORMATS), _PACKED)
-    if fmt == _NONE:
+    known = formats(core)
+    if next((fmt for fmt in preferred if fmt in known), known[0]) == _NONE:
         return {_FMT: _NONE, _AUTH_DATA: data, _ATT_STMT: {}}
-    return _packed(core, plan, data)
+    if core.token.attestation is Attestation.SELF:
+        return _self_signed(plan, private, data)
+    return _certified(core, plan, data)
 
 
-def _packed(core: Core, plan: _Plan, data: bytes) -> dict[int, Any]:
-    """A statement of the format packed (WebAuthn 8.2)."""
+def formats(core: Core) -> tuple[str, ...]:
+    """Attestation statement formats of a token, the one without a preference first."""
+    return (_NONE,) if core.token.attestation is Attestation.NONE else (_PACKED, _NONE)
+
+
+def _self_signed(plan: _Plan, private: PrivateKey, data: bytes) -> dict[int, Any]:
+    """A statement of the format packed that the new credential signs (WebAuthn 8.2)."""
+    signature = plan.algorithm.sign(private, data + plan.request.client_data_hash)
+    statement = {"alg": plan.algorithm.alg, "sig": signature}
+    return {_FMT: _PACKED, _AUTH_DATA: data, _ATT_STMT: statement}
+
+
+def _certified(core: Core, plan: _Plan, data: bytes) -> dict[int, Any]:
+    """A statement of the format packed that the token's attestation key signs (WebAuthn 8.2)."""
     statement = {
         "alg": cose.ES256.alg,
         "sig": core.attester.sign(data + plan.request.client_data_hash),
