@@ -13,6 +13,7 @@ from apdu.transport import CardClient, Transport
 from host_tools.conformance import finger_commands as commands
 from host_tools.control import ControlError, ErrorCode
 from token_fw.env import SampleStatus
+from token_fw.pin import PinRef
 
 HOLDERS = {"pki": 0x01, "piv": 0x80}
 """The applications for whose PIN a finger can stand, and the references of these PINs."""
@@ -146,5 +147,5 @@ def _refusals() -> Iterator[None]:
 
 def _finger(value: bytes) -> Finger:
     fields = tlv.to_dict(tlv.parse(value))
-    opens = tuple(_APPLICATION_OF.get(ref, f"{ref:02X}") for ref in fields[0x82])
+    opens = tuple(_APPLICATION_OF.get(ref, PinRef(ref).name.lower()) for ref in fields[0x82])
     return Finger(fields[0x80][0], fields[0x81].decode(), opens)

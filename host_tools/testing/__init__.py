@@ -15,7 +15,12 @@ from typing import Any, TypeAlias
 from host_tools.closing import Closing
 from host_tools.control import ControlClient, is_daemon
 from host_tools.cryptoki import LIBRARY
+from host_tools.fingers import FingerClient
 from host_tools.home import Home
+from host_tools.token_transport import TokenTransport
+
+PIV_PIN = "123456"
+"""The PIN of PIV as it leaves the factory."""
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 """A fixture that runs a program with the given arguments and checks its exit code."""
@@ -70,6 +75,30 @@ class Scratch(Closing):
         with self.control() as control:
             made = control.call("token.create", label=label, pin=pin, so_pin=so_pin, **options)
         return ScratchToken(label, str(made["serial"]), int(str(made["slot"])), pin, so_pin)
+
+    def enrol_finger(self, token: ScratchToken, finger: str, application: str = "pki") -> int:
+        """Enrol a finger for the PIN of an application, PIV's being the factory's; its number."""
+        pin = token.pin if application == "pki" else PIV_PIN
+        with self.control() as control:
+            client = FingerClient(TokenTransport(control, token.serial))
+            client.prove(application, pin)
+            remaining = client.begin(finger)
+            self.script_fingers(token, *[finger] * remaining)
+            *_, last = (client.capture() for _ in range(remaining))
+        assert last.number is not None, f"the finger is {last.status}"
+        return last.number
+
+    def script_fingers(self, token: ScratchToken, *fingers: str | None) -> None:
+        """Have these fingers, or none, come when one is asked for."""
+        steps = [{"absent": True} if one is None else {"finger": one} for one in fingers]
+        with self.control() as control:
+            control.call("finger.script", token=token.serial, steps=steps)
+
+    def touch(self, token: ScratchToken) -> None:
+        """Touch a token as soon as it waits for that."""
+        with self.control() as control:
+            control.call("touch.await", token=token.serial)
+            control.call("touch.give", token=token.serial)
 
     def kill_daemon(self) -> int | None:
         """End the daemon by SIGKILL and wait until it is gone; its process id, None if none ran."""

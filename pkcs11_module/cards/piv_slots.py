@@ -39,7 +39,8 @@ from token_fw.crypto import (
 Fields = Mapping[int, bytes]
 """Data objects by tag."""
 
-_ALWAYS: Final = 0x03
+_ALWAYS: Final = frozenset({0x03, 0x05})
+"""The PIN policies by which each use needs the PIN, or a finger as well, right before it."""
 _GENERATED: Final = b"\x01"
 _SIGNATURE: Final = 0x9C
 
@@ -128,7 +129,7 @@ class SlotKey:
         """
         spec = ALGORITHMS[metadata[0x01][0]]
         key = _PUBLIC[spec.kind](spec, public)
-        always = metadata[0x02][0] == _ALWAYS
+        always = metadata[0x02][0] in _ALWAYS
         return cls(slot, key, always, metadata.get(0x03) == _GENERATED)
 
     @classmethod

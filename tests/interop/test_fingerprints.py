@@ -22,7 +22,6 @@ from token_fw.crypto import Ecdsa
 
 PATIENCE = 30
 DIGEST = bytes(range(32))
-PIV_PIN = piv_cards.PIN.decode()
 
 
 @pytest.fixture
@@ -37,10 +36,10 @@ def library(token: ScratchToken) -> Iterator[Cryptoki]:
         yield loaded
 
 
-def enrol(command: Command, token: ScratchToken) -> None:
+def enrol(home: Scratch, token: ScratchToken) -> None:
     """The thumb, for the user PIN and for that of PIV."""
-    command("finger", "add", token.label, "--finger", "thumb", KLYUCH_PIN=token.pin)
-    command("finger", "add", token.label, "--finger", "thumb", "--app", "piv", KLYUCH_PIN=PIV_PIN)
+    for application in ("pki", "piv"):
+        home.enrol_finger(token, "thumb", application)
 
 
 def begin(home: Scratch, pool: ThreadPoolExecutor, work: Callable[[], object]) -> Future[str]:
@@ -104,7 +103,7 @@ def test_three_applications_share_one_sensor_and_its_tries(
     command: Command,
     library: Cryptoki,
 ) -> None:
-    enrol(command, token)
+    enrol(home, token)
 
     def tries() -> int:
         return int(json.loads(command("token", "show", "Work", "--json").stdout)["finger_tries"])
@@ -141,7 +140,7 @@ def test_three_applications_share_one_sensor_and_its_tries(
 def test_tries_outlive_a_daemon_that_is_killed(
     home: Scratch, token: ScratchToken, command: Command
 ) -> None:
-    enrol(command, token)
+    enrol(home, token)
     with home.control() as door:
         card = piv_cards.Client(TokenTransport(door, token.serial))
         command("finger", "script", "Work", "stranger", "stranger", "thumb")
@@ -161,7 +160,7 @@ def test_a_key_that_asks_each_time_takes_a_finger_each_time(
     command: Command,
     pkcs11_tool: Command,
 ) -> None:
-    enrol(command, token)
+    enrol(home, token)
     pair = ("--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--always-auth")
     pkcs11_tool("--login", "--pin", token.pin, *pair)
     with Cryptoki() as library, library.open_session(token.slot, rw=True) as session:
@@ -190,7 +189,7 @@ def test_a_key_that_asks_each_time_takes_a_finger_each_time(
 def test_a_program_that_is_killed_takes_its_wait_with_it(
     home: Scratch, token: ScratchToken, command: Command
 ) -> None:
-    enrol(command, token)
+    enrol(home, token)
     with RemoteApplication() as other:
         other.call("open", token.slot)
         other.send("login_on_token")

@@ -230,6 +230,17 @@ def test_keys_agree_on_secrets() -> None:
     assert shared == other.exchange(montgomery)
 
 
+def test_a_key_that_takes_a_finger_for_each_use_asks_for_a_login_for_each() -> None:
+    rig = PivRig()
+    rig.owner.make_key(piv.AUTHENTICATION, pin=piv.MATCH_ALWAYS)
+    client, session = rig.logged_in()
+    key = private_key(client, session)
+    assert client.get(session, key, "ALWAYS_AUTHENTICATE") == [b"\1"]
+    client("C_SignInit", session, Mechanism(ck.CKM_ECDSA), key)
+    client("C_Login", session, ck.CKU_CONTEXT_SPECIFIC, PIN)
+    assert len(client("C_Sign", session, bytes(32), ROOM)) == 64
+
+
 def test_the_signature_key_asks_for_a_login_for_each_use() -> None:
     rig = PivRig()
     public = rig.owner.make_key(piv.SIGNATURE)
