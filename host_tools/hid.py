@@ -91,6 +91,9 @@ class HidDevice(Closing):
         with self._changed:
             if self._closed:
                 raise OSError("the device is gone")
+            cid = _channel(packet)
+            if self._end.knows(cid):
+                self._client(connection, cid)
             event = self._end.receive(packet, self._clock())
             if event is not None:
                 self._carry_out(connection, event)
@@ -103,6 +106,7 @@ class HidDevice(Closing):
             left = [cid for cid, one in self._clients.items() if one.connection is connection]
             for cid in left:
                 self._clients.pop(cid).channel.close()
+                self._end.leave(cid)
             if connection in self._connections:
                 self._connections.remove(connection)
 
@@ -114,10 +118,11 @@ class HidDevice(Closing):
                 work = (event, channel)
                 threading.Thread(target=self._run, args=work, name="HID", daemon=True).start()
             case Cancel(request):
-                self._clients[request.channel].channel.cancel()
+                self._client(connection, request.channel).channel.cancel()
             case Begun(cid):
                 if (before := self._clients.pop(cid, None)) is not None:
                     before.channel.close()
+                self._client(connection, cid)
             case Wink():
                 self._winks()
 
@@ -162,10 +167,14 @@ class HidDevice(Closing):
     def _deliver(self, writer: HidConnection | None) -> None:
         """Give each packet to the client of its channel, else to who has just written."""
         for packet in self._end.packets():
-            client = self._clients.get(int.from_bytes(packet[:4], "big"))
+            client = self._clients.get(_channel(packet))
             receiver = client.connection if client is not None else writer
             if receiver is not None:
                 receiver.put(packet)
+
+
+def _channel(packet: bytes) -> int:
+    return int.from_bytes(packet[:4], "big")
 
 
 def _shortest(apdu: bytes) -> bytes:

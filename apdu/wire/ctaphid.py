@@ -238,6 +238,17 @@ class DeviceEnd:
             self._refuse(request.channel, error)
             self._request = None
 
+    def knows(self, channel: int) -> bool:
+        """Whether the channel was given."""
+        return 1 <= channel <= self._channels
+
+    def leave(self, channel: int) -> None:
+        """Its client is gone, where that can be known: drop its message and its lock."""
+        if self._message is not None and self._message.channel == channel:
+            self._message = None
+        if self._lock == channel:
+            self._lock = 0
+
     @property
     def _keeps_alive(self) -> bool:
         """Whether a request runs of which the client is told; U2F's are short (11.2.9.1.7)."""
@@ -246,7 +257,7 @@ class DeviceEnd:
     def _begin(self, packet: _Packet, now: float) -> FromClient | None:
         if packet.command == HidCommand.INIT:
             return self._init(packet)
-        if packet.command == HidCommand.CANCEL and self._known(packet.channel):
+        if packet.command == HidCommand.CANCEL and self.knows(packet.channel):
             return self._cancel(packet.channel)
         error = self._objection(packet, now)
         if error is None:
@@ -259,16 +270,13 @@ class DeviceEnd:
     def _objection(self, packet: _Packet, now: float) -> HidError | None:
         """Why no message can begin with the packet."""
         channel, message = packet.channel, self._message
-        if not self._known(channel):
+        if not self.knows(channel):
             return HidError.INVALID_CHANNEL
         if message is not None and message.channel == channel:
             return HidError.INVALID_SEQ
         if message is not None or self._request is not None or self._locked(channel, now):
             return HidError.CHANNEL_BUSY
         return HidError.INVALID_LEN if packet.length > MAX_MESSAGE else None
-
-    def _known(self, channel: int) -> bool:
-        return 1 <= channel <= self._channels
 
     def _continue(self, packet: _Packet, now: float) -> FromClient | None:
         message = self._message
@@ -304,7 +312,7 @@ class DeviceEnd:
         if packet.length != NONCE:
             self._refuse(channel, HidError.INVALID_LEN)
             return None
-        if channel != BROADCAST and not self._known(channel):
+        if channel != BROADCAST and not self.knows(channel):
             self._refuse(channel, HidError.INVALID_CHANNEL)
             return None
         given = channel

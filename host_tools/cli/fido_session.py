@@ -127,7 +127,9 @@ def opened(reader: str | None, token_name: str | None) -> Iterator[Authenticator
         ) from error
     where = place(reader, token_name)
     with where.opened() as card:
-        authenticator = Authenticator(where, Ctap2(CardDevice(card)))
+        # Not every reader passes extended length fields, and every card takes chains.
+        device = CardDevice(card, extended=where.details is not None)
+        authenticator = Authenticator(where, Ctap2(device))
         try:
             yield authenticator
         except CtapError as error:

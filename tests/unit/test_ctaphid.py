@@ -326,3 +326,15 @@ def test_a_packet_has_64_bytes_and_zeros_at_its_end() -> None:
     sent = list(packets(1, HidCommand.PING, b"\xff" * 58))
     assert [len(packet) for packet in sent] == [PACKET, PACKET]
     assert sent[1] == bytes.fromhex("00000001 00 FF").ljust(PACKET, b"\0")
+
+
+def test_a_client_that_is_gone_leaves_no_message_and_no_lock() -> None:
+    desk = Desk()
+    gone, other = desk.client(), desk.client()
+    desk.told(gone, *gone.send(HidCommand.LOCK, bytes((MAX_LOCK,))))
+    desk.feed(gone.send(HidCommand.PING, bytes(60))[0])
+    busy, pong = refused(HidError.CHANNEL_BUSY), [Answer(HidCommand.PING, b"")]
+    desk.device.leave(other.channel)
+    assert desk.told(other, *other.send(HidCommand.PING)) == busy
+    desk.device.leave(gone.channel)
+    assert desk.told(other, *other.send(HidCommand.PING)) == pong
