@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from host_tools.pki.asn1 import algos, core, keys
+from host_tools.pki.asn1 import algos, core, keys, named_algorithm
 from host_tools.pki.errors import PkiError, UnknownAlgorithm
 from token_fw.crypto import (
     Cbc,
@@ -124,14 +124,16 @@ def _opened(
 ) -> tuple[SecretKey, SymmetricScheme]:
     if algorithm["algorithm"].native != "pbes2":
         raise UnknownAlgorithm(
-            f"The encryption {algorithm['algorithm'].native} is not supported; PBES2 is."
+            f"The encryption {named_algorithm(algorithm['algorithm'])} is not supported; PBES2 is."
         )
     scheme = algorithm["parameters"]
     wanted = scheme["encryption_scheme"]
     cipher = _CIPHERS.get(wanted["algorithm"].native)
     derivation = scheme["key_derivation_func"]
     if cipher is None or derivation["algorithm"].native != "pbkdf2":
-        raise UnknownAlgorithm(f"The cipher {wanted['algorithm'].native} is not supported.")
+        raise UnknownAlgorithm(
+            f"The cipher {named_algorithm(wanted['algorithm'])} is not supported."
+        )
     try:
         parameters = derivation["parameters"]
         value = derived(
