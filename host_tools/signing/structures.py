@@ -114,10 +114,11 @@ def signature_trouble(
         algorithm = algorithms.named(identifier)
         if algorithm.weak:
             return f"Signatures by {algorithm.name} prove nothing any more."
-        algorithms.verify(issuer.public_key.dump(), identifier, signed, signature)
+        key = algorithms.load_key(issuer.public_key.dump())
+        algorithm.verify(key, signed, signature)
     except PkiError as error:
         return error.message
-    return ""
+    return algorithms.weakness(key)
 
 
 def certificate_trouble(one: x509.Certificate, issuer: x509.Certificate) -> str:

@@ -12,7 +12,8 @@ from host_tools.pki import algorithms, asn1
 from host_tools.pki.errors import Malformed, PkiError
 from host_tools.signing.cms import content_of, digests
 from host_tools.signing.flaws import Flaw, VerificationError
-from host_tools.signing.path import Path, check_times, find_path
+from host_tools.signing.path import Path, find_path
+from host_tools.signing.purposes import check_times
 from host_tools.signing.structures import Evidence
 from host_tools.signing.wording import who
 
@@ -210,10 +211,11 @@ class _Judgement:
             self.found = replace(self.found, algorithm=algorithm.name)
             if algorithm.weak or name in _WEAK:
                 return f"Signatures with {name} prove nothing any more."
-            algorithms.verify(certificate.public_key.dump(), identifier, message, signature, name)
+            key = algorithms.load_key(certificate.public_key.dump())
+            algorithm.verify(key, message, signature)
         except PkiError as error:
             return error.message
-        return ""
+        return algorithms.weakness(key)
 
     def _check_content(self) -> None:
         """RFC 5652 5.4, 11.1 and 11.2."""

@@ -34,7 +34,7 @@ class Verifier:
         issuer = self.there.folder / "issuer.pem"
         self.command(
             "sign", self.there.letter, "--key-file", key,
-            "--cert", key.with_suffix(".pem"), "--cert", issuer,
+            "--cert", key.with_suffix(".pem"), "--cert", issuer, "--any-certificate",
         )  # fmt: skip
 
     def fails(self, code: Exit, said: str, *options: str | Path) -> None:

@@ -34,7 +34,7 @@ def who() -> cms.Identity:
         PrivateFormat.PKCS8,
         NoEncryption(),
     )
-    return identity(FileSigner.load(key), KNOWN)
+    return identity(FileSigner.load(key), KNOWN, (), NOW)
 
 
 SIGNATURE = cms.sign(
