@@ -1,24 +1,27 @@
 """Certificates, CRLs and OCSP responses of others, read to the last field before their use."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from asn1crypto import core, crl, ocsp, x509
 
 from host_tools.pki import algorithms, asn1
+from host_tools.pki.certificates import now
 from host_tools.pki.errors import Malformed, PkiError, UnusableKey
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verifier knows: whom it trusts, and what else it was given."""
+    """What a verifier knows: whom it trusts, what else it was given, and what time it is."""
 
     anchors: tuple[x509.Certificate, ...] = ()
     others: tuple[x509.Certificate, ...] = ()
     crls: tuple[crl.CertificateList, ...] = ()
     responses: tuple[ocsp.BasicOCSPResponse, ...] = ()
     require_revocation: bool = False
+    now: datetime = field(default_factory=now)
 
 
 def parse(kind: type[core.Asn1Value], der: bytes, what: str) -> Any:

@@ -5,12 +5,17 @@ OpenSSL refuses the same signatures, where it looks at the same thing.
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from host_tools.cli.failures import Exit
+from host_tools.pki.signer import FileSigner
+from host_tools.signing import cms
+from host_tools.signing.identity import identity
+from host_tools.signing.structures import certificates_in
 from host_tools.testing import Command, Run
 from tests.interop import signers
 from tests.interop.signers import DAY, NOW, Files, Holder
@@ -29,9 +34,17 @@ class Verifier:
     openssl: Run
     there: Files
 
-    def signed(self, by: Holder) -> None:
+    def signed(self, by: Holder, at: datetime | None = None) -> None:
+        """Now by the command, or with another signing time, which that never gives."""
         key = by.write(self.there.folder / "signer.key")
         issuer = self.there.folder / "issuer.pem"
+        if at is not None:
+            known = certificates_in(key.with_suffix(".pem").read_bytes() + issuer.read_bytes())
+            who = identity(FileSigner.load(key.read_bytes()), known, (), at)
+            digest = cms.digests([self.there.letter.read_bytes()], [who.digest])[who.digest]
+            made = cms.sign(who, digest, signing_time=at)
+            self.there.put("letter.txt.p7s", made)
+            return
         self.command(
             "sign", self.there.letter, "--key-file", key,
             "--cert", key.with_suffix(".pem"), "--cert", issuer, "--any-certificate",
@@ -103,6 +116,36 @@ def test_a_certificate_that_expired_after_it_signed(verifier: Verifier, there: F
     later = str(NOW + 20 * DAY)
     verifier.fails(Exit.EXPIRED, "The certificate of CN=Ann expired on", "--at", later)
     verifier.holds("--at", "signing-time")
+
+
+def test_only_a_time_that_helps_is_hinted_at(verifier: Verifier, there: Files) -> None:
+    def hint() -> str:
+        root = there.folder / "root.pem"
+        later = ("--at", str(NOW + 15 * DAY))
+        told = verifier.command("verify", there.letter, "--trust", root, *later, code=17).stderr
+        return str(told.partition("Next: ")[2])
+
+    verifier.signed(signers.holder("Ann", there.issuer))
+    assert "--at signing-time" in hint()
+    (there.folder / "letter.txt.p7s").unlink()
+    verifier.signed(signers.holder("Ann", there.issuer, start=NOW - 9 * DAY, end=NOW - DAY))
+    assert hint() == ""
+    (there.folder / "letter.txt.p7s").unlink()
+    old = signers.authority("Old", there.root, end=NOW - DAY)
+    there.put("issuer.pem", signers.pem(old.certificate))
+    verifier.signed(signers.holder("Ann", old))
+    assert hint() == ""
+
+
+def test_a_signature_of_a_time_to_come(verifier: Verifier, there: Files) -> None:
+    ann = signers.holder("Ann", there.issuer)
+    verifier.signed(ann, NOW + 2 * DAY)
+    said = "says that it was made on"
+    verifier.fails(Exit.SIGNED_IN_FUTURE, said)
+    verifier.fails(Exit.SIGNED_IN_FUTURE, said, "--at", "signing-time")
+    verifier.holds("--at", str(NOW + 3 * DAY))
+    verifier.signed(ann, NOW + timedelta(minutes=1))  # clocks differ
+    verifier.holds()
 
 
 def test_an_expired_issuer(verifier: Verifier, there: Files) -> None:
