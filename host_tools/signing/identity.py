@@ -72,7 +72,7 @@ def _above(
                 for one in pool
                 if one.sha256 not in seen
                 and one.subject == certificate.issuer
-                and not certificate_trouble(certificate, one)
+                and not certificate_trouble(certificate, one, any_strength=True)
             ),
             None,
         )

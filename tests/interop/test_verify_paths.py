@@ -4,12 +4,13 @@ OpenSSL refuses the same signatures, where it looks at the same thing.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from host_tools.cli.failures import Exit
 from host_tools.pki.signer import FileSigner
@@ -177,6 +178,30 @@ def test_an_issuer_of_the_right_name_that_did_not_sign(verifier: Verifier, there
     said = "The certificate of CN=Ann is not signed by CN=Issuer: The signature is wrong."
     verifier.fails(Exit.BROKEN_CHAIN, said, "--cert", issuer)
     verifier.openssl_too("unable to get local issuer certificate")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (rsa.generate_private_key(65537, 1024), "RSA-1024"),
+        (ec.generate_private_key(ec.SECP192R1()), "P-192"),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_an_issuer_whose_key_is_too_short(
+    *,
+    verifier: Verifier,
+    there: Files,
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    name: str,
+) -> None:
+    made = signers.holder(
+        "Short", there.root, key=key.public_key(), authority=True, usages=signers.AUTHORITY_USAGE
+    )
+    there.put("issuer.pem", signers.pem(made.certificate))
+    verifier.signed(signers.holder("Ann", replace(made, key=key)))
+    verifier.fails(Exit.BROKEN_CHAIN, f"Signatures by a key as short as {name} prove nothing")
+    verifier.openssl_too("CA certificate key too weak", "-auth_level", "2")
 
 
 def test_a_root_of_the_right_name_that_is_not_trusted(verifier: Verifier, there: Files) -> None:
