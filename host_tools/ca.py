@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ _NAME: Final = re.compile(r"\w[\w .@-]{0,63}")
 _STATE: Final = "state.json"
 _CERTIFICATE: Final = "certificate.der"
 _KEY: Final = "key.pem"
+_DRAFT: Final = ".draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,22 +333,37 @@ class Authorities:
 
         It is there as a whole or not at all. Raises ControlError and HomeError.
         """
-        self.check_free(name)
         self._home.make()
         parent = self._home.authorities
         parent.mkdir(mode=0o700, exist_ok=True)
-        # No name of an authority begins with a dot.
-        draft = parent / f".{name}.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
-        (draft / "issued").mkdir(mode=0o700)
-        if encrypted_key is not None:
-            replace_private(draft / _KEY, encrypted_key)
-        replace_private(draft / _CERTIFICATE, certificate.dump())
-        replace_private(draft / _STATE, state.encode())
-        draft.rename(parent / name)
-        sync_directory(parent)
+        with _alone(parent):
+            self.check_free(name)
+            # Nobody else is at work here: these are of processes that died.
+            for left in parent.glob(f".*{_DRAFT}"):
+                shutil.rmtree(left)
+            # No name of an authority begins with a dot.
+            draft = Path(tempfile.mkdtemp(prefix=".", suffix=_DRAFT, dir=parent))
+            try:
+                _fill(draft, state, certificate, encrypted_key)
+                draft.rename(parent / name)
+            except BaseException:
+                shutil.rmtree(draft)
+                raise
+            sync_directory(parent)
         return Authority(parent / name)
+
+    def revoked(self, authority: Authority) -> list[tuple[str, str]]:
+        """Which authorities of its chain are revoked, each with the one that revoked it."""
+        found, below = [], authority
+        for _ in self.names():
+            if not below.state.issuer:
+                break
+            above = self.open(below.state.issuer)
+            entry = above.state.issued.get(f"{below.certificate.serial_number:x}")
+            if entry is not None and entry.revoked is not None and entry.revoked.at <= now():
+                found.append((below.name, above.name))
+            below = above
+        return found
 
     def chain(self, authority: Authority) -> list[Any]:
         """Its certificate and those of the authorities above it, as far as they are of this home.
@@ -360,6 +377,25 @@ class Authorities:
             found.append(over.certificate)
             above = over.state.issuer
         return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process is in here with the same folder; a lock ends with its process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fill(draft: Path, state: State, certificate: Any, encrypted_key: bytes | None) -> None:
+    (draft / "issued").mkdir(mode=0o700)
+    if encrypted_key is not None:
+        replace_private(draft / _KEY, encrypted_key)
+    replace_private(draft / _CERTIFICATE, certificate.dump())
+    replace_private(draft / _STATE, state.encode())
 
 
 def encrypted(key: PrivateKey, passphrase: str) -> bytes:

@@ -82,6 +82,18 @@ def load_private_key(content: bytes, passphrase: bytes | None = None) -> Private
         raise UnreadableFile(f"The private key cannot be used: {error}.") from error
 
 
+def load_certified_key(
+    content: bytes, passphrase: bytes | None = None
+) -> tuple[PrivateKey, tuple[Any, ...]]:
+    """The same with the certificates (asn1crypto's) that a container has beside the key."""
+    from host_tools.pki import pkcs12  # noqa: PLC0415  slow to load
+
+    if not pkcs12.is_container(content):
+        return load_private_key(content, passphrase), ()
+    container = load_container(content, passphrase)
+    return container.key, container.certificates
+
+
 def _pkcs8(content: bytes, passphrase: bytes | None) -> bytes:
     """The PrivateKeyInfo of a key of any kind, also of one that cryptography does not know."""
     from host_tools.pki import pbes2, pkcs12  # noqa: PLC0415  slow to load

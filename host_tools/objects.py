@@ -329,15 +329,27 @@ def _one(found: list[_T], name: str, what: str, names: Callable[[_T], tuple[str,
     return matching[0]
 
 
-def store_certificate(session: Session, label: str, ident: bytes, value: bytes) -> int:
-    """Put a certificate (DER) on the token; its handle."""
+def store_certificate(
+    session: Session, label: str, ident: bytes, value: bytes, *, owned: bool
+) -> int:
+    """Put a certificate (DER) on the token; its handle.
+
+    Programs that search by category find that of an authority, and one `owned`, beside its key.
+    """
     from asn1crypto.x509 import Certificate  # noqa: PLC0415  slow to load
 
-    body = Certificate.load(value)["tbs_certificate"]
+    certificate = Certificate.load(value)
+    body = certificate["tbs_certificate"]
+    category = ck.CK_CERTIFICATE_CATEGORY_UNSPECIFIED
+    if certificate.ca:
+        category = ck.CK_CERTIFICATE_CATEGORY_AUTHORITY
+    elif owned:
+        category = ck.CK_CERTIFICATE_CATEGORY_TOKEN_USER
     return session.create(
         {
             ck.CKA_CLASS: ck.CKO_CERTIFICATE,
             ck.CKA_CERTIFICATE_TYPE: ck.CKC_X_509,
+            ck.CKA_CERTIFICATE_CATEGORY: category,
             ck.CKA_TOKEN: True,
             ck.CKA_PRIVATE: False,
             ck.CKA_LABEL: label,
@@ -392,13 +404,14 @@ def put(
     ident = ident or (owner.id if owner else new_id(session))
     if key is not None and (owner is None or not owner.private):
         import_key(session, key, label, ident)
+    has_key = key is not None or owner is not None
     there = {one.value for one in find_certificates(session)} if key is not None else set()
     missing = [one for one in certificates if one.dump() not in there]
     for one in missing:
         own = normalized(one.public_key.dump()) == spki
         place = (label, ident) if own else (_common_name(one), new_id(session))
-        store_certificate(session, *place, one.dump())
-    return Placed(label, ident, key is not None or owner is not None, len(missing))
+        store_certificate(session, *place, one.dump(), owned=own and has_key)
+    return Placed(label, ident, has_key, len(missing))
 
 
 def _common_name(certificate: Any) -> str:

@@ -32,6 +32,15 @@ def authorities_of_home() -> "Authorities":
     return Authorities(current())
 
 
+def warn_of_revoked(authorities: "Authorities", authority: "Authority") -> None:
+    """Say it where the authority, or one above it, was revoked: nobody takes what it issues."""
+    for name, by in authorities.revoked(authority):
+        click.echo(
+            f"The CA {name} was revoked by {by}: verifiers that know refuse what it issues.",
+            err=True,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CaSecrets:
     """What opens the key of an authority: a passphrase or a PIN."""

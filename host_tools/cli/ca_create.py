@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli.armour import out_options, write
-from host_tools.cli.ca_access import CaSecrets, authorities_of_home
+from host_tools.cli.ca_access import CaSecrets, authorities_of_home, warn_of_revoked
 from host_tools.cli.certificate_options import (
     parsed_subject,
     subject_option,
@@ -130,6 +130,8 @@ def _create(
     urls = Urls(*(options[one] for one in ("crl_url", "ocsp_url", "issuer_url")))
     state = State(KeyPlace(), options["under"] or "", urls)
     under = authorities.open(options["under"]) if options["under"] else None
+    if under is not None:
+        warn_of_revoked(authorities, under)
 
     def certified(signer: "Signer") -> Any:
         return _certificate(signer, under, subject, period, options)

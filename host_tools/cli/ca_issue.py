@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host_tools.cli.armour import out_options, write
-from host_tools.cli.ca_access import CaSecrets, authorities_of_home, document_of, serial_of
+from host_tools.cli.ca_access import (
+    CaSecrets,
+    authorities_of_home,
+    document_of,
+    serial_of,
+    warn_of_revoked,
+)
 from host_tools.cli.certificate_options import (
     PROFILE_NAMES,
     moment_option,
@@ -90,7 +96,9 @@ def issue(
     from host_tools.pki import certificates
     from host_tools.pki.profiles import PROFILES, completed
 
-    authority = authorities_of_home().open(name)
+    authorities = authorities_of_home()
+    authority = authorities.open(name)
+    warn_of_revoked(authorities, authority)
     found = certificates.read_request(file.read_bytes())
     info = found["certification_request_info"]
     subject = _subject(info["subject"], options["subject"], options["any_numbers"])
@@ -169,8 +177,17 @@ Examples:
     "--reason", type=click.Choice(_REASONS), default="unspecified", show_default=True, help="Why."
 )
 @moment_option("--at", "Since when; now")
+@click.option("--planned", is_flag=True, help="Take a --at that is still to come.")
 @json_option
-def revoke(*, name: str, certificate: str, reason: str, at: datetime | None, as_json: bool) -> None:
+def revoke(
+    *,
+    name: str,
+    certificate: str,
+    reason: str,
+    at: datetime | None,
+    planned: bool,
+    as_json: bool,
+) -> None:
     """Revoke a CERTIFICATE, a file or a serial number in hexadecimal, for good.
 
     Nobody learns of it but from a new CRL (klyuch cert ca crl) or an OCSP answer.
@@ -178,6 +195,12 @@ def revoke(*, name: str, certificate: str, reason: str, at: datetime | None, as_
     from host_tools.pki.certificates import now
     from host_tools.pki.revocation import Revocation
 
+    if at is not None and at > now() and not planned:
+        raise Failure(
+            Exit.USAGE,
+            f"{at:%Y-%m-%d %H:%M} UTC is still to come.",
+            "If it is to be revoked from then on: --planned",
+        )
     authority = authorities_of_home().open(name)
     why = Revocation(at or now(), reason.replace("-", "_"))
     entry = authority.revoke(serial_of(authority, certificate), why)

@@ -36,7 +36,7 @@ from host_tools.cli.signing_key import (
     passphrase_file_option,
 )
 from host_tools.control import Json
-from host_tools.pki.errors import PkiError
+from host_tools.pki.errors import Malformed, PkiError
 
 if TYPE_CHECKING:
     from host_tools.pki.signer import Signer
@@ -160,6 +160,7 @@ def import_certificate(
     """
     from host_tools import objects
     from host_tools.key_files import WrongPassphrase, key_parts, load_container
+    from host_tools.pki.algorithms import check_key
     from host_tools.pki.asn1 import read_certificates
     from host_tools.pki.pkcs12 import is_container
 
@@ -174,12 +175,15 @@ def import_certificate(
         else:
             found = read_certificates(content)[:1]
             spki = found[0].public_key.dump()
+        for one in found:
+            check_key(one.public_key.dump())
     except PkiError as error:
-        raise Failure(
-            Exit.PIN_WRONG if isinstance(error, WrongPassphrase) else Exit.GENERAL,
-            f"{file}: {error}",
-            error.hint or "Give a certificate in PEM or DER, or a container (PKCS #12).",
-        ) from error
+        code, hint = Exit.GENERAL, error.hint
+        if isinstance(error, WrongPassphrase):
+            code, hint = Exit.PIN_WRONG, PASSPHRASE.source
+        elif isinstance(error, Malformed):
+            hint = hint or "Give a certificate in PEM or DER, or a container (PKCS #12)."
+        raise Failure(code, f"{file}: {error}", hint) from error
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
         placed = objects.put(session, parts, spki, found, label=label, ident=ident, name=file.stem)

@@ -1,6 +1,6 @@
 """The key a command signs documents with, and the certificates that are kept beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import click
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
-from host_tools.cli.signing_key import file_signer, key_file_options
+from host_tools.cli.signing_key import certified_file_key, key_file_options
 
 if TYPE_CHECKING:
     from asn1crypto import x509
@@ -49,8 +49,11 @@ class CertifiedKey:
     @contextmanager
     def opened(self) -> "Iterator[tuple[Signer, list[x509.Certificate]]]":
         """The signer, and the certificates that are kept where it is."""
+        from host_tools.pki.signer import FileSigner
+
         if self.key_file:
-            yield file_signer(self.key_file, PASSPHRASE, self.passphrase_file), []
+            key, beside = certified_file_key(self.key_file, PASSPHRASE, self.passphrase_file)
+            yield FileSigner(key), _readable(one.dump() for one in beside)
             return
         token = usable(self.token_name)
         pin = USER_PIN.read(self.pin, self.pin_file)
@@ -60,15 +63,20 @@ class CertifiedKey:
 
 
 def _held(session: "Session") -> "list[x509.Certificate]":
-    """The certificates on the token that can be read; it may hold others."""
     from host_tools import objects
+
+    return _readable(one.value for one in objects.find_certificates(session))
+
+
+def _readable(certificates: Iterable[bytes]) -> "list[x509.Certificate]":
+    """Those (DER) that can be read; where keys are kept there may be others."""
     from host_tools.pki.errors import Malformed
     from host_tools.signing.structures import certificates_in
 
     found = []
-    for one in objects.find_certificates(session):
+    for one in certificates:
         try:
-            found += certificates_in(one.value)
+            found += certificates_in(one)
         except Malformed:
             continue
     return found

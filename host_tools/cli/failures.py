@@ -44,6 +44,7 @@ class Exit(Enum):
     WRONG_USAGE = (18, "a certificate is not for what it was used for")
     REVOKED = (19, "a certificate was revoked")
     NO_REVOCATION_DATA = (20, "nothing shows that a certificate was not revoked")
+    SIGNED_IN_FUTURE = (21, "the signature says that it was made at a time to come")
 
 
 EXIT_CODES: Final = tuple(Exit)

@@ -23,6 +23,11 @@ class Secret:
     option: str
     variable: str
 
+    @property
+    def source(self) -> str:
+        """How to give it, as a sentence."""
+        return f"Give it by --{self.option}-file FILE or in {self.variable}."
+
     def given(self, value: str | None, file: Path | None) -> str | None:
         """The secret where it can be had without asking: option, file, environment."""
         if value is not None:
@@ -47,7 +52,7 @@ class Secret:
             raise Failure(
                 Exit.USAGE,
                 f"The {self.title} is needed, and there is no terminal to ask for it.",
-                f"Give it by --{self.option}-file FILE or in {self.variable}.",
+                self.source,
             )
         answer: str = click.prompt(
             self.title, hide_input=True, confirmation_prompt=confirm, err=True

@@ -40,6 +40,11 @@ Examples:
     help="Certificates of the signer and of authorities, a file or a folder; can be repeated.",
 )
 @click.option(
+    "--any-certificate",
+    is_flag=True,
+    help="Sign also by a certificate that no verifier takes: expired, or for something else.",
+)
+@click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
 )
 @certified_key_options
@@ -52,13 +57,16 @@ def sign(
     existing: Path | None,
     pdf: bool,
     certificates: tuple[Path, ...],
+    any_certificate: bool,
     out: Path | None,
     as_json: bool,
     **key: Any,
 ) -> None:
     """Sign a FILE: a CMS signature of the form CAdES-BES goes into FILE.p7s.
 
-    With it go the signer's certificate and those above, as far as the token or --cert has them.
+    With it go the signer's certificate, which has to be valid now and for documents, and those
+    above it, as far as --cert, the token or the container has them.
+
     A file that exists is never written over; --add puts one more signature into it.
     """
     from host_tools.signing import files
@@ -77,7 +85,7 @@ def sign(
         raise _exists(target)
     choice, known = CertifiedKey(**key), certificates_of(certificates)
     with choice.opened() as (signer, held):
-        made = identity(signer, [*known, *held])
+        made = identity(signer, known, held, datetime.now(UTC), any_certificate=any_certificate)
         if pdf:
             content = _pdf(file, made)
         else:

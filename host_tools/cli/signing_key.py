@@ -12,6 +12,8 @@ from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, Secret
 from host_tools.cli.session import opened, usable
 
 if TYPE_CHECKING:
+    from asn1crypto import x509
+
     from host_tools.pki.signer import FileSigner, Signer
     from token_fw.crypto import PrivateKey
 
@@ -75,13 +77,26 @@ def file_signer(file: Path, secret: Secret, passphrase_file: Path | None) -> "Fi
 
 def file_key(file: Path, secret: Secret, passphrase_file: Path | None) -> "PrivateKey":
     """The key in a file; its passphrase is asked for where it has one. Raises UnreadableFile."""
-    from host_tools.key_files import EncryptedFile, UnreadableFile, load_private_key
+    return certified_file_key(file, secret, passphrase_file)[0]
+
+
+def certified_file_key(
+    file: Path, secret: Secret, passphrase_file: Path | None
+) -> "tuple[PrivateKey, tuple[x509.Certificate, ...]]":
+    """The same with the certificates of a PKCS #12 container; other files have none."""
+    from host_tools.key_files import (
+        EncryptedFile,
+        UnreadableFile,
+        WrongPassphrase,
+        load_certified_key,
+    )
 
     content = file.read_bytes()
     try:
         try:
-            return load_private_key(content)
+            return load_certified_key(content)
         except EncryptedFile:
-            return load_private_key(content, secret.read(None, passphrase_file).encode())
+            return load_certified_key(content, secret.read(None, passphrase_file).encode())
     except UnreadableFile as error:
-        raise type(error)(f"{file}: {error.message}", error.hint) from error
+        hint = secret.source if isinstance(error, WrongPassphrase) else error.hint
+        raise type(error)(f"{file}: {error.message}", hint) from error

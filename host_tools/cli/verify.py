@@ -23,8 +23,9 @@ _HINTS: Final = {
     "untrusted": "If you trust it, name it: --trust FILE",
     "broken chain": "If you have what is missing: --cert FILE",
     "no revocation data": "Give a CRL by --crl FILE, or an OCSP response by --ocsp FILE.",
-    "expired": "If you know when it was signed: --at TIME; as the signer says: --at signing-time",
+    "signed in the future": "Look at the clock of this computer: the signer's may be right.",
 }
+_AT_HINT: Final = "If you know when it was signed: --at TIME; as the signer says: --at signing-time"
 
 
 def _moment(_ctx: click.Context, _parameter: click.Parameter, value: str) -> datetime | None:
@@ -200,7 +201,8 @@ def _pdf(file: Path, _signature: Path | None, rules: "Rules") -> _Judged:
 def _failure(failures: Sequence["VerificationError"]) -> Failure:
     first = failures[0]
     message = "\n".join(dict.fromkeys(str(one) for one in failures))
-    return Failure(Exit[first.flaw.name], message, _HINTS.get(first.flaw, ""))
+    hint = _AT_HINT if first.at_other_times else _HINTS.get(first.flaw, "")
+    return Failure(Exit[first.flaw.name], message, hint)
 
 
 def _show(file: Path, reports: Sequence["SignerReport"], *, as_json: bool) -> None:

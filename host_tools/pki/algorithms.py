@@ -1,11 +1,12 @@
 """Signature algorithms as X.509 and CMS name them: one table for who signs and who verifies."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from host_tools.pki.asn1 import algos, core
-from host_tools.pki.errors import BadSignature, UnknownAlgorithm, UnusableKey
+from host_tools.pki.errors import BadSignature, UnknownAlgorithm, UnknownKey, UnusableKey
 from token_fw.crypto import (
     CryptoError,
     DataLength,
@@ -20,6 +21,7 @@ from token_fw.crypto import (
     RsaPkcs1,
     RsaPss,
     SignScheme,
+    Unsupported,
     digest,
     digest_info,
     load_public,
@@ -251,8 +253,31 @@ def load_key(spki: bytes) -> PublicKey:
     """A DER SubjectPublicKeyInfo. Raises UnusableKey."""
     try:
         return load_public(spki)
+    except Unsupported as error:
+        raise UnknownKey(f"The public key cannot be used: {error}.") from error
     except CryptoError as error:
         raise UnusableKey(f"The public key cannot be used: {error}.") from error
+
+
+def check_key(spki: bytes) -> None:
+    """Raises UnusableKey for a damaged key (DER), such as a point that is not on its curve.
+
+    Keys of unknown kinds pass: nobody can tell here.
+    """
+    with suppress(UnknownKey):
+        load_key(spki)
+
+
+# 112 bits of security, which OpenSSL's level 2, NIST SP 800-131A and browsers ask for.
+_SHORTEST: Final = {KeyKind.RSA: 2048, KeyKind.EC: 224}
+
+
+def weakness(key: PublicKey) -> str:
+    """Why signatures by a key prove nothing, whatever their algorithm, in a sentence; or ""."""
+    size = key.spec.bits or _CURVE_BITS.get(key.spec.curve, 0)
+    if size >= _SHORTEST.get(key.spec.kind, 0):
+        return ""
+    return f"Signatures by a key as short as {key.spec} prove nothing any more."
 
 
 def normalized(spki: bytes) -> bytes:

@@ -19,6 +19,7 @@ __all__ = [
     "blocks",
     "core",
     "keys",
+    "named_algorithm",
     "parse",
     "pem",
     "read",
@@ -51,6 +52,28 @@ _GOST_CIPHERS: Final = {
     "1.2.643.7.1.1.5.2.1": "kuznyechik_ctr_acpkm",
     "1.2.643.7.1.1.5.2.2": "kuznyechik_ctr_acpkm_omac",
 }
+# What is met in containers and not read here, by names that people search for.
+_COMMON_NAMES: Final = {
+    "1.2.840.113549.1.12.1.1": "128-bit RC4 of PKCS #12",
+    "1.2.840.113549.1.12.1.2": "40-bit RC4 of PKCS #12",
+    "1.2.840.113549.1.12.1.3": "3DES of PKCS #12",
+    "1.2.840.113549.1.12.1.4": "two-key 3DES of PKCS #12",
+    "1.2.840.113549.1.12.1.5": "128-bit RC2 of PKCS #12",
+    "1.2.840.113549.1.12.1.6": "40-bit RC2 of PKCS #12",
+    "1.2.643.2.2.9": "GOST R 34.11-94",
+    "1.2.643.2.2.21": "GOST 28147-89",
+    "1.2.643.7.1.1.2.2": "Streebog-256",
+    "1.2.643.7.1.1.5.1.2": "Magma-CTR-ACPKM-OMAC",
+    "1.2.643.7.1.1.5.2.2": "Kuznyechik-CTR-ACPKM-OMAC",
+}
+
+
+def named_algorithm(identifier: Any) -> str:
+    """An algorithm's identifier as messages have it: a common name, then the number."""
+    name = _COMMON_NAMES.get(identifier.dotted, identifier.native)
+    return identifier.dotted if name == identifier.dotted else f"{name} ({identifier.dotted})"
+
+
 RUSSIAN_NAMES: Final = {
     "1.2.643.3.131.1.1": "inn",
     "1.2.643.100.1": "ogrn",

@@ -22,6 +22,10 @@ class UnusableKey(PkiError):
     """A public or private key that is damaged, or of a kind that is not known here."""
 
 
+class UnknownKey(UnusableKey):
+    """A key of a kind that is not known here; it need not be damaged."""
+
+
 class BadSignature(PkiError):
     """The signature does not belong to the message and the key."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from host_tools.pki.asn1 import algos, core, keys
+from host_tools.pki.asn1 import algos, core, keys, named_algorithm
 from host_tools.pki.errors import PkiError, UnknownAlgorithm
 from token_fw.crypto import (
     Cbc,
@@ -108,10 +108,6 @@ _CIPHERS: Final = {
 }
 
 
-_WITHDRAWN: Final = {"1.2.643.2.2.21": "GOST 28147-89, which is withdrawn,"}
-"""What containers before RFC 9548 are encrypted with (R 50.1.112-2016)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Protection:
     """How something new is encrypted: the cipher with its fresh parameters, and PBKDF2's work."""
@@ -166,15 +162,16 @@ def unseal(algorithm: Any, cryptogram: bytes, passphrase: bytes, section: int = 
 def _opened(algorithm: Any, passphrase: bytes, section: int = 0) -> _Opened:
     if algorithm["algorithm"].native != "pbes2":
         raise UnknownAlgorithm(
-            f"The encryption {algorithm['algorithm'].native} is not supported; PBES2 is."
+            f"The encryption {named_algorithm(algorithm['algorithm'])} is not supported; PBES2 is."
         )
     scheme = algorithm["parameters"]
     wanted = scheme["encryption_scheme"]
     cipher = _CIPHERS.get(wanted["algorithm"].native)
     derivation = scheme["key_derivation_func"]
     if cipher is None or derivation["algorithm"].native != "pbkdf2":
-        name = wanted["algorithm"].native
-        raise UnknownAlgorithm(f"The cipher {_WITHDRAWN.get(name, name)} is not supported.")
+        raise UnknownAlgorithm(
+            f"The cipher {named_algorithm(wanted['algorithm'])} is not supported."
+        )
     try:
         parameters = derivation["parameters"]
         value = derived(

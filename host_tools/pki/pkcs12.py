@@ -11,7 +11,7 @@ from asn1crypto import cms, pkcs12
 
 from host_tools.pki import pbes2
 from host_tools.pki.algorithms import normalized
-from host_tools.pki.asn1 import core, keys, parse, x509
+from host_tools.pki.asn1 import core, keys, named_algorithm, parse, x509
 from host_tools.pki.errors import Malformed, UnknownAlgorithm
 from host_tools.pki.pbes2 import WrongPassphrase
 from token_fw.crypto import CryptoError, Hash, KeyKind, PrivateKey, load_private
@@ -20,6 +20,7 @@ from token_fw.crypto.gost.kdf import StreebogHmac
 _WHAT: Final = "PKCS #12 container"
 _MOST_ITERATIONS: Final = 10_000_000
 _MAC_SALT_BYTES: Final = 16
+_MACS: Final = (Hash.STREEBOG512, "sha1", "sha224", "sha256", "sha384", "sha512")
 _GOST_KINDS: Final = (KeyKind.GOST_256, KeyKind.GOST_512)
 
 
@@ -95,7 +96,7 @@ def _sort(bag: Any, passphrase: str, private: list[bytes], certificates: list[An
     if kind == "pkcs8_shrouded_key_bag":
         private.append(pbes2.decrypt(value, passphrase.encode()))
     elif kind == "key_bag":
-        private.append(value.dump())
+        private.append(value.untag().dump())
     elif kind == "cert_bag" and value["cert_id"].native == "x509":
         certificates.append(value["cert_value"].parsed)
 
@@ -103,7 +104,10 @@ def _sort(bag: Any, passphrase: str, private: list[bytes], certificates: list[An
 def _check_mac(mac: Any, content: bytes, passphrase: str) -> None:
     if mac.native is None:
         raise UnknownAlgorithm("The container has no MAC under a passphrase.")
-    algorithm = mac["mac"]["digest_algorithm"]["algorithm"].native
+    named = mac["mac"]["digest_algorithm"]["algorithm"]
+    algorithm = named.native
+    if algorithm not in _MACS:
+        raise UnknownAlgorithm(f"The MAC of the container is by {named_algorithm(named)}.")
     code = _code(algorithm, content, passphrase, mac["mac_salt"].native, mac["iterations"].native)
     if not hmac.compare_digest(code, mac["mac"]["digest"].native):
         raise WrongPassphrase("The passphrase is wrong, or the container was changed.")
@@ -116,8 +120,6 @@ def _code(algorithm: str, content: bytes, passphrase: str, salt: bytes, iteratio
     if algorithm == Hash.STREEBOG512:
         key = pbes2.derived(Hash.STREEBOG512, passphrase.encode(), salt, iterations, 96)[-32:]
         return StreebogHmac(64, key).of(content)
-    if algorithm not in ("sha1", "sha224", "sha256", "sha384", "sha512"):
-        raise UnknownAlgorithm(f"The MAC of the container is by {algorithm}.")
     return hmac.digest(_mac_key(algorithm, passphrase, salt, iterations), content, algorithm)
 
 

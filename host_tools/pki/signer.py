@@ -78,7 +78,7 @@ class TokenSigner:
 
     def store_certificate(self, value: bytes) -> None:
         """Put a certificate (DER) of the key on the token, under the key's label and id."""
-        objects.store_certificate(self._session, self.key.label, self.key.id, value)
+        objects.store_certificate(self._session, self.key.label, self.key.id, value, owned=True)
 
 
 class FileSigner:

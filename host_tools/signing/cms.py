@@ -11,10 +11,10 @@ from typing import Any, Final
 from asn1crypto import cms, core, tsp, x509
 
 from host_tools.pki import algorithms
-from host_tools.pki.asn1 import blocks
 from host_tools.pki.errors import Malformed, UnusableKey
 from host_tools.pki.signer import Signer
 from host_tools.signing.structures import key_of, parse
+from host_tools.signing.wrapping import unwrapped
 
 _WHAT: Final = "CMS signature"
 
@@ -48,9 +48,8 @@ def digests(chunks: Iterable[bytes], names: Iterable[str]) -> dict[str, bytes]:
 
 
 def load(content: bytes) -> Any:
-    """The SignedData of a signature file, in PEM, DER or BER. Raises Malformed."""
-    _label, der = blocks(content, _WHAT)[0]
-    whole = parse(cms.ContentInfo, der, _WHAT)
+    """The SignedData of a signature file: of those that `unwrapped` reads. Raises Malformed."""
+    whole = parse(cms.ContentInfo, unwrapped(content, _WHAT), _WHAT)
     if whole["content_type"].native != "signed_data":
         raise Malformed("This is CMS, but no signature.")
     return whole["content"]

@@ -17,11 +17,16 @@ class Flaw(StrEnum):
     WRONG_USAGE = "wrong usage"
     REVOKED = "revoked"
     NO_REVOCATION_DATA = "no revocation data"
+    SIGNED_IN_FUTURE = "signed in the future"
 
 
 class VerificationError(Exception):
-    """The signature does not hold; the text says why, in a sentence."""
+    """The signature does not hold; the text says why, in a sentence.
+
+    `at_other_times` says whether it may hold at another time than the one it was judged at.
+    """
 
     def __init__(self, flaw: Flaw, message: str) -> None:
         super().__init__(message)
         self.flaw = flaw
+        self.at_other_times = False

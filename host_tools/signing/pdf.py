@@ -3,6 +3,7 @@
 pyHanko reads and writes the document; the package comes with the extra ``sign``.
 """
 
+import logging
 from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
@@ -37,6 +38,9 @@ except ImportError as error:
         "Install it: pip install 'klyuch[sign]'",
     ) from error
 
+# It logs what it finds odd in a document; what counts is told by our errors.
+logging.getLogger("pyhanko").addHandler(logging.NullHandler())
+logging.getLogger("pyhanko").propagate = False
 # Of a signature with its chain; twice as much in hexadecimal.
 _ROOM: Final = 32 * 1024
 _DETACHED: Final = frozenset(("/ETSI.CAdES.detached", "/adbe.pkcs7.detached"))

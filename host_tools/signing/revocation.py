@@ -1,11 +1,12 @@
 """Whether a certificate was revoked: by the CRLs and OCSP responses a verifier was given.
 
 Evidence that covers a certificate and cannot be used (forged, stale) is a failure where nothing
-else tells: it is not as good as none. What says "revoked" counts also after its time.
+else tells: it is not as good as none. What says "revoked" counts also after its time. What was
+made after the moment that is judged at tells of that moment too (ETSI EN 319 102-1 5.2.5).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from asn1crypto import crl, ocsp, x509
 from host_tools.pki import algorithms
 from host_tools.pki.errors import UnknownAlgorithm
 from host_tools.signing.flaws import Flaw, VerificationError
+from host_tools.signing.purposes import check_extensions
 from host_tools.signing.structures import Evidence, certificate_trouble, signature_trouble
 from host_tools.signing.wording import day, who
 
@@ -41,6 +43,7 @@ def check(
 ) -> str:
     """What showed that the certificate was not revoked: "OCSP", "CRL" or, for nothing, "".
 
+    Of one that was revoked after the moment it tells when, as in "CRL: revoked later, on ...".
     Raises VerificationError (REVOKED, NO_REVOCATION_DATA).
     """
     answers = [
@@ -55,9 +58,14 @@ def check(
                 f"The certificate of {name} was revoked on {day(one.since)}"
                 f" ({one.reason or 'no reason given'}), says {one.source}.",
             )
-    good = next((one.source for one in answers if not one.unusable), "")
-    if good or not (answers or evidence.require_revocation):
-        return good
+    good = [one for one in answers if not one.unusable]
+    for one in good:
+        if one.since is not None:
+            return f"{one.source}: revoked later, on {day(one.since)}"
+    if good:
+        return good[0].source
+    if not (answers or evidence.require_revocation):
+        return ""
     why = "; ".join(f"{one.source} {one.unusable}" for one in answers)
     raise VerificationError(
         Flaw.NO_REVOCATION_DATA,
@@ -66,11 +74,27 @@ def check(
     )
 
 
-def _stale(this: datetime, following: datetime | None, moment: datetime) -> str:
-    if this > moment:
-        return f"is made only on {day(this)}"
-    last = following or this + _FRESH_WITHOUT_NEXT
-    return f"is out of date since {day(last)}" if last < moment else ""
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """When evidence was made, and when the next is to follow."""
+
+    this: datetime
+    following: datetime | None
+
+    def unusable(
+        self, certificate: x509.Certificate, now: datetime, moment: datetime, *, listed: bool
+    ) -> str:
+        """Why a certificate may have been revoked at that moment and it does not say so.
+
+        `listed` tells whether it says that the certificate was revoked later.
+        """
+        if self.this > max(now, moment):
+            return f"is made only on {day(self.this)}"
+        if self.this > certificate.not_valid_after and not listed:
+            # RFC 5280 3.3: what has expired may be taken off the lists.
+            return f"is of {day(self.this)}, when the certificate had expired"
+        last = self.following or self.this + _FRESH_WITHOUT_NEXT
+        return f"is out of date since {day(last)}" if last < moment else ""
 
 
 def _by_lists(
@@ -85,7 +109,8 @@ def _by_lists(
             continue
         body = one["tbs_cert_list"]
         since, reason, strange = _entry(body, certificate.serial_number)
-        stale = _stale(body["this_update"].native, body["next_update"].native, moment)
+        times = _Times(body["this_update"].native, body["next_update"].native)
+        stale = times.unusable(certificate, evidence.now, moment, listed=since is not None)
         yield _Answer("CRL", since, reason, _limits(body, certificate) or strange or stale)
 
 
@@ -157,22 +182,29 @@ def _by_responses(
         for single in response["tbs_response_data"]["responses"]:
             if not _is_about(single["cert_id"], certificate, issuer):
                 continue
-            trouble = _responder_trouble(response, issuer, moment)
+            trouble = _responder_trouble(response, issuer, evidence, moment)
             if trouble:
                 yield _Answer("OCSP", unusable=trouble)
             else:
-                yield _single(single, moment)
+                yield _single(single, certificate, evidence, moment)
 
 
-def _single(single: ocsp.SingleResponse, moment: datetime) -> _Answer:
+def _single(
+    single: ocsp.SingleResponse,
+    certificate: x509.Certificate,
+    evidence: Evidence,
+    moment: datetime,
+) -> _Answer:
     status = single["cert_status"]
-    if status.name == "revoked":
-        why = _words(status.chosen["revocation_reason"])
-        return _Answer("OCSP", status.chosen["revocation_time"].native, why)
     if status.name == "unknown":
         return _Answer("OCSP", unusable="does not know it")
-    stale = _stale(single["this_update"].native, single["next_update"].native, moment)
-    return _Answer("OCSP", unusable=stale)
+    since, reason = None, ""
+    if status.name == "revoked":
+        since = status.chosen["revocation_time"].native
+        reason = _words(status.chosen["revocation_reason"])
+    times = _Times(single["this_update"].native, single["next_update"].native)
+    stale = times.unusable(certificate, evidence.now, moment, listed=since is not None)
+    return _Answer("OCSP", since, reason, stale)
 
 
 def _is_about(
@@ -206,7 +238,10 @@ def _key_bits(certificate: x509.Certificate) -> bytes:
 
 
 def _responder_trouble(
-    response: ocsp.BasicOCSPResponse, issuer: x509.Certificate, moment: datetime
+    response: ocsp.BasicOCSPResponse,
+    issuer: x509.Certificate,
+    evidence: Evidence,
+    moment: datetime,
 ) -> str:
     """Why the signer of a response may not speak for the issuer (RFC 6960 4.2.2.2)."""
     for one in (issuer, *response["certs"]):
@@ -216,16 +251,43 @@ def _responder_trouble(
             response["tbs_response_data"].dump(),
             response["signature"].native,
         ):
-            return "" if one is issuer else _delegate_trouble(one, issuer, moment)
+            if one is issuer:
+                return ""
+            made = response["tbs_response_data"]["produced_at"].native
+            return _delegate_trouble(one, issuer, evidence, max(made, moment))
     return "has a wrong signature"
 
 
-def _delegate_trouble(one: x509.Certificate, issuer: x509.Certificate, moment: datetime) -> str:
-    purposes = one.extended_key_usage_value
+def _delegate_trouble(
+    one: x509.Certificate, issuer: x509.Certificate, evidence: Evidence, moment: datetime
+) -> str:
+    purposes, usage = one.extended_key_usage_value, one.key_usage_value
     if one.issuer != issuer.subject or certificate_trouble(one, issuer):
         return "is by a responder that the issuer did not name"
     if purposes is None or "ocsp_signing" not in purposes.native:
         return "is by a certificate that is not for OCSP"
+    if usage is not None and not usage.native & {"digital_signature", "non_repudiation"}:
+        return "is by a responder whose key is not for signatures"
+    try:
+        check_extensions(one)
+    except VerificationError:
+        return "is by a responder whose certificate has a critical extension that is not known here"
     if not one.not_valid_before <= moment <= one.not_valid_after:
         return "is by a responder whose certificate is out of date"
+    return "" if one.ocsp_no_check_value is not None else _own_state(one, issuer, evidence, moment)
+
+
+def _own_state(
+    one: x509.Certificate, issuer: x509.Certificate, evidence: Evidence, moment: datetime
+) -> str:
+    """RFC 6960 4.2.2.2.1: a responder's own revocation, by the CRLs that there are."""
+    try:
+        check(one, issuer, replace(evidence, responses=()), moment)
+    except VerificationError as error:
+        revoked = error.flaw is Flaw.REVOKED
+        return (
+            "is by a responder that was revoked"
+            if revoked
+            else ("is by a responder that nothing shows to be not revoked")
+        )
     return ""

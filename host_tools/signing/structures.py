@@ -1,24 +1,27 @@
 """Certificates, CRLs and OCSP responses of others, read to the last field before their use."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from asn1crypto import core, crl, ocsp, x509
 
 from host_tools.pki import algorithms, asn1
+from host_tools.pki.certificates import now
 from host_tools.pki.errors import Malformed, PkiError, UnusableKey
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verifier knows: whom it trusts, and what else it was given."""
+    """What a verifier knows: whom it trusts, what else it was given, and what time it is."""
 
     anchors: tuple[x509.Certificate, ...] = ()
     others: tuple[x509.Certificate, ...] = ()
     crls: tuple[crl.CertificateList, ...] = ()
     responses: tuple[ocsp.BasicOCSPResponse, ...] = ()
     require_revocation: bool = False
+    now: datetime = field(default_factory=now)
 
 
 def parse(kind: type[core.Asn1Value], der: bytes, what: str) -> Any:
@@ -107,22 +110,35 @@ def response_in(content: bytes) -> ocsp.BasicOCSPResponse:
 
 
 def signature_trouble(
-    issuer: x509.Certificate, identifier: Any, signed: bytes, signature: bytes
+    issuer: x509.Certificate,
+    identifier: Any,
+    signed: bytes,
+    signature: bytes,
+    *,
+    any_strength: bool = False,
 ) -> str:
-    """What is wrong with a signature by the key of a certificate, in a sentence; "" for nothing."""
+    """What is wrong with a signature by the key of a certificate, in a sentence; "" for nothing.
+
+    With `any_strength` an old hash or a short key is nothing wrong.
+    """
     try:
         algorithm = algorithms.named(identifier)
-        if algorithm.weak:
+        if algorithm.weak and not any_strength:
             return f"Signatures by {algorithm.name} prove nothing any more."
-        algorithms.verify(issuer.public_key.dump(), identifier, signed, signature)
+        key = algorithms.load_key(issuer.public_key.dump())
+        algorithm.verify(key, signed, signature)
     except PkiError as error:
         return error.message
-    return ""
+    return "" if any_strength else algorithms.weakness(key)
 
 
-def certificate_trouble(one: x509.Certificate, issuer: x509.Certificate) -> str:
-    """What is wrong with the signature of a certificate by the issuer's key; "" for nothing."""
+def certificate_trouble(
+    one: x509.Certificate, issuer: x509.Certificate, *, any_strength: bool = False
+) -> str:
+    """The same of the signature of a certificate by the issuer's key."""
     body, identifier = one["tbs_certificate"], one["signature_algorithm"]
     if body["signature"].dump() != identifier.dump():
         return "It names two algorithms for its signature."
-    return signature_trouble(issuer, identifier, body.dump(), one.signature)
+    return signature_trouble(
+        issuer, identifier, body.dump(), one.signature, any_strength=any_strength
+    )

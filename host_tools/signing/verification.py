@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asn1crypto import cms, core, tsp, x509
@@ -12,11 +12,14 @@ from host_tools.pki import algorithms, asn1
 from host_tools.pki.errors import Malformed, PkiError
 from host_tools.signing.cms import content_of, digests
 from host_tools.signing.flaws import Flaw, VerificationError
-from host_tools.signing.path import Path, check_times, find_path
+from host_tools.signing.path import Path, find_path
+from host_tools.signing.purposes import check_times
 from host_tools.signing.structures import Evidence
-from host_tools.signing.wording import who
+from host_tools.signing.wording import day, who
 
 _WEAK: Final = frozenset(("md5", "sha1"))
+# Of the signer's clock and ours.
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
 _ESS: Final = ("signing_certificate_v2", "signing_certificate")
 
 Content = Callable[[], Iterable[bytes]]
@@ -137,13 +140,35 @@ class _Judgement:
             self._check_binding(bound, certificate)
         claimed = self.found.signing_time
         if claimed is not None:
+            self._check_future(claimed)
             check_times(certificate, claimed, ", and it was signed outside of that")
         moment = self.rules.moment or claimed
         if moment is None:
             raise VerificationError(
                 Flaw.MALFORMED, "The signature does not say when it was made, as --at asks for."
             )
-        return find_path(certificate, self.rules.evidence, moment)
+        try:
+            return find_path(certificate, self.rules.evidence, moment)
+        except VerificationError as error:
+            if error.flaw is Flaw.EXPIRED:
+                error.at_other_times = claimed is None or self._held(certificate, claimed)
+            raise
+
+    def _check_future(self, claimed: datetime) -> None:
+        evidence = self.rules.evidence
+        latest = max(evidence.now, self.rules.moment or evidence.now)
+        if claimed > latest + _CLOCKS_DIFFER:
+            raise VerificationError(
+                Flaw.SIGNED_IN_FUTURE,
+                f"The signature says that it was made on {day(claimed)}, which is still to come.",
+            )
+
+    def _held(self, certificate: x509.Certificate, moment: datetime) -> bool:
+        try:
+            find_path(certificate, self.rules.evidence, moment)
+        except VerificationError:
+            return False
+        return True
 
     def _attribute(self, name: str) -> Any:
         """The value of a signed attribute that has one value, or None where it is missing."""
@@ -210,10 +235,11 @@ class _Judgement:
             self.found = replace(self.found, algorithm=algorithm.name)
             if algorithm.weak or name in _WEAK:
                 return f"Signatures with {name} prove nothing any more."
-            algorithms.verify(certificate.public_key.dump(), identifier, message, signature, name)
+            key = algorithms.load_key(certificate.public_key.dump())
+            algorithm.verify(key, message, signature)
         except PkiError as error:
             return error.message
-        return ""
+        return algorithms.weakness(key)
 
     def _check_content(self) -> None:
         """RFC 5652 5.4, 11.1 and 11.2."""

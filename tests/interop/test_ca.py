@@ -1,18 +1,28 @@
 """``klyuch cert ca``: OpenSSL and GnuTLS judge what a small certification authority gives out."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 from asn1crypto import csr, pem
 
+from host_tools.ca import Authorities, KeyPlace, State, encrypted
 from host_tools.cli.ca_create import KEY_TYPES
+from host_tools.control import ControlError, ErrorCode
+from host_tools.home import Home, current
 from host_tools.pki.algorithms import SIGNING_SPECS
+from host_tools.pki.certificates import Validity, self_signed
+from host_tools.pki.names import parse_name
+from host_tools.pki.signer import FileSigner
 from host_tools.testing import ScratchToken
 from tests.interop.office import PIN, SECRETS, Office
+from token_fw.crypto import generate
 
 
 def test_a_certificate_verifies_up_to_the_root(office: Office) -> None:
@@ -326,3 +336,75 @@ def test_two_issuers_at_once_lose_nothing(office: Office) -> None:
     serials = {json.loads(one.communicate(timeout=120)[0])["serial"] for one in started}
     assert serials == {one["serial"] for one in office.issued("Root")}
     assert len(serials) == 4
+
+
+def _create(home: Home, barrier: Barrier, results: Connection) -> None:
+    """Make authorities of the same names as others do; tells which it made, and of refusals."""
+    key = generate(SIGNING_SPECS["P-256"])
+    signer = FileSigner(key)
+    certificate = self_signed(signer, parse_name("CN=Root"), Validity.of_days(1))
+    secret = encrypted(key, "oats")
+    made, refused = [], set()
+    for number in range(NAMES):
+        barrier.wait(30)
+        try:
+            Authorities(home).create(f"Root {number}", State(KeyPlace()), certificate, secret)
+        except ControlError as error:
+            refused.add(error.code)
+        else:
+            made.append(number)
+    results.send((certificate.dump(), secret, made, refused))
+
+
+NAMES = 50
+
+
+@pytest.mark.usefixtures("office")
+def test_of_several_that_create_a_ca_at_once_one_does() -> None:
+    home = current()
+    left = home.authorities / ".Root 1.draft"
+    left.mkdir(parents=True)
+    (left / "key.pem").write_bytes(b"of a process that died")
+    forking = multiprocessing.get_context("fork")
+    barrier = forking.Barrier(3)
+    pipes = [forking.Pipe(duplex=False) for _ in range(3)]
+    for _, sending in pipes:
+        forking.Process(target=_create, args=(home, barrier, sending), daemon=True).start()
+        sending.close()
+    owners = {}
+    for receiving, _ in pipes:
+        assert receiving.poll(120)
+        certificate, secret, made, refused = receiving.recv()
+        assert refused <= {ErrorCode.EXISTS}
+        owners.update(dict.fromkeys(made, (certificate, secret)))
+    assert sorted(owners) == list(range(NAMES))
+    for number, (certificate, secret) in owners.items():
+        authority = Authorities(home).open(f"Root {number}")
+        assert authority.certificate.dump() == certificate
+        assert authority.key_file.read_bytes() == secret
+    assert len(list(home.authorities.iterdir())) == NAMES
+
+
+def test_a_revoked_ca_issues_and_says_that_it_is_revoked(office: Office) -> None:
+    office.create("Root")
+    below = office.create("Issuing", "--under", "Root", "--path-length", "1")
+    issue = ("cert", "ca", "issue", "Issuing", office.request())
+    assert office.command(*issue, **SECRETS).stderr == ""
+    office.ca("revoke", "Root", below)
+    said = "The CA Issuing was revoked by Root: verifiers that know refuse what it issues.\n"
+    assert office.command(*issue, **SECRETS).stderr == said
+    under = ("create", "Deep", "--under", "Issuing", "--subject", "CN=Deep")
+    assert office.command("cert", "ca", *under, **SECRETS).stderr == said
+    deep = ("cert", "ca", "issue", "Deep", office.request())
+    assert office.command(*deep, **SECRETS).stderr == said
+
+
+def test_a_revocation_to_come_is_one_on_purpose(office: Office) -> None:
+    office.create("Root")
+    leaf = office.issue("Root")
+    refused = office.ca("revoke", "Root", leaf, "--at", "2090-01-01", code=2)
+    assert "2090-01-01 00:00 UTC is still to come." in refused
+    assert "--planned" in refused
+    assert office.issued("Root")[0]["revoked"] is None
+    office.ca("revoke", "Root", leaf, "--at", "2090-01-01", "--planned")
+    assert office.issued("Root")[0]["revoked"] == "2090-01-01T00:00:00+00:00"

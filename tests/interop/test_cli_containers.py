@@ -25,7 +25,9 @@ class Papers:
         self.openssl = office.openssl
         self.folder = office.folder
         self.root = office.create("Root")
-        self.certificate = office.issue("Root", request=office.request(kind=kind))
+        self.certificate = office.issue(
+            "Root", "--profile", "signing", request=office.request(kind=kind)
+        )
         self.key = office.folder / "ask.key"
         self.container = office.folder / "mail.p12"
 
@@ -134,6 +136,52 @@ def test_a_gost_container_is_put_on_the_token(office: Office, token: ScratchToke
     assert shown.stdout == papers.public("-in", papers.key)
 
 
+PLAIN_KEYS = {
+    **{name: (kind, ()) for name, kind in KINDS.items()},
+    "CryptoPro-A": (engine_key("CryptoPro-A"), ("-macalg", "md_gost12_512")),
+}
+
+
+@pytest.mark.usefixtures("gost_engine")
+@pytest.mark.parametrize("name", PLAIN_KEYS)
+def test_a_container_signs_with_the_certificates_in_it(office: Office, name: str) -> None:
+    """Its key is not encrypted; its MAC is under the passphrase."""
+    kind, protection = PLAIN_KEYS[name]
+    papers = Papers(office, kind)
+    container = papers.export("-keypbe", "NONE", *protection)
+    letter = office.folder / "letter.txt"
+    letter.write_text("Dear Bob\n")
+    told = office.command("sign", letter, "--key-file", container, **SESAME).stdout
+    assert "CN=Ann" in told
+    elsewhere = {"KLYUCH_HOME": str(office.folder / "empty")}
+    office.command("verify", letter, "--trust", papers.root, **elsewhere)
+    if name != "Ed25519":
+        judging = ("cms", "-verify", "-cades", "-binary", "-inform", "DER", "-CAfile", papers.root)
+        signature = letter.with_name("letter.txt.p7s")
+        office.openssl(*judging, "-in", signature, "-content", letter)
+
+
+@pytest.mark.parametrize("group", ["P-256", "brainpoolP256r1"])
+def test_a_certificate_of_a_key_off_its_curve_is_refused(
+    office: Office, token: ScratchToken, group: str
+) -> None:
+    assert token.label
+    key, certificate = office.folder / "a.key", office.folder / "a.der"
+    office.openssl("genpkey", *ELLIPTIC[:3], f"ec_paramgen_curve:{group}", "-out", key)
+    subject = ("-subj", "/CN=Ann", "-outform", "DER", "-out", certificate)
+    office.openssl("req", "-new", "-x509", "-key", key, *subject)
+    content = bytearray(certificate.read_bytes())
+    point = content.index(b"\x03\x42\x00\x04") + 4
+    content[point + 63] ^= 1
+    if group == "P-256":
+        certificate.write_bytes(content)
+        refused = office.command("cert", "import", certificate, code=1, **PIN).stderr
+        assert f"{certificate}: The public key cannot be used: the public key is not" in refused
+        assert office.command("cert", "list").stdout.startswith("No certificates.")
+    else:  # nobody can tell of a curve that is not known here
+        office.command("cert", "import", certificate, **PIN)
+
+
 @pytest.mark.usefixtures("gost_engine")
 def test_a_long_container_goes_both_ways(office: Office) -> None:
     """Longer than the 4096 bytes after which the engine changes the key, unlike RFC 9337."""
@@ -162,11 +210,13 @@ def test_what_cannot_be_opened_says_why(
     papers.export("-nomac")
     assert "no MAC" in refused(1)
     papers.export("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES")
-    assert "pkcs12_sha1_tripledes_3key is not supported" in refused(1)
+    assert "3DES of PKCS #12 (1.2.840.113549.1.12.1.3) is not supported" in refused(1)
     content = bytearray(papers.export().read_bytes())
     content[len(content) // 2] ^= 1
     papers.container.write_bytes(content)
-    assert "was changed" in refused(3)
+    told = refused(3)
+    assert "was changed" in told
+    assert "Next: Give it by --passphrase-file FILE or in KLYUCH_PASSPHRASE." in told
     papers.container.write_bytes(content[:-20])
     assert str(papers.container) in refused(1)
     assert json.loads(office.command("key", "list", "--json", **PIN).stdout) == []

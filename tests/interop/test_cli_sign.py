@@ -1,17 +1,21 @@
 """Which key ``klyuch sign`` takes, what it refuses, and that it loses nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
 )
 
 from host_tools.cli.failures import Exit
 from host_tools.testing import Command, ScratchToken
 from tests.interop import signers
+from tests.interop.signers import DAY, NOW, Holder
 from tests.interop.test_sign_openssl import PIN, certified
 
 
@@ -133,3 +137,64 @@ def test_a_file_that_is_cms_and_no_signature_is_told_apart(command: Command, let
     letter.write_bytes(ContentInfo({"content_type": "data", "content": b"Dear Bob"}).dump())
     refused = command("verify", letter, code=Exit.MALFORMED.value)
     assert "This is CMS, but no signature." in refused.stderr
+
+
+def again(holder: Holder, **how: Any) -> bytes:
+    """Another certificate (PEM) for the key of somebody."""
+    made = signers.holder("Other", holder, key=holder.key.public_key(), **how)
+    return signers.pem(made.certificate)
+
+
+USELESS: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"start": NOW - 9 * DAY, "end": NOW - DAY}, "expired on"),
+    "not valid yet": ({"start": NOW + DAY, "end": NOW + 90 * DAY}, "is valid only from"),
+    "for servers": ({"end": NOW + 90 * DAY, "purpose": signers.SERVER_PURPOSE}, "for server_auth"),
+    "for encryption": ({"end": NOW + 90 * DAY, "usages": ("key_encipherment",)}, "for signatures"),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS)
+def test_a_certificate_that_no_verifier_takes_is_taken_on_purpose_only(
+    command: Command, letter: Path, kind: str
+) -> None:
+    ann = signers.holder("Ann")
+    key = ann.write(letter.with_name("ann.key"))
+    how, said = USELESS[kind]
+    bad = letter.with_name("bad.pem")
+    bad.write_bytes(again(ann, **how))
+    given = ("--cert", bad, "--key-file", key)
+    refused = command("sign", letter, *given, code=Exit.GENERAL.value).stderr
+    assert "No verifier would take the signature." in refused
+    assert said in refused
+    assert "--any-certificate" in refused
+    good = key.with_suffix(".pem")
+    assert "Signed by CN=Ann:" in command("sign", letter, *given, "--cert", good).stdout
+    command("verify", letter, "--trust", good)
+    out = ("--out", letter.with_name("bad.p7s"), "--any-certificate")
+    refused = command("sign", letter, *given, "--cert", good, *out, code=1).stderr
+    assert "has 2 certificates" in refused
+    assert "Signed by CN=Other:" in command("sign", letter, *given, *out).stdout
+
+
+def test_of_several_good_certificates_that_valid_longest_signs(
+    command: Command, letter: Path
+) -> None:
+    ann = signers.holder("Ann")
+    key = ann.write(letter.with_name("ann.key"))
+    long = letter.with_name("long.pem")
+    long.write_bytes(again(ann, end=NOW + 90 * DAY) + signers.pem(ann.certificate))
+    assert "CN=Other" in command("sign", letter, "--key-file", key, "--cert", long).stdout
+
+
+def test_a_key_that_is_too_short_signs_on_purpose_only(command: Command, letter: Path) -> None:
+    short = generate_private_key(65537, 1024)
+    key, certificate = letter.with_name("short.key"), letter.with_name("short.pem")
+    key.write_bytes(short.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    made = signers.holder("Ann", signers.authority("Root"), key=short.public_key())
+    certificate.write_bytes(signers.pem(made.certificate))
+    given = ("sign", letter, "--key-file", key, "--cert", certificate)
+    refused = command(*given, code=Exit.GENERAL.value)
+    assert "Signatures by a key as short as RSA-1024 prove nothing any more." in refused.stderr
+    command(*given, "--any-certificate")
+    refused = command("verify", letter, "--trust", certificate, code=Exit.BAD_SIGNATURE.value)
+    assert "as short as RSA-1024" in refused.stderr

@@ -18,6 +18,7 @@ from host_tools.cryptoki import LIBRARY
 from host_tools.testing import ScratchToken
 from pkcs11_module import _constants as ck
 from tests.conftest import program
+from tests.interop import signers
 from tests.interop.consumers import Owner, call
 from token_fw.crypto import (
     GOST_SIZES,
@@ -47,7 +48,7 @@ SETS: Final = {
         ck.CKM_GOSTR3411_12_512,
     ),
 }
-ANY, USER_CERTIFICATE = (number.to_bytes(8, "little") for number in (0, 1))
+ANY, USER_CERTIFICATE, AUTHORITY = (number.to_bytes(8, "little") for number in range(3))
 """Values of CKA_CERTIFICATE_CATEGORY, of which PyKCS11 does not know that they are numbers."""
 IDENTIFIERS: Final = {
     Hash.STREEBOG256: b"\x06\x08*\x85\x03\x07\1\1\2\2",
@@ -114,6 +115,33 @@ def test_a_program_finds_the_key_of_a_certificate_before_the_login_and_signs_aft
     certified(owner, name)
     with opened(owner.token) as session:
         play(owner, session, name)
+
+
+def test_a_program_finds_what_klyuch_stored_by_its_category(owner: Owner) -> None:
+    """The user's certificates beside their keys, authorities, and those of other people."""
+    root = owner.folder / "root.pem"
+    files = {AUTHORITY: root, ANY: owner.folder / "bob.pem"}
+    root.write_bytes(signers.pem(signers.authority("Root").certificate))
+    files[ANY].write_bytes(signers.pem(signers.holder("Bob").certificate))
+    mine = owner.folder / "mine.pem"
+    owner.run("key", "generate", "CryptoPro-A", "--label", "mine")
+    request = ("cert", "request", "mine", "--subject", "CN=Ann", "--self-signed", "-o", mine)
+    owner.run(*request)
+    for file in files.values():
+        owner.run("cert", "import", file)
+    owner.run("key", "generate", "P-256", "--label", "root's")
+    authority = owner.folder / "own.pem"
+    own = ("cert", "request", "root's", "--subject", "CN=CA", "--profile", "ca", "--self-signed")
+    owner.run(*own, "-o", authority)
+    expected = {USER_CERTIFICATE: [mine], AUTHORITY: [root, authority], ANY: [files[ANY]]}
+    with opened(owner.token) as session:
+        for category, wanted in expected.items():
+            searched = [
+                (ck.CKA_CLASS, ck.CKO_CERTIFICATE),
+                (ck.CKA_CERTIFICATE_CATEGORY, category),
+            ]
+            found = [ask(session, one, ck.CKA_VALUE)[0] for one in session.findObjects(searched)]
+            assert found == [pem.unarmor(one.read_bytes())[2] for one in wanted]
 
 
 def play(owner: Owner, session: Any, name: str) -> None:

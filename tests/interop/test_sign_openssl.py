@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from base64 import b64encode, encodebytes
 from pathlib import Path
 
 import pytest
@@ -315,3 +316,31 @@ def test_a_large_file_is_signed_and_verified_without_being_held(
 
     run("sign", large, "--key-file", key, "--cert", key.with_suffix(".pem"))
     run("verify", large, "--trust", key.with_suffix(".pem"))
+
+
+@pytest.mark.parametrize("form", ["opaque", "clear", "base64", "base64 in one line"])
+def test_a_signature_in_another_wrapping_is_read(
+    command: Command, openssl: Run, letter: Path, form: str
+) -> None:
+    """As mail has it, which is what OpenSSL writes by itself, and as services give it."""
+    key = signers.holder("Ann").write(letter.with_name("ann.key"))
+    trusted, out = key.with_suffix(".pem"), letter.with_name("wrapped")
+    made = ("cms", "-sign", "-binary", "-in", letter, "-signer", trusted, "-inkey", key)
+    if form.startswith("base64"):
+        openssl(*made, "-outform", "DER", "-out", out)
+        armour = b64encode if form.endswith("line") else encodebytes
+        out.write_bytes(armour(out.read_bytes()))
+    else:
+        openssl(*made, *(["-nodetach"] if form == "opaque" else []), "-out", out)
+        assert out.read_bytes().startswith(b"MIME-Version: 1.0")
+    files = (out,) if form == "opaque" else (letter, out)
+    command("verify", *files, "--trust", trusted)
+    letter.write_text("Dear Eve\n")
+    if form != "opaque":
+        command("verify", *files, "--trust", trusted, code=Exit.TAMPERED.value)
+
+
+def test_a_message_without_a_signature_says_so(command: Command, letter: Path) -> None:
+    letter.write_text("Content-Type: text/plain\n\nDear Bob\n")
+    refused = command("verify", letter, code=Exit.MALFORMED.value)
+    assert "This is a message (MIME), and there is no CMS signature in it." in refused.stderr

@@ -170,3 +170,14 @@ def test_without_pyhanko_the_extra_is_named(tmp_path: Path, paper: Path) -> None
     )  # fmt: skip
     assert done.returncode == Exit.GENERAL.value
     assert "pip install 'klyuch[sign]'" in done.stderr
+
+
+def test_what_pyhanko_finds_odd_is_not_told_beside_our_errors(paper: Path) -> None:
+    """In a process of its own: what is logged in the process of the tests, they catch."""
+    paper.write_bytes(document().replace(b"startxref\n", b"startxref "))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "host_tools.cli", "verify", "--pdf", paper],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == Exit.MALFORMED.value
+    assert done.stderr == "Error: The document has no signature.\n"

@@ -4,13 +4,19 @@ OpenSSL refuses the same signatures, where it looks at the same thing.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from host_tools.cli.failures import Exit
+from host_tools.pki.signer import FileSigner
+from host_tools.signing import cms
+from host_tools.signing.identity import identity
+from host_tools.signing.structures import certificates_in
 from host_tools.testing import Command, Run
 from tests.interop import signers
 from tests.interop.signers import DAY, NOW, Files, Holder
@@ -29,12 +35,20 @@ class Verifier:
     openssl: Run
     there: Files
 
-    def signed(self, by: Holder) -> None:
+    def signed(self, by: Holder, at: datetime | None = None) -> None:
+        """Now by the command, or with another signing time, which that never gives."""
         key = by.write(self.there.folder / "signer.key")
         issuer = self.there.folder / "issuer.pem"
+        if at is not None:
+            known = certificates_in(key.with_suffix(".pem").read_bytes() + issuer.read_bytes())
+            who = identity(FileSigner.load(key.read_bytes()), known, (), at)
+            digest = cms.digests([self.there.letter.read_bytes()], [who.digest])[who.digest]
+            made = cms.sign(who, digest, signing_time=at)
+            self.there.put("letter.txt.p7s", made)
+            return
         self.command(
             "sign", self.there.letter, "--key-file", key,
-            "--cert", key.with_suffix(".pem"), "--cert", issuer,
+            "--cert", key.with_suffix(".pem"), "--cert", issuer, "--any-certificate",
         )  # fmt: skip
 
     def fails(self, code: Exit, said: str, *options: str | Path) -> None:
@@ -105,6 +119,36 @@ def test_a_certificate_that_expired_after_it_signed(verifier: Verifier, there: F
     verifier.holds("--at", "signing-time")
 
 
+def test_only_a_time_that_helps_is_hinted_at(verifier: Verifier, there: Files) -> None:
+    def hint() -> str:
+        root = there.folder / "root.pem"
+        later = ("--at", str(NOW + 15 * DAY))
+        told = verifier.command("verify", there.letter, "--trust", root, *later, code=17).stderr
+        return str(told.partition("Next: ")[2])
+
+    verifier.signed(signers.holder("Ann", there.issuer))
+    assert "--at signing-time" in hint()
+    (there.folder / "letter.txt.p7s").unlink()
+    verifier.signed(signers.holder("Ann", there.issuer, start=NOW - 9 * DAY, end=NOW - DAY))
+    assert hint() == ""
+    (there.folder / "letter.txt.p7s").unlink()
+    old = signers.authority("Old", there.root, end=NOW - DAY)
+    there.put("issuer.pem", signers.pem(old.certificate))
+    verifier.signed(signers.holder("Ann", old))
+    assert hint() == ""
+
+
+def test_a_signature_of_a_time_to_come(verifier: Verifier, there: Files) -> None:
+    ann = signers.holder("Ann", there.issuer)
+    verifier.signed(ann, NOW + 2 * DAY)
+    said = "says that it was made on"
+    verifier.fails(Exit.SIGNED_IN_FUTURE, said)
+    verifier.fails(Exit.SIGNED_IN_FUTURE, said, "--at", "signing-time")
+    verifier.holds("--at", str(NOW + 3 * DAY))
+    verifier.signed(ann, NOW + timedelta(minutes=1))  # clocks differ
+    verifier.holds()
+
+
 def test_an_expired_issuer(verifier: Verifier, there: Files) -> None:
     old = signers.authority("Old", there.root, end=NOW - DAY)
     there.put("issuer.pem", signers.pem(old.certificate))
@@ -134,6 +178,30 @@ def test_an_issuer_of_the_right_name_that_did_not_sign(verifier: Verifier, there
     said = "The certificate of CN=Ann is not signed by CN=Issuer: The signature is wrong."
     verifier.fails(Exit.BROKEN_CHAIN, said, "--cert", issuer)
     verifier.openssl_too("unable to get local issuer certificate")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (rsa.generate_private_key(65537, 1024), "RSA-1024"),
+        (ec.generate_private_key(ec.SECP192R1()), "P-192"),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_an_issuer_whose_key_is_too_short(
+    *,
+    verifier: Verifier,
+    there: Files,
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    name: str,
+) -> None:
+    made = signers.holder(
+        "Short", there.root, key=key.public_key(), authority=True, usages=signers.AUTHORITY_USAGE
+    )
+    there.put("issuer.pem", signers.pem(made.certificate))
+    verifier.signed(signers.holder("Ann", replace(made, key=key)))
+    verifier.fails(Exit.BROKEN_CHAIN, f"Signatures by a key as short as {name} prove nothing")
+    verifier.openssl_too("CA certificate key too weak", "-auth_level", "2")
 
 
 def test_a_root_of_the_right_name_that_is_not_trusted(verifier: Verifier, there: Files) -> None:

@@ -71,8 +71,53 @@ def test_what_is_revoked_later_was_good_before(
         there.issuer, ann.certificate, since=NOW + 2 * DAY, following=NOW + 3 * DAY
     )
     file = there.put("later.crl", crl)
-    assert verifier.holds("--crl", file) == "CRL, not checked"
+    later = f"CRL: revoked later, on {NOW + 2 * DAY:%Y-%m-%d %H:%M:%S} UTC, not checked"
+    assert verifier.holds("--crl", file) == later
     verifier.fails(Exit.REVOKED, "was revoked", "--crl", file, "--at", str(NOW + 2 * DAY))
+
+
+@pytest.mark.parametrize("source", ["CRL", "OCSP"])
+def test_what_was_made_later_tells_of_the_moment_before(
+    verifier: Verifier, there: Files, ann: Holder, source: str
+) -> None:
+    """Judged at a time five days ago, by evidence of yesterday."""
+
+    def evidence(since: datetime | None) -> tuple[str, Path]:
+        if source == "CRL":
+            bad = () if since is None else (ann.certificate,)
+            content = signers.revocation_list(there.issuer, *bad, since=since or NOW)
+        else:
+            content = signers.response(ann.certificate, there.issuer, revoked=since, made=NOW - DAY)
+        return f"--{source.lower()}", there.put("evidence", content)
+
+    at = ("--at", str(NOW - 5 * DAY))
+    (there.folder / "letter.txt.p7s").unlink()
+    verifier.signed(ann, NOW - 5 * DAY)
+    signing_time = ("--at", "signing-time")
+    for moment in (at, signing_time):
+        assert verifier.holds(*moment, *evidence(None)) == f"{source}, not checked"
+        said = f"{source}: revoked later, on {NOW - 2 * DAY:%Y-%m-%d %H:%M:%S} UTC, not checked"
+        assert verifier.holds(*moment, *evidence(NOW - 2 * DAY)) == said
+        verifier.fails(Exit.REVOKED, "was revoked", *moment, *evidence(NOW - 6 * DAY))
+    verifier.fails(Exit.REVOKED, "was revoked", *evidence(NOW - 2 * DAY))
+
+
+def test_what_was_made_after_a_certificate_expired_proves_nothing_good(
+    verifier: Verifier, there: Files
+) -> None:
+    """What has expired may be off the lists by then."""
+    (there.folder / "letter.txt.p7s").unlink()
+    bob = signers.holder("Bob", there.issuer, end=NOW - 3 * DAY)
+    verifier.signed(bob, NOW - 5 * DAY)
+    crl = there.put("late.crl", signers.revocation_list(there.issuer))
+    told = there.put("late.ocsp", signers.response(bob.certificate, there.issuer))
+    for option in (("--crl", crl), ("--ocsp", told)):
+        said = "when the certificate had expired"
+        verifier.fails(Exit.NO_REVOCATION_DATA, said, "--at", "signing-time", *option)
+    listed = signers.revocation_list(there.issuer, bob.certificate, since=NOW - 4 * DAY)
+    there.put("late.crl", listed)
+    shown = verifier.holds("--at", "signing-time", "--crl", crl)
+    assert shown.startswith("CRL: revoked later")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +237,9 @@ def test_an_ocsp_response_by_openssl(
         assert verifier.holds("--ocsp", made) == "OCSP, not checked"
 
 
-@pytest.mark.parametrize("whom", ["by somebody else", "not for OCSP", "out of date"])
+@pytest.mark.parametrize(
+    "whom", ["by somebody else", "not for OCSP", "out of date", "not for signatures", "strange"]
+)
 def test_an_ocsp_response_by_a_responder_that_may_not_speak(
     verifier: Verifier, there: Files, ann: Holder, whom: str
 ) -> None:
@@ -209,12 +256,54 @@ def test_an_ocsp_response_by_a_responder_that_may_not_speak(
             signers.holder("Responder", there.issuer, purpose=signers.OCSP_PURPOSE, end=NOW - DAY),
             "by a responder whose certificate is out of date",
         ),
+        "not for signatures": (
+            signers.holder(
+                "Responder",
+                there.issuer,
+                purpose=signers.OCSP_PURPOSE,
+                usages=("key_encipherment",),
+            ),
+            "by a responder whose key is not for signatures",
+        ),
+        "strange": (
+            signers.holder(
+                "Responder",
+                there.issuer,
+                purpose=signers.OCSP_PURPOSE,
+                extension=x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"),
+            ),
+            "by a responder whose certificate has a critical extension",
+        ),
     }
     responder, said = responders[whom]
     made = signers.response(ann.certificate, there.issuer, by=responder)
     verifier.fails(
         Exit.NO_REVOCATION_DATA, f"OCSP is {said}", "--ocsp", there.put("bad.ocsp", made)
     )
+
+
+def test_a_responder_that_was_revoked_itself_may_not_speak(
+    verifier: Verifier, there: Files, ann: Holder
+) -> None:
+    plain = signers.holder("Responder", there.issuer, purpose=signers.OCSP_PURPOSE)
+    made = signers.response(ann.certificate, there.issuer, by=plain)
+    told = ("--ocsp", there.put("told.ocsp", made))
+    assert verifier.holds(*told) == "OCSP, not checked"
+    crl = signers.revocation_list(there.issuer, plain.certificate, made=NOW - 3 * DAY)
+    bad = ("--crl", there.put("bad.crl", crl))
+    said = "OCSP is by a responder that was revoked"
+    verifier.fails(Exit.NO_REVOCATION_DATA, said, *told, *bad, "--at", str(NOW + 5 * DAY))
+    other = signers.response(ann.certificate, there.issuer, by=plain)
+    told = ("--ocsp", there.put("other.ocsp", other))
+    root = ("--crl", there.put("root.crl", signers.revocation_list(there.root)))
+    said = "OCSP is by a responder that nothing shows to be not revoked"
+    verifier.fails(Exit.NO_REVOCATION_DATA, said, *told, *root, "--require-revocation")
+    unchecked = signers.holder(
+        "Responder", there.issuer, purpose=signers.OCSP_PURPOSE, extension=x509.OCSPNoCheck()
+    )
+    made = signers.response(ann.certificate, there.issuer, by=unchecked)
+    told = ("--ocsp", there.put("unchecked.ocsp", made))
+    assert verifier.holds(*told, *root, "--require-revocation") == "OCSP, CRL"
 
 
 def test_an_ocsp_response_that_is_old_or_knows_nothing(

@@ -1,5 +1,6 @@
 """Damaged signatures, certificates, CRLs, OCSP responses and documents: an error, nothing else."""
 
+from base64 import encodebytes
 from datetime import UTC, datetime
 
 import pytest
@@ -34,7 +35,7 @@ def who() -> cms.Identity:
         PrivateFormat.PKCS8,
         NoEncryption(),
     )
-    return identity(FileSigner.load(key), KNOWN)
+    return identity(FileSigner.load(key), KNOWN, (), NOW)
 
 
 SIGNATURE = cms.sign(
@@ -79,6 +80,41 @@ def test_a_damaged_signature_is_refused(content: bytes) -> None:
         return
     for one in reports:
         assert one.failure is not None or (inside, one.name) == (LETTER, "CN=Ann")
+
+
+WRAPPED = {
+    "base64": encodebytes(SIGNATURE),
+    "message": (
+        b"MIME-Version: 1.0\nContent-Type: multipart/signed; boundary=x\n\n--x\n\nDear Bob\n--x\n"
+        b"Content-Type: application/pkcs7-signature\nContent-Transfer-Encoding: base64\n\n"
+        + encodebytes(SIGNATURE)
+        + b"--x--\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPED)
+@given(data=st.data())
+def test_a_damaged_wrapping_is_refused(*, wrapping: str, data: st.DataObject) -> None:
+    whole = WRAPPED[wrapping]
+    assert cms.content_of(cms.load(whole)) == LETTER
+    try:
+        signed = cms.load(data.draw(damaged(whole)))
+        inside = cms.content_of(signed)
+        reports = verify(signed, lambda: [inside or b""], RULES)
+    except (Malformed, VerificationError):
+        return
+    for one in reports:
+        assert one.failure is not None or (inside, one.name) == (LETTER, "CN=Ann")
+
+
+def test_messages_in_messages_come_to_an_end() -> None:
+    deep = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (one, one)
+        for one in range(3000)
+    )
+    with pytest.raises(Malformed):
+        cms.load(deep)
 
 
 def test_an_undamaged_signature_holds() -> None:
