@@ -156,7 +156,7 @@ def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> Mappin
     """Begin a vector; how many more tries than in the table the card has, by the PIN's name."""
     counting = [step for step in vector.steps if _left(step) is not None]
     more: dict[str, int] = {}
-    with _differences():
+    with differences():
         if counting and tries:
             # A card that is blank does not tell.
             dialect.begin(OPERATIONAL)
@@ -174,13 +174,13 @@ def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> Mappin
 
 def _run(subject: Subject, dialect: Dialect, step: Step, more: Mapping[str, int]) -> None:
     for wanted in expected(step, more.get(dialect.counted(step), 0)):
-        with _differences():
+        with differences():
             response = dialect.run(step)
         subject.expect(response, (wanted,))
 
 
 @contextmanager
-def _differences() -> Iterator[None]:
+def differences() -> Iterator[None]:
     """A command before the one that counts has to succeed, and its answer to have its form."""
     try:
         yield

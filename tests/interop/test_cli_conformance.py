@@ -59,6 +59,21 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
 
 
+def test_a_blank_token_is_given_the_pins_for_the_examination_and_left_blank(
+    command: Command,
+) -> None:
+    command("token", "create", "--blank")
+    before = command("token", "show", "0", "--json").output
+    arguments = ("conformance", "run", "--token", "0", "--destructive", "--yes", "--json")
+    pins = {"KLYUCH_PIN": "481516", "KLYUCH_SO_PIN": "23423108"}
+    result = command(*arguments, **pins)
+    report = json.loads(result.stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert "it is left blank" in result.stderr
+    assert json.loads(command("token", "show", "0", "--json").output)["initialised"] is False
+    assert command("token", "show", "0", "--json").output == before
+
+
 def test_a_destructive_examination_leaves_the_tries_and_the_policy_of_the_pins(
     command: Command, home: Scratch
 ) -> None:
