@@ -262,6 +262,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.2.1",
         p1=frozenset({0x00, 0xFF}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -280,6 +281,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.2.2",
         p1=frozenset({0x00}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -298,6 +300,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.2.3",
         p1=frozenset({0x00}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -338,6 +341,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x3F}),
         p2=frozenset({0xFF}),
         chaining=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED", "NOT_ENOUGH_MEMORY"),
     ),
     CommandSpec(
@@ -360,6 +364,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.MANAGEMENT,
         clause="Yubico PIV extensions, 5.7",
+        silent=True,
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -414,6 +419,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.USER_AND_MANAGEMENT,
         clause="Yubico PIV extensions",
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -426,6 +432,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -451,6 +458,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions",
         secret=True,
         chaining=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -464,6 +472,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0xFF}),
         p2=frozenset({0xFF, 0xFE, 0xFD}),
         secret=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -568,6 +577,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.5",
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -586,6 +596,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.5",
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -607,6 +618,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-9:2004 6.1",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -626,6 +638,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-9:2004 6.2",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -645,6 +658,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00, 0xFF}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -662,6 +676,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Klyuch, docs/pki-application.md",
         p1=frozenset({0x00}),
         p2=frozenset({0x01, 0x02}),
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -683,6 +698,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00, 0x01}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -703,6 +719,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -722,6 +739,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -741,6 +759,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -760,6 +779,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x02}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -774,6 +794,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0x00}),
         secret=True,
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -797,6 +818,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x41}),
         p2=frozenset({0x00, 0xB4, 0xB6, 0xB8}),
         harmless=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -851,6 +873,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0xFF}),
         secret=True,
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -903,6 +926,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.USER,
         clause="Klyuch, docs/pki-application.md",
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(

@@ -158,7 +158,7 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
     from host_tools.conformance.report import Report
 
     if pins:
-        for line in destroys(application, pins):
+        for line in destroys(application, pins, blank=where.details is not None):
             click.echo(f"  {line}", err=True)
         if _left_blank(where, application):
             click.echo("  the token has no PINs yet: it is left blank, as it is", err=True)

@@ -19,12 +19,10 @@ from host_tools.conformance import (
 )
 from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError
-from host_tools.conformance.subject import Card, Subject
+from host_tools.conformance.subject import EXECUTED, Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
 _TRIES_LEFT = range(SW.WRONG_PIN + 1, SW.WRONG_PIN + 16)
-# SW1 of what is executed, with or without a warning (ISO/IEC 7816-4:2013, 5.6).
-_SELECTED = frozenset((0x90, 0x61, 0x62, 0x63))
 _TAKES = "the card takes the PINs that are given"
 
 
@@ -84,8 +82,11 @@ class WrongPinError(Exception):
         self.spent = item.counted and sw in _TRIES_LEFT
 
 
-def destroys(application: str, given: Pins) -> list[str]:
-    """What a destructive examination does to the card that has these PINs, in order."""
+def destroys(application: str, given: Pins, *, blank: bool) -> list[str]:
+    """What a destructive examination does to the card that has these PINs, in order.
+
+    `blank` says whether anything can make the card blank.
+    """
     table = vectors.load(application)
     risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
     counted = [item for item in KINDS[application].credentials(table, given) if item.counted]
@@ -95,7 +96,11 @@ def destroys(application: str, given: Pins) -> list[str]:
             f"wrong values of the {item.name} spend tries, the right one gives them back"
             for item in counted
         ),
-        *(f"the card is erased and made {item.card}: {item.name}" for item in table.vectors),
+        *(
+            f"the card is erased and made {item.card}: {item.name}"
+            for item in table.vectors
+            if blank or item.card != vectors.BLANK
+        ),
     ]
 
 
@@ -114,7 +119,7 @@ def applications(card: Card) -> list[str]:
 
 def _selects(subject: Subject) -> bool:
     try:
-        return subject.reset().sw1 in _SELECTED
+        return subject.reset().sw1 in EXECUTED
     except CardRemoved:
         raise
     except (DifferenceError, TransportError):

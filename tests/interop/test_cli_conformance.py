@@ -55,7 +55,7 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     result = command(*arguments, **secrets(token))
     report = json.loads(result.stdout)
     assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
-    assert "the card is erased" in result.stderr
+    assert "the card is erased and made blank" in result.stderr
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
 
 
@@ -205,7 +205,10 @@ def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
         card.wait_until_seen()
         pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
         arguments = ("conformance", "run", "--reader", READER, "--destructive", "--yes", "--json")
-        report = json.loads(klyuch(*arguments, **pcscd.environment, **pins).stdout)
+        done = klyuch(*arguments, **pcscd.environment, **pins)
+    report = json.loads(done.stdout)
+    assert "made operational" in done.stderr
+    assert "made blank" not in done.stderr
     assert report["counts"]["failed"] == 0
     reasons = {check["reason"] for check in report["checks"]} - {""}
     assert reasons == {"no command makes a card blank again"}
