@@ -23,7 +23,7 @@ from host_tools.cli.card import (
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.interruption import postponed
-from host_tools.cli.output import json_option, print_json, print_table, working
+from host_tools.cli.output import json_option, print_json, print_table, printable, working
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
     PUK,
@@ -214,7 +214,10 @@ def _restore(
         else:
             _make_anew(where, pins)
     except (DifferenceError, SkipError, TransportError, ControlError) as error:
-        click.echo(f"The card could not be left with its PINs: {error}.", err=True)
+        click.echo(
+            f"The card could not be left with its PINs: {printable(str(error)).removesuffix('.')}.",
+            err=True,
+        )
         click.echo("What was on it may be lost; initialise it before it is used again.", err=True)
     else:
         how = "blank, as it was" if _left_blank(where, application) else _WITH_PINS
@@ -256,10 +259,10 @@ def _print(report: Report) -> None:
         ]
         print_table(columns, table, "What differs")
     for check in differing:
-        click.echo(f"{check.group}: {check.name}")
+        click.echo(printable(f"{check.group}: {check.name}"))
         for line in check.exchanges:
-            click.echo(f"  {line}")
+            click.echo(printable(f"  {line}"))
     reasons = {check.reason for check in report.checks if check.reason}
     for reason in sorted(reasons):
-        click.echo(f"Skipped: {reason}.")
+        click.echo(printable(f"Skipped: {reason.removesuffix('.')}."))
     click.echo(f"{report.summary}.")
