@@ -120,8 +120,10 @@ def test_a_trace_shows_what_a_program_sends(klyuch: Run, token: ScratchToken) ->
     done = klyuch("trace", "--token", "Work", *GENERATE, "Work", KLYUCH_PIN=token.pin)
     assert "VERIFY  masked" in done.stdout
     assert "GENERATE ASYMMETRIC KEY PAIR" in done.stdout
-    shown = klyuch("trace", "--json", "--token", "Work", *KLYUCH, "token", "show", "Work")
-    assert "Label" in shown.stderr
+    listing = (*KLYUCH, "key", "list", "--token", "Work")
+    shown = klyuch("trace", "--json", "--token", "Work", *listing, KLYUCH_PIN=token.pin)
+    assert "mail" in shown.stderr
+    assert shown.stdout
     assert all("line" in json.loads(line) for line in shown.stdout.splitlines())
 
 
@@ -231,7 +233,7 @@ def test_a_recording_without_a_program_goes_on_until_it_is_interrupted(
     arguments = [*KLYUCH, "record", "--token", "Work", "-o", str(path)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         while not path.exists() or len(path.read_text(encoding="utf-8").splitlines()) < 2:
-            command("pin", "status", "--token", "Work")
+            command("key", "list", "--token", "Work", KLYUCH_PIN=token.pin)
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
