@@ -314,6 +314,7 @@ _FINGERPRINT_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01, 0x80}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -369,6 +370,7 @@ _FINGERPRINT_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x02}),
         p2=frozenset({0x00}),
         harmless=True,
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -393,6 +395,7 @@ _FINGERPRINT_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.USER,
         clause="CTAP 2.1 6.7.7",
         p1=frozenset({0x00}),
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -409,6 +412,7 @@ _FINGERPRINT_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.USER,
         clause="CTAP 2.1 6.7.8",
         p1=frozenset({0x00}),
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(
@@ -526,6 +530,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.2.2",
         p1=frozenset({0x00}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -544,6 +549,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="SP 800-73-4 part 2 3.2.3",
         p1=frozenset({0x00}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -584,6 +590,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x3F}),
         p2=frozenset({0xFF}),
         chaining=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED", "NOT_ENOUGH_MEMORY"),
     ),
     CommandSpec(
@@ -606,6 +613,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.MANAGEMENT,
         clause="Yubico PIV extensions, 5.7",
+        silent=True,
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -660,6 +668,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.USER_AND_MANAGEMENT,
         clause="Yubico PIV extensions",
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -672,6 +681,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=("NO_ERROR", "CONDITIONS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -697,6 +707,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Yubico PIV extensions",
         secret=True,
         chaining=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -710,6 +721,7 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0xFF}),
         p2=frozenset({0xFF, 0xFE, 0xFD}),
         secret=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -814,6 +826,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.5",
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "SECURITY_STATUS_NOT_SATISFIED",
@@ -832,6 +845,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.FILE,
         clause="ISO/IEC 7816-4:2013 11.2.5",
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -853,6 +867,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-9:2004 6.1",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -872,6 +887,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="ISO/IEC 7816-9:2004 6.2",
         p1=frozenset({0x00}),
         p2=frozenset({0x00}),
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -891,6 +907,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00, 0xFF}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -908,6 +925,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         clause="Klyuch, docs/pki-application.md",
         p1=frozenset({0x00}),
         p2=frozenset({0x01, 0x02}),
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -929,6 +947,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00, 0x01}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -949,6 +968,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01, 0x02}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -968,6 +988,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -987,6 +1008,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x00}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -1006,6 +1028,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x02}),
         p2=frozenset({0x01}),
         secret=True,
+        silent=True,
         status=("NO_ERROR", "INCORRECT_DATA", "SECURITY_STATUS_NOT_SATISFIED"),
     ),
     CommandSpec(
@@ -1020,6 +1043,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0x00}),
         secret=True,
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "WRONG_PIN",
@@ -1043,6 +1067,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p1=frozenset({0x41}),
         p2=frozenset({0x00, 0xB4, 0xB6, 0xB8}),
         harmless=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -1097,6 +1122,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0xFF}),
         secret=True,
         chaining=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "INCORRECT_DATA",
@@ -1149,6 +1175,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         data=DataField.NONE,
         access=Access.USER,
         clause="Klyuch, docs/pki-application.md",
+        silent=True,
         status=("NO_ERROR", "SECURITY_STATUS_NOT_SATISFIED", "REFERENCED_DATA_NOT_FOUND"),
     ),
     CommandSpec(
@@ -1185,6 +1212,7 @@ _PKI_COMMANDS: tuple[CommandSpec, ...] = (
         p2=frozenset({0xA8}),
         chaining=True,
         harmless=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "VERIFICATION_FAILED",

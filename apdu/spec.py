@@ -55,9 +55,9 @@ class CommandSpec:
     `cla` holds classes without the chaining bit; `p1` and `p2` hold the allowed values, None
     meaning any; `status` holds the names of the status words it may end with, beyond the general
     ones; `secret` and `secret_response` mask the data fields in a trace; `chaining` says whether
-    it may be sent as a chain; a `harmless` command changes nothing that outlasts a reset;
-    `volatile` says what is in the response where that differs from card to card or from time to
-    time; `clause` is the place in the standard.
+    it may be sent as a chain; a `harmless` command changes nothing that outlasts a reset; a
+    `silent` one answers no data; `volatile` says what is in the response where that differs from
+    card to card or from time to time; `clause` is the place in the standard.
     """
 
     name: str
@@ -73,6 +73,7 @@ class CommandSpec:
     secret_response: bool = False
     chaining: bool = False
     harmless: bool = False
+    silent: bool = False
     volatile: str = ""
     status: tuple[str, ...] = ()
 

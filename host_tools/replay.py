@@ -20,6 +20,8 @@ from host_tools.conformance.subject import Card
 from host_tools.replay_piv import IncomparableError, Proof, PublicKeys, UnlikeError, Uses
 
 _VERIFY, _AUTHENTICATE, _GET_RESPONSE = 0x20, 0x87, 0xC0
+# CHANGE REFERENCE DATA, RESET RETRY COUNTER, SET MANAGEMENT KEY.
+_RENEWING = frozenset((b"\x24", b"\x25", b"\x2c", b"\x2d", b"\xff"))
 _STATUS_WORD = 2
 _SEQUENCE, _INTEGER = 0x30, 0x02
 
@@ -64,7 +66,8 @@ class Player:
     A masked VERIFY of the recording's `application` gets the PIN of its reference from `pins`
     where it was right in the recording, and a proof of PIV's management key, likewise, one by the
     `management_key`; everything else that is masked is skipped. After the card has refused a PIN
-    none is sent again; so it is with the key.
+    none is sent again; so it is with the key. A PIN with one try left is sent with leave to spend
+    the `last_try` alone.
     """
 
     def __init__(
@@ -73,12 +76,17 @@ class Player:
         open_door: Callable[[], Card],
         pins: Mapping[str, str],
         management_key: bytes | None = None,
+        *,
+        last_try: bool = False,
     ) -> None:
         self._application = APPLICATIONS[application]
         self._open_door = open_door
         self._doors: dict[int, _Door] = {}
         self._made: PublicKeys = {}
         self._management_key = management_key
+        self._last_try = last_try
+        # What has changed a PIN or key in the recording, and was skipped.
+        self._unchanged = ""
         kind = KINDS[application]
         self._pins = {
             kind.references[name]: kind.padded(value.encode()) for name, value in pins.items()
@@ -95,6 +103,9 @@ class Player:
             command, reason = self._command(door, entry, application)
             door.skipped = command is None
             if command is None:
+                if _renews(entry):
+                    self._unchanged = entry.name
+                    reason = f"{reason}: where what follows needs the new value it differs"
                 yield Replayed(number, entry.name, Outcome.SKIPPED, told, reason=reason)
                 continue
             answer = door.card.transceive(command)
@@ -104,6 +115,8 @@ class Player:
             if entry.blanked and refused:
                 self._management_key = None
             outcome, reason = _compare(door, entry, application, command, answer)
+            if self._unchanged and outcome is Outcome.DIFFERENT and not reason:
+                reason = f"{self._unchanged} before it was skipped"
             yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
 
     def _door(self, number: int) -> _Door:
@@ -123,18 +136,26 @@ class Player:
             return None, "it goes on with the answer to what was skipped"
         if entry.blanked:
             return self._proof(door, entry)
-        return self._login(entry, application) if entry.masked else (entry.command, "")
+        return self._login(door, entry, application) if entry.masked else (entry.command, "")
 
-    def _login(self, entry: Entry, application: ApplicationSpec) -> tuple[bytes | None, str]:
+    def _login(
+        self, door: _Door, entry: Entry, application: ApplicationSpec
+    ) -> tuple[bytes | None, str]:
         """A VERIFY with the PIN that was given; nothing else that is masked can be sent."""
         header = entry.command
         if len(header) < 4 or header[1] != _VERIFY:
             return None, "its data are masked"
         if Response.parse(entry.response).sw != SW.NO_ERROR:
             return None, "its PIN was wrong, and would spend a try"
-        pin = self._pins.get(header[3]) if application is self._application else None
+        if application is not self._application:
+            name = application.name
+            return None, f"a PIN of {name.upper()} is masked: a recording with --app {name} gets it"
+        pin = self._pins.get(header[3])
         if pin is None:
             return None, "its PIN is masked, and not given or refused before"
+        left = Response.parse(door.card.transceive(header[:4])).sw
+        if left == SW.WRONG_PIN | 1 and not self._last_try:
+            return None, "its PIN has but one try left: give --last-try"
         return replace(entry.parsed(), data=pin).encode(), ""
 
     def _proof(self, door: _Door, entry: Entry) -> tuple[bytes | None, str]:
@@ -147,6 +168,12 @@ class Player:
         if command is None:
             return None, "the card has not asked for a proof that the management key can give"
         return command.encode(), ""
+
+
+def _renews(entry: Entry) -> bool:
+    """Whether a masked command has given a PIN or key a new value."""
+    done = Response.parse(entry.response).sw == SW.NO_ERROR
+    return done and entry.masked and entry.command[1:2] in _RENEWING
 
 
 def _compare(

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from apdu.transport import CardRemoved, TransportError
+from apdu.transport import CardRemoved, Transport, TransportError
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.inspection import TokenFacts, inspect
@@ -86,6 +86,11 @@ class Door:
             return self._around().transceive(command)
         self._watched = None
         return self._interface.transceive(command)
+
+    @property
+    def unwatched(self) -> Transport:
+        """The same way for the daemon itself: who watches is shown what others send."""
+        return self._interface
 
     def changes(self) -> int:
         return self._interface.changes()
@@ -334,7 +339,7 @@ def look(reader: TokenReader) -> TokenFacts:
     """A token's account of itself. Raises TransportError where there is none to ask."""
     door = reader.connect()
     try:
-        return inspect(door)
+        return inspect(door.unwatched)
     finally:
         door.close()
 

@@ -67,6 +67,12 @@ class Place:
         assert self.details is not None
         return str(self.details["serial"])
 
+    @property
+    def blank(self) -> bool:
+        """Whether it is a token of ours on which no PIN was ever set."""
+        pins = None if self.details is None else self.details.get("pins")
+        return isinstance(pins, list) and not any(pin["initialised"] for pin in pins)
+
     @contextmanager
     def opened(self) -> Iterator[Card]:
         """The card, on a connection of its own, which no other program disturbs."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 import click
 
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.output import printable
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -21,7 +22,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     try:
-        agreed = click.confirm(question, err=True)
+        agreed = click.confirm(printable(question), err=True)
     except click.Abort as error:
         if sys.stdin.isatty():
             raise

@@ -23,7 +23,7 @@ from host_tools.cli.card import (
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.interruption import postponed
-from host_tools.cli.output import json_option, print_json, print_table, working
+from host_tools.cli.output import json_option, print_json, print_table, printable, working
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
     PUK,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from host_tools.conformance.examination import Examination, WrongPinError
     from host_tools.conformance.report import Report
 
+_WITH_PINS = "with the PINs that were given"
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -157,8 +158,10 @@ def _examine(where: Place, application: str, pins: dict[str, str], yes: bool) ->
     from host_tools.conformance.report import Report
 
     if pins:
-        for line in destroys(application, pins):
+        for line in destroys(application, pins, blank=where.details is not None):
             click.echo(f"  {line}", err=True)
+        if _left_blank(where, application):
+            click.echo("  the token has no PINs yet: it is left blank, as it is", err=True)
         confirm(f"Do all this to the card in {where.name}?", yes)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     blank = partial(make_blank, where) if where.details is not None else None
@@ -204,15 +207,26 @@ def _restore(
     from host_tools.conformance.checks import DifferenceError, SkipError
 
     try:
-        if where.details is None or application != "pki":
+        if _left_blank(where, application):
+            make_blank(where)
+        elif where.details is None or application != "pki":
             examination.restore()
         else:
             _make_anew(where, pins)
     except (DifferenceError, SkipError, TransportError, ControlError) as error:
-        click.echo(f"The card could not be left with its PINs: {error}.", err=True)
+        click.echo(
+            f"The card could not be left with its PINs: {printable(str(error)).removesuffix('.')}.",
+            err=True,
+        )
         click.echo("What was on it may be lost; initialise it before it is used again.", err=True)
     else:
-        click.echo(f"The card in {where.name} is left with the PINs that were given.", err=True)
+        how = "blank, as it was" if _left_blank(where, application) else _WITH_PINS
+        click.echo(f"The card in {where.name} is left {how}.", err=True)
+
+
+def _left_blank(where: Place, application: str) -> bool:
+    """Whether it is a blank token, of which nothing but the PKI application is examined."""
+    return application == "pki" and where.blank
 
 
 def _make_anew(where: Place, pins: dict[str, str]) -> None:
@@ -245,10 +259,10 @@ def _print(report: Report) -> None:
         ]
         print_table(columns, table, "What differs")
     for check in differing:
-        click.echo(f"{check.group}: {check.name}")
+        click.echo(printable(f"{check.group}: {check.name}"))
         for line in check.exchanges:
-            click.echo(f"  {line}")
+            click.echo(printable(f"  {line}"))
     reasons = {check.reason for check in report.checks if check.reason}
     for reason in sorted(reasons):
-        click.echo(f"Skipped: {reason}.")
+        click.echo(printable(f"Skipped: {reason.removesuffix('.')}."))
     click.echo(f"{report.summary}.")

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from apdu.transport import TransportError
+from host_tools.cli.output import printable
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import HomeError
 
@@ -76,9 +77,9 @@ class Failure(click.ClickException):
         return int(self.code.value)
 
     def show(self, file: object = None) -> None:
-        click.echo(click.style("Error: ", fg="red") + self.message, err=True)
+        click.echo(click.style("Error: ", fg="red") + printable(self.message), err=True)
         if self.hint:
-            click.echo(click.style("Next: ", fg="yellow") + self.hint, err=True)
+            click.echo(click.style("Next: ", fg="yellow") + printable(self.hint), err=True)
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def reported() -> Iterator[None]:
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
     except TransportError as error:
-        raise Failure(Exit.TOKEN_STATE, f"{error}.") from error
+        raise Failure(Exit.TOKEN_STATE, f"{str(error).removesuffix('.')}.") from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(Exit.GENERAL, f"{where}{error.strerror}.") from error

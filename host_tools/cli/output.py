@@ -34,9 +34,24 @@ def json_option(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
+def printable(text: str) -> str:
+    """Text of a file or a card, which must not steer the terminal: all but line ends is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def print_json(document: object) -> None:
     """The document that ``--json`` asks for."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    click.echo(one_json(document, indent=2))
+
+
+def one_json(document: object, indent: int | None = None) -> str:
+    """A document as JSON, in which no character steers a terminal."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    if all(c.isprintable() or c == "\n" for c in text):
+        return text
+    return json.dumps(document, indent=indent)
 
 
 def console() -> "Console":
@@ -49,12 +64,14 @@ def console() -> "Console":
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """Rows under headings; known words of state in their colour."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=SIMPLE_HEAD, title=title or None, pad_edge=False)
+    headings = (Column(Text(printable(column))) for column in columns)
+    shown = Text(printable(title)) if title else None
+    table = Table(*headings, box=SIMPLE_HEAD, title=shown, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
     console().print(table)
 
 
@@ -63,7 +80,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     lines = list(facts)
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {printable(value)}")
 
 
 @contextmanager

@@ -20,6 +20,10 @@ from host_tools.control import ControlClient, ControlError, ErrorCode, Json
 from host_tools.home import current
 
 _DEFAULT = "pki"
+_LAST_PORT = 65535
+_REACHED = {True: "connected", False: "not connected"}
+# What stands for a label: a slot with a token has a state.
+_UNNAMED = {True: "(blank)", False: ""}
 _FOLDER = click.option(
     "--dir",
     "folder",
@@ -135,7 +139,15 @@ def status(folder: Path, as_json: bool) -> None:
     else:
         if not ours:
             click.echo(f"The readers belong to another home: {file.socket.parent.parent}")
-        shown = [(row["reader"], row["token"], row["state"], row["pcscd"]) for row in rows]
+        shown = [
+            (
+                row["reader"],
+                row["token"] or _UNNAMED[bool(row["state"])],
+                row["state"],
+                row["pcscd"],
+            )
+            for row in rows
+        ]
         print_table(
             ("Reader", "Token", "State", "pcscd"),
             [[str(cell) for cell in row] for row in shown],
@@ -153,7 +165,8 @@ def _rows(file: ReaderFile | None, *, ours: bool) -> list[Json]:
             "slot": slot,
             "token": tokens.get(slot, {}).get("label", ""),
             "state": tokens.get(slot, {}).get("state", ""),
-            "pcscd": "connected" if slot in reached else "not connected",
+            # Of another home's readers only its own daemon can tell.
+            "pcscd": _REACHED[slot in reached] if ours else "not known",
         }
         for slot, name in zip(file.slots, file.names, strict=True)
     ]
@@ -258,8 +271,13 @@ def _address(address: str, *, remote: bool) -> tuple[str, int]:
     from host_tools.bridge import runner
 
     named, _, port = address.rpartition(":")
-    if not named or not port.isdecimal() or not 1 <= int(port) <= 65535 - MOST_READERS:
+    if not named or not port.isdecimal() or not 1 <= int(port) <= _LAST_PORT:
         raise click.UsageError(f"{address!r} is not HOST:PORT.")
+    if int(port) > _LAST_PORT - MOST_READERS:
+        raise click.UsageError(
+            f"From port {port} on there is no room for {MOST_READERS} readers: "
+            f"give one up to {_LAST_PORT - MOST_READERS}."
+        )
     host = named.strip("[]")
     try:
         local = runner.is_loopback(host)

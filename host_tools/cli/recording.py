@@ -19,7 +19,7 @@ import click
 from host_tools.cli.card import SECRETS, Place, application_option, card_options, place
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.output import json_option, print_json, print_table
+from host_tools.cli.output import json_option, one_json, print_json, print_table, printable
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
     SO_PIN,
@@ -55,8 +55,6 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
 
     While PROGRAM runs, else until Ctrl+C. With --json each line is an object of its own.
     """
-    import json
-
     with control() as client:
         # Watched before the program begins.
         lines = client.trace(token_name)
@@ -64,7 +62,7 @@ def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> No
             for line in lines:
                 if mark.seen(line):
                     break
-                click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
+                click.echo(one_json({"line": line}) if as_json else printable(line))
 
 
 @click.command(
@@ -152,6 +150,7 @@ Examples:
 @card_options
 @click.option("--door", type=click.IntRange(0), help="Only what passed on this way to the card.")
 @yes_option
+@click.option("--last-try", is_flag=True, help="Enter also a PIN that has but one try left.")
 @secret_options(USER_PIN, SO_PIN, MANAGEMENT_KEY)
 @json_option
 def replay(
@@ -161,6 +160,7 @@ def replay(
     token_name: str | None,
     door: int | None,
     yes: bool,
+    last_try: bool,
     as_json: bool,
     **secrets: str | Path | None,
 ) -> None:
@@ -169,7 +169,8 @@ def replay(
     What differs from card to card, as random bytes, signatures and new public keys do, is compared
     by its length and form, and what a PIV key makes with its public key. VERIFY gets the PINs that
     are given, those of the application that was named when it was recorded, and PIV's management
-    key is proven by the one that is given, in hexadecimal; what else is masked is skipped.
+    key is proven by the one that is given, in hexadecimal; what else is masked is skipped. A PIN
+    that the card refuses costs a try, and is not sent again.
     """
     from apdu.recording import RecordingError, read, whole
     from host_tools.conformance.examination import KINDS
@@ -200,7 +201,11 @@ def replay(
     proving = None if key is None else management_key(key)
     with ExitStack() as stack:
         player = Player(
-            head.application, lambda: stack.enter_context(where.opened()), pins, proving
+            head.application,
+            lambda: stack.enter_context(where.opened()),
+            pins,
+            proving,
+            last_try=last_try,
         )
         played = list(player.play(entries))
     _report(played, head.card, where.name, as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -11,7 +11,7 @@ from apdu.model import SW, describe
 from apdu.spec import Access, CommandSpec, DataField
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, compare, tries_left
 from host_tools.conformance.rules import guarded, header, sample
-from host_tools.conformance.subject import Subject
+from host_tools.conformance.subject import EXECUTED, RESET, RESET_CLAUSE, Subject
 
 _GET_RESPONSE = 0xC0
 _SELECT = 0xA4
@@ -19,6 +19,16 @@ _COUNTS = "a wrong PIN costs a try, the right one gives them back"
 _LENGTHS = "ISO/IEC 7816-4:2013 5.2"
 _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 _MOST_SPENT = 2
+_RESETS = 3
+# A value that cannot be a PIN may be refused without being compared.
+_REFUSED = frozenset(
+    (
+        *range(SW.WRONG_PIN + 1, SW.WRONG_PIN + 16),
+        SW.INCORRECT_DATA,
+        SW.WRONG_LENGTH,
+        SW.NC_INCONSISTENT_WITH_P1P2,
+    )
+)
 # Two parts that make no valid data of any command.
 _PART = b"\x00"
 # Its first digit F says that nobody registers it (ISO/IEC 7816-4).
@@ -31,7 +41,7 @@ class Credential:
 
     `present` gives a value to the card by `command`, `ask` tells the state of a PIN where there is
     such a command; `right` and `wrong` are values as `present` takes them. A `counted` one has
-    tries; `opens` is what it gives leave for.
+    tries; `opens` is what it gives leave for, `near` commands that present what is nearly right.
     """
 
     name: str
@@ -42,6 +52,7 @@ class Credential:
     ask: Command | None = None
     counted: bool = True
     opens: frozenset[Access] = frozenset()
+    near: Mapping[str, Command] = field(default_factory=dict, repr=False)
 
     def enter(self, subject: Subject, *, right: bool = True) -> Response:
         """Present the right value, or the wrong one."""
@@ -50,6 +61,15 @@ class Credential:
     def clause(self, subject: Subject) -> str:
         """Where the standard says what its command does."""
         return subject.application.command(self.command).clause
+
+
+def near_values(right: bytes) -> dict[str, bytes]:
+    """Values that differ from the right one in a byte at its end."""
+    return {
+        "another last byte": right[:-1] + bytes((right[-1] ^ 1,)),
+        "the last byte missing": right[:-1],
+        "a byte more": right + right[-1:],
+    }
 
 
 def harmless(subject: Subject) -> Iterator[Check]:
@@ -61,6 +81,8 @@ def harmless(subject: Subject) -> Iterator[Check]:
         if spec.chaining:
             yield _chain(subject, spec)
     yield _unknown_application(subject)
+    yield _nothing_waits(subject)
+    yield _same_atr(subject)
     yield _extended(subject)
 
 
@@ -74,6 +96,8 @@ def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Chec
             yield _wrong_ends(subject, credential, credential.ask)
         elif credential.counted:
             yield _untold_counter(subject, credential)
+        for name, command in credential.near.items():
+            yield _nearly_right(subject, credential, name, command)
         if credential.opens:
             yield from _opens_no_more(subject, credential)
 
@@ -140,6 +164,32 @@ def _unknown_application(subject: Subject) -> Check:
     return outcome[0]
 
 
+def _nothing_waits(subject: Subject) -> Check:
+    """GET RESPONSE has nothing to go on with, as the answer before it was whole."""
+    spec = subject.application.command("GET RESPONSE")
+    group = "no answer goes on that has ended"
+    with subject.check(group, spec.name, spec.name, spec.clause) as outcome:
+        subject.fresh()
+        response = subject.exchange(Command(*header(spec), b"", 256))
+        subject.note("a refusal", describe(response.sw))
+        if response.sw1 in EXECUTED:
+            raise DifferenceError("a refusal", describe(response.sw))
+    return outcome[0]
+
+
+def _same_atr(subject: Subject) -> Check:
+    """Each reset is answered by the same bytes, which tell what the card is."""
+    group = "the answer to reset stays the same"
+    with subject.check(group, RESET, RESET, RESET_CLAUSE) as outcome:
+        first, *others = (subject.pull_reset() for _ in range(_RESETS))
+        told = first.hex(" ").upper()
+        subject.note(told, told)
+        for other in others:
+            if other != first:
+                raise DifferenceError(told, other.hex(" ").upper())
+    return outcome[0]
+
+
 def _extended(subject: Subject) -> Check:
     """Lc and Le say the same in extended form."""
     spec = subject.application.command("SELECT")
@@ -192,6 +242,24 @@ def _untold_counter(subject: Subject, pin: Credential) -> Check:
         subject.fresh()
         subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | left,))
         subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+    return outcome[0]
+
+
+def _nearly_right(subject: Subject, pin: Credential, name: str, command: Command) -> Check:
+    """A value that is nearly right is refused; the right one gives back what that costs."""
+    group = f"the whole {pin.name} is compared"
+    with subject.check(group, name, pin.command, pin.clause(subject)) as outcome:
+        subject.fresh()
+        if pin.ask is not None and tries_left(subject.client.send(pin.ask)) == 1:
+            raise SkipError("the PIN has but one try left")
+        refused = subject.client.send(command)
+        if refused.sw == SW.WRONG_PIN:
+            raise SkipError("it has but one try, which is spent now")
+        again = pin.enter(subject)
+        if refused.sw not in _REFUSED:
+            raise DifferenceError("a wrong PIN (63Cx) or wrong data", describe(refused.sw))
+        subject.expect(again, (SW.NO_ERROR,))
+        subject.note("a wrong PIN (63Cx) or wrong data", describe(refused.sw))
     return outcome[0]
 
 

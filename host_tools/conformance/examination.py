@@ -19,12 +19,11 @@ from host_tools.conformance import (
 )
 from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError
-from host_tools.conformance.subject import Card, Subject
+from host_tools.conformance.subject import EXECUTED, Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
 _TRIES_LEFT = range(SW.WRONG_PIN + 1, SW.WRONG_PIN + 16)
-# SW1 of what is executed, with or without a warning (ISO/IEC 7816-4:2013, 5.6).
-_SELECTED = frozenset((0x90, 0x61, 0x62, 0x63))
+_TAKES = "the card takes the PINs that are given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,11 @@ class WrongPinError(Exception):
         self.spent = item.counted and sw in _TRIES_LEFT
 
 
-def destroys(application: str, given: Pins) -> list[str]:
-    """What a destructive examination does to the card that has these PINs, in order."""
+def destroys(application: str, given: Pins, *, blank: bool) -> list[str]:
+    """What a destructive examination does to the card that has these PINs, in order.
+
+    `blank` says whether anything can make the card blank.
+    """
     table = vectors.load(application)
     risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
     counted = [item for item in KINDS[application].credentials(table, given) if item.counted]
@@ -94,7 +96,11 @@ def destroys(application: str, given: Pins) -> list[str]:
             f"wrong values of the {item.name} spend tries, the right one gives them back"
             for item in counted
         ),
-        *(f"the card is erased and made {item.card}: {item.name}" for item in table.vectors),
+        *(
+            f"the card is erased and made {item.card}: {item.name}"
+            for item in table.vectors
+            if blank or item.card != vectors.BLANK
+        ),
     ]
 
 
@@ -113,7 +119,7 @@ def applications(card: Card) -> list[str]:
 
 def _selects(subject: Subject) -> bool:
     try:
-        return subject.reset().sw1 in _SELECTED
+        return subject.reset().sw1 in EXECUTED
     except CardRemoved:
         raise
     except (DifferenceError, TransportError):
@@ -144,6 +150,7 @@ class Examination:
         self._credentials = self._kind.credentials(self._table, pins)
         self._missing = [name for name in self._kind.secrets if name not in pins]
         self._destructive = destructive
+        self._unset = False
         self.changing = False
         self._dialect = self._kind.dialect(self._subject, self._table, pins, blank)
 
@@ -168,6 +175,8 @@ class Examination:
         yield from behaviour.harmless(self._subject)
         yield from self._kind.harmless(self._subject)
         if self._destructive:
+            if self._unset:
+                yield self._set_pins()
             yield from behaviour.logins(self._subject, self._credentials)
         yield from self._run_vectors()
 
@@ -179,16 +188,27 @@ class Examination:
             raise DifferenceError(describe(SW.NO_ERROR), str(error)) from error
 
     def _try_pins(self) -> Iterator[Check]:
-        group = "the card takes the PINs that are given"
         for item in self._credentials:
             clause = item.clause(self._subject)
-            with self._subject.check(group, item.name, item.command, clause) as outcome:
+            with self._subject.check(_TAKES, item.name, item.command, clause) as outcome:
                 self._subject.fresh()
                 response = item.enter(self._subject)
-                # Where it was never set, the first vector sets it.
-                if response.sw not in {SW.NO_ERROR, SW.REFERENCE_DATA_NOT_USABLE}:
+                unset = self._kind.place and response.sw == SW.REFERENCE_DATA_NOT_USABLE
+                if response.sw != SW.NO_ERROR and not unset:
                     raise WrongPinError(item, response.sw)
+                self._unset = self._unset or unset
             yield outcome[0]
+
+    def _set_pins(self) -> Check:
+        """Give a card without PINs those that are given, for the checks that enter them."""
+        item = self._credentials[0]
+        clause = item.clause(self._subject)
+        with self._subject.check(_TAKES, "PINs never set", item.command, clause) as outcome:
+            with vectors.differences():
+                self._dialect.begin(vectors.OPERATIONAL)
+            for credential in self._credentials:
+                self._subject.expect(credential.enter(self._subject), (SW.NO_ERROR,))
+        return outcome[0]
 
     def _run_vectors(self) -> Iterator[Check]:
         for vector in self._table.vectors:

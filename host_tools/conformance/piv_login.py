@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apdu import tlv
 from apdu.codec import Response
@@ -10,7 +10,7 @@ from apdu.model import SW
 from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import piv_commands as piv
-from host_tools.conformance.behaviour import Credential
+from host_tools.conformance.behaviour import Credential, near_values
 from host_tools.conformance.checks import compare
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, Pins, Vectors
@@ -43,8 +43,12 @@ def _pin(right: bytes, wrong: bytes) -> Credential:
     def present(subject: Subject, value: bytes) -> Response:
         return subject.client.send(piv.verify(value))
 
+    near = {what: piv.verify(value) for what, value in near_values(right).items()}
+    if len(right) < len(whole := piv.padded(right)):
+        bare = {"no padding": right, "junk in the padding": right + whole[len(right) + 1 :] + b"1"}
+        near |= {what: replace(piv.verify(), data=data) for what, data in bare.items()}
     leave = frozenset((Access.USER,))
-    return Credential("PIN", "VERIFY", present, right, wrong, piv.verify(), opens=leave)
+    return Credential("PIN", "VERIFY", present, right, wrong, piv.verify(), opens=leave, near=near)
 
 
 def _puk(right: bytes, wrong: bytes) -> Credential:
@@ -52,7 +56,9 @@ def _puk(right: bytes, wrong: bytes) -> Credential:
         # The PUK stays what it is.
         return subject.client.send(piv.change(piv.REF_PUK, value, right))
 
-    return Credential("PUK", "CHANGE REFERENCE DATA", present, right, wrong)
+    values = near_values(right).items()
+    near = {what: piv.change(piv.REF_PUK, value, right) for what, value in values}
+    return Credential("PUK", "CHANGE REFERENCE DATA", present, right, wrong, near=near)
 
 
 def _management_key(right: bytes) -> Credential:

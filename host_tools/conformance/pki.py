@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from apdu import tlv
-from apdu.codec import Response
+from apdu.codec import Command, Response
 from apdu.model import SW
 from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
-from host_tools.conformance.behaviour import Credential
+from host_tools.conformance.behaviour import Credential, near_values
 from host_tools.conformance.checks import (
     Check,
     DifferenceError,
@@ -30,7 +30,7 @@ from host_tools.conformance.checks import (
 )
 from host_tools.conformance.made_keys import PrivateKey, made_key, secret_bytes
 from host_tools.conformance.subject import Subject
-from host_tools.conformance.vectors import DIGEST, SECRET, Blank, Pins, Step, Vectors
+from host_tools.conformance.vectors import BLANK, DIGEST, SECRET, Blank, Pins, Step, Vectors
 from token_fw import crypto
 
 MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
@@ -95,8 +95,11 @@ PARAMETERS = {
 }
 PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
 USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
-# Shorter ones might be the same by chance.
-_CHALLENGES = (8, 16, 32)
+# Zeros after a PIN are padding; here a byte follows them.
+_JUNK = b"\x00\x00!"
+# Shorter parts of challenges might be the same by chance.
+_CHALLENGES, _PART, _ASKED = (8, 16, 32), 8, 16
+_COUNTERS = 2**32
 CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
 
 
@@ -115,8 +118,10 @@ def _pin(name: str, right: bytes, wrong: bytes) -> Credential:
     def present(subject: Subject, value: bytes) -> Response:
         return subject.client.send(pki.verify(ref, value))
 
+    near = {what: pki.verify(ref, value) for what, value in near_values(right).items()}
+    near["junk after it"] = pki.verify(ref, right + _JUNK)
     ask, opens = pki.verify(ref), OPENS[name]
-    return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens)
+    return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens, near=near)
 
 
 def challenges(subject: Subject) -> Iterator[Check]:
@@ -126,13 +131,17 @@ def challenges(subject: Subject) -> Iterator[Check]:
     for length in _CHALLENGES:
         with subject.check(group, f"{length} bytes", spec.name, spec.clause) as outcome:
             subject.fresh()
-            pair = [subject.exchange(pki.challenge(length)) for _ in range(2)]
-            for response in pair:
+            seen: set[bytes] = set()
+            for _ in range(_ASKED):
+                response = subject.exchange(pki.challenge(length))
                 subject.expect(response, (SW.NO_ERROR,))
                 if len(response.data) != length:
                     raise DifferenceError(f"{length} bytes", f"{len(response.data)} bytes")
-            if pair[0].data == pair[1].data:
-                raise DifferenceError("two challenges that differ", "the same twice")
+                for start in range(0, length, _PART):
+                    part = response.data[start : start + _PART]
+                    if part in seen:
+                        raise DifferenceError("bytes that never came before", "the same again")
+                    seen.add(part)
         yield outcome[0]
 
 
@@ -150,13 +159,14 @@ class PkiDialect:
     """The kinds of keys that were generated: of a GOST key that is its parameter set."""
     signatures: dict[tuple[int, str], bytes] = field(default_factory=dict)
     """The last signature by a key with an algorithm."""
+    counter: int = 0
 
     def begin(self, card: str) -> None:
         """Erase the card; `operational` has both PINs and nothing else."""
         self.public.clear()
         self.secret.clear()
         self.signatures.clear()
-        if card == "blank":
+        if card == BLANK:
             if self.blank is None:
                 raise SkipError("no command makes a card blank again")
             self.blank()
@@ -274,6 +284,47 @@ class PkiDialect:
             self.secret[step["key"]] = value
         return response
 
+    def change_counter(self, step: Step) -> Response:
+        """GET CHANGE COUNTER; it has gone up by as many `changes` since it was read before."""
+        response = self.client.send(pki.get_data(pki.CHANGE_COUNTER))
+        before, self.counter = self.counter, int.from_bytes(response.data, "big")
+        if "changes" in step:
+            moved = (self.counter - before) % _COUNTERS
+            if moved != step["changes"]:
+                raise DifferenceError(f"{step['changes']} changes", f"{moved}")
+        return response
+
+    def get_data(self, step: Step) -> Response:
+        """GET DATA of the `keys` that are there, or of the state of the card."""
+        what = pki.KEY_LIST if "keys" in step else pki.CARD_INFORMATION
+        response = self.client.send(pki.get_data(what))
+        if response.sw == SW.NO_ERROR:
+            if "keys" in step:
+                self._check_keys(step["keys"], response.data)
+            else:
+                self._check_information(response.data)
+        return response
+
+    def _check_keys(self, expected: Sequence[int], answer: bytes) -> None:
+        listed = (tlv.to_dict(tlv.parse(item.value))[0x84] for item in tlv.parse(answer))
+        got = sorted(int.from_bytes(reference, "big") for reference in listed)
+        self.subject.note(f"the keys {expected}", f"the keys {got}")
+        if got != expected:
+            raise DifferenceError(f"the keys {expected}", f"the keys {got}")
+
+    def _check_information(self, answer: bytes) -> None:
+        """The life cycle, and of each PIN the tries left, as VERIFY tells them."""
+        items = tlv.parse(tlv.to_dict(tlv.parse(answer))[0xE0])
+        pins = (tlv.to_dict(tlv.parse(item.value)) for item in items if item.tag == 0xA1)
+        got = {pin[0x80][0]: pin[0x81][0] for pin in pins}
+        expected = {ref: self.tries(name) for name, ref in REFS.items()}
+        self.subject.note(f"tries left by PIN {expected}", f"{got}")
+        if got != expected:
+            raise DifferenceError(f"tries left by PIN {expected}", f"{got}")
+        life_cycle = tlv.to_dict(item for item in items if item.tag == 0x81)[0x81]
+        if life_cycle != pki.OPERATIONAL:
+            raise DifferenceError("an operational card (05)", life_cycle.hex())
+
     def delete_key(self, step: Step) -> Response:
         return self.client.send(pki.delete_key(step["key"]))
 
@@ -359,10 +410,27 @@ class PkiDialect:
         if step["algorithm"] == "OAEP":
             sha1 = hashes.SHA1()  # noqa: S303  that of OAEP's defaults
             scheme = padding.OAEP(padding.MGF1(sha1), sha1, None)
+        if "damaged" in step:
+            return self._decipher_damaged(step)
         cryptogram = self._rsa(step).encrypt(SECRET, scheme)
         response = self.client.send(pki.decipher(cryptogram))
         compare(response, SECRET)
         return response
+
+    def _decipher_damaged(self, step: Step) -> Response:
+        """Two numbers that nobody has padded, one of them twice.
+
+        A card that refuses none answers for each the same bytes every time, and others for another
+        one: nothing else hides whether the padding was right.
+        """
+        size = self._rsa(step).key_size // 8
+        one, other = (bytes((fill,)) * size for fill in (1, 2))
+        first, again, last = (self.client.send(pki.decipher(given)) for given in (one, one, other))
+        if first != again:
+            raise DifferenceError("the same answer to the same cryptogram", "another one")
+        if first.sw == SW.NO_ERROR and first.data == last.data:
+            raise DifferenceError("another answer to another cryptogram", "the same one")
+        return first
 
     def create(self, step: Step) -> Response:
         self.client.call(pki.select(b""))
@@ -374,19 +442,24 @@ class PkiDialect:
 
     def update(self, step: Step) -> Response:
         fid = bytes.fromhex(step["file"])
-        return self.client.send(pki.update(step["offset"], step["text"].encode(), fid=fid))
+        return self._write(step, pki.update(step["offset"], _text(step), fid=fid))
+
+    def _write(self, step: Step, command: Command) -> Response:
+        """Long data travel as a chain, or in extended length fields."""
+        client = CardClient(self.subject, extended=False) if "chained" in step else self.client
+        return client.send(command)
 
     def read(self, step: Step) -> Response:
         response = self.client.send(pki.read(0, bytes.fromhex(step["file"])))
         if "text" in step:
-            compare(response, tlv.encode(0x53, step["text"].encode()))
+            compare(response, tlv.encode(0x53, _text(step)))
         return response
 
     def update_short(self, step: Step) -> Response:
         choice = self.client.send(pki.select(bytes.fromhex(step["file"])))
         if choice.sw != SW.NO_ERROR:
             return choice
-        return self.client.send(pki.update_short(step["offset"], step["text"].encode()))
+        return self._write(step, pki.update_short(step["offset"], _text(step)))
 
     def read_short(self, step: Step) -> Response:
         choice = self.client.send(pki.select(bytes.fromhex(step["file"])))
@@ -457,6 +530,11 @@ class PkiDialect:
         return response
 
 
+def _text(step: Step) -> bytes:
+    """The content of a file: its text, as many `times`."""
+    return bytes(step["text"].encode() * step.get("times", 1))
+
+
 def _curve(kind: str) -> bytes:
     """The curve or parameter set of a kind of key as a data object; nothing for others."""
     return pki.curve(kind) if kind in pki.CURVES | pki.GOST_SETS else b""
@@ -486,6 +564,8 @@ _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {
     "GET PUBLIC KEY": PkiDialect.get_public,
     "GENERATE SECRET KEY": PkiDialect.generate_secret,
     "GET SECRET KEY": PkiDialect.get_secret,
+    "GET CHANGE COUNTER": PkiDialect.change_counter,
+    "GET DATA": PkiDialect.get_data,
     "DELETE KEY": PkiDialect.delete_key,
     "PSO ENCIPHER": PkiDialect.encipher,
     "PSO COMPUTE CRYPTOGRAPHIC CHECKSUM": PkiDialect.checksum,

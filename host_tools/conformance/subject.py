@@ -13,11 +13,13 @@ from apdu.trace import Trace
 from apdu.transport import CardClient, CardRemoved, Transport, TransportError
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict, names
 
+RESET, RESET_CLAUSE = "CARD RESET", "ISO/IEC 7816-3"
 _SELECT = 0xA4
 # The compact tag of the card capabilities, and a bit of their third byte.
 _CAPABILITIES, _EXTENDED = 0x7, 0x40
-# With these a response has a data field, or may have one (ISO/IEC 7816-4:2013, 5.6).
-_WITH_DATA = frozenset((0x90, 0x61, 0x62, 0x63))
+EXECUTED = frozenset((0x90, 0x61, 0x62, 0x63))
+"""SW1 of what is executed, with or without a warning: with these a response may have data."""
+_MORE = SW.BYTES_AVAILABLE >> 8
 
 
 def promises_extended(atr: bytes) -> bool:
@@ -82,10 +84,22 @@ class Subject:
             response = Response.parse(raw)
         except ApduFormatError as error:
             raise DifferenceError("a response with a status word", f"{len(raw)} bytes") from error
-        if response.data and response.sw1 not in _WITH_DATA:
-            size = len(response.data)
-            raise DifferenceError("no data with an error", f"{size} bytes with {response.sw:04X}")
+        told = f"{len(response.data)} bytes with {response.sw:04X}"
+        if response.data and response.sw1 not in EXECUTED:
+            raise DifferenceError("no data with an error", told)
+        if (response.data or response.sw1 == _MORE) and self._silent(command):
+            raise DifferenceError("no data, as the command answers none", told)
         return raw
+
+    def _silent(self, raw: bytes) -> bool:
+        """Whether the catalogue says that what these bytes are answers no data."""
+        try:
+            command = Command.parse(raw)
+        except ApduFormatError:
+            return False
+        header = command.cla, command.ins, command.p1, command.p2
+        spec = self.application.match(*header)
+        return spec is not None and (spec.silent or command.chained)
 
     def exchange(self, command: Command) -> Response:
         """One APDU as it is, without chaining or GET RESPONSE."""
@@ -111,10 +125,12 @@ class Subject:
             raise SkipError("the card takes short length fields alone")
         return response
 
-    def pull_reset(self) -> None:
-        """Reset the card, and nothing else."""
+    def pull_reset(self) -> bytes:
+        """Reset the card, and nothing else; returns its ATR."""
         atr = self._card.reset()
+        self._lines.append(f"reset, answered {atr.hex(' ').upper()}")
         self._takes_extended = self._demanded or promises_extended(atr)
+        return atr
 
     def reset(self) -> Response:
         """Reset the card and select the application; what SELECT answered."""

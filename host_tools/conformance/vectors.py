@@ -14,7 +14,7 @@ import apdu
 from apdu.codec import Response
 from apdu.model import SW, StatusWordError, describe
 from host_tools.conformance.checks import Check, DifferenceError, SkipError, Verdict
-from host_tools.conformance.subject import Subject
+from host_tools.conformance.subject import RESET, RESET_CLAUSE, Subject
 
 Step = Mapping[str, Any]
 Pins = Mapping[str, str]
@@ -25,9 +25,7 @@ DIGEST = bytes(range(32))
 """What is signed, and a challenge."""
 SECRET = b"a session key"
 """What is enciphered."""
-RESET = "CARD RESET"
-FACTORY, OPERATIONAL = "factory-new", "operational"
-_RESET_CLAUSE = "ISO/IEC 7816-3"
+FACTORY, OPERATIONAL, BLANK = "factory-new", "operational", "blank"
 _RETRIES = re.compile(r"RemainingRetries\((\d+)\)")
 _CHANGES_THE_CARD = "it erases the card: give --destructive"
 
@@ -130,7 +128,7 @@ def examine(
     """A check for the beginning of a vector and for each step; none runs after one that failed."""
     group = f"vector: {vector.name}"
     more: Mapping[str, int] = {}
-    with subject.check(group, f"a card that is {vector.card}", RESET, _RESET_CLAUSE) as outcome:
+    with subject.check(group, f"a card that is {vector.card}", RESET, RESET_CLAUSE) as outcome:
         more = _begin(dialect, vector, tries)
     yield outcome[0]
     hindrance = outcome[0].reason or "a step before it failed"
@@ -156,7 +154,7 @@ def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> Mappin
     """Begin a vector; how many more tries than in the table the card has, by the PIN's name."""
     counting = [step for step in vector.steps if _left(step) is not None]
     more: dict[str, int] = {}
-    with _differences():
+    with differences():
         if counting and tries:
             # A card that is blank does not tell.
             dialect.begin(OPERATIONAL)
@@ -174,26 +172,26 @@ def _begin(dialect: Dialect, vector: Vector, tries: Mapping[str, int]) -> Mappin
 
 def _run(subject: Subject, dialect: Dialect, step: Step, more: Mapping[str, int]) -> None:
     for wanted in expected(step, more.get(dialect.counted(step), 0)):
-        with _differences():
+        with differences():
             response = dialect.run(step)
         subject.expect(response, (wanted,))
 
 
 @contextmanager
-def _differences() -> Iterator[None]:
+def differences() -> Iterator[None]:
     """A command before the one that counts has to succeed, and its answer to have its form."""
     try:
         yield
     except StatusWordError as error:
         raise DifferenceError(describe(SW.NO_ERROR), str(error)) from error
     except (LookupError, ValueError) as error:
-        # Neither is told: an answer may hold a secret key.
-        raise DifferenceError("an answer of the right form", type(error).__name__) from error
+        # Nothing of it is told: an answer may hold a secret key.
+        raise DifferenceError("an answer of the right form", "one of another form") from error
 
 
 def _clause(subject: Subject, step: Step) -> str:
     command = step["command"]
-    return _RESET_CLAUSE if command == RESET else subject.application.command(command).clause
+    return RESET_CLAUSE if command == RESET else subject.application.command(command).clause
 
 
 def _told(step: Step) -> str:

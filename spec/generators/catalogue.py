@@ -91,6 +91,7 @@ COMMAND: Schema = {
     "secret_response": (flag, False),
     "chaining": (flag, False),
     "harmless": (flag, False),
+    "silent": (flag, False),
     "volatile": (text, False),
     "access": (one_of(ACCESS), True),
     "status": (distinct(text), True),
@@ -307,7 +308,7 @@ def _command(command: Table) -> Group:
     for key in ("p1", "p2"):
         if key in command:
             arguments[key] = byte_set(command[key])
-    for key in ("secret", "secret_response", "chaining", "harmless"):
+    for key in ("secret", "secret_response", "chaining", "harmless", "silent"):
         if command.get(key):
             arguments[key] = "True"
     if "volatile" in command:

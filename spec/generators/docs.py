@@ -62,14 +62,15 @@ def _command(command: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]])
     yield ""
     yield f"{command['title'][0].upper()}{command['title'][1:]}. {command['clause']}."
     yield ""
-    yield "| CLA | INS | P1 | P2 | data | access | masked in traces |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| CLA | INS | P1 | P2 | data | answer | access | masked in traces |"
+    yield "|---|---|---|---|---|---|---|---|"
     cells = (
         _bytes(command["cla"]),
         _bytes([command["ins"]]),
         _bytes(command.get("p1", ())),
         _bytes(command.get("p2", ())),
         command["data"] + chained,
+        "no data" if command.get("silent") else "data",
         ACCESS[command["access"]],
         " and ".join(masked) or "nothing",
     )

@@ -55,8 +55,23 @@ def test_a_destructive_examination_passes_and_leaves_the_token_with_its_pins(
     result = command(*arguments, **secrets(token))
     report = json.loads(result.stdout)
     assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
-    assert "the card is erased" in result.stderr
+    assert "the card is erased and made blank" in result.stderr
     command("key", "generate", "P-256", "--label", "mail", "--token", "Work", KLYUCH_PIN=token.pin)
+
+
+def test_a_blank_token_is_given_the_pins_for_the_examination_and_left_blank(
+    command: Command,
+) -> None:
+    command("token", "create", "--blank")
+    before = command("token", "show", "0", "--json").output
+    arguments = ("conformance", "run", "--token", "0", "--destructive", "--yes", "--json")
+    pins = {"KLYUCH_PIN": "481516", "KLYUCH_SO_PIN": "23423108"}
+    result = command(*arguments, **pins)
+    report = json.loads(result.stdout)
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    assert "it is left blank" in result.stderr
+    assert json.loads(command("token", "show", "0", "--json").output)["initialised"] is False
+    assert command("token", "show", "0", "--json").output == before
 
 
 def test_a_destructive_examination_leaves_the_tries_and_the_policy_of_the_pins(
@@ -190,7 +205,10 @@ def test_a_card_in_a_reader_is_examined(klyuch: Run) -> None:
         card.wait_until_seen()
         pins = {"KLYUCH_PIN": cards.USER_PIN.decode(), "KLYUCH_SO_PIN": cards.SO_PIN.decode()}
         arguments = ("conformance", "run", "--reader", READER, "--destructive", "--yes", "--json")
-        report = json.loads(klyuch(*arguments, **pcscd.environment, **pins).stdout)
+        done = klyuch(*arguments, **pcscd.environment, **pins)
+    report = json.loads(done.stdout)
+    assert "made operational" in done.stderr
+    assert "made blank" not in done.stderr
     assert report["counts"]["failed"] == 0
     reasons = {check["reason"] for check in report["checks"]} - {""}
     assert reasons == {"no command makes a card blank again"}

@@ -120,7 +120,10 @@ def test_readers_of_another_home_are_not_overwritten(
     assert "/srv/theirs" in refused.output
     assert f"klyuch reader uninstall --dir {folder}" in refused.output
     assert reader_file.installed(folder) == theirs
-    assert "another home: /srv/theirs" in command("reader", "status", "--dir", folder).stdout
+    status = command("reader", "status", "--dir", folder).stdout
+    assert "another home: /srv/theirs" in status
+    assert "not known" in status
+    assert "not connected" not in status
 
 
 @pytest.mark.parametrize("name", ["install", "uninstall", "status"])
@@ -163,6 +166,12 @@ def test_refusals_say_what_to_do(command: Command, home: Scratch, folder: Path) 
     assert list(folder.iterdir()) == []
     both = ("--slots", "1", "--token", "Work")
     assert "either" in command("reader", "install", *both, "--dir", folder, code=2).output
+
+
+def test_a_blank_token_in_a_reader_is_shown_as_such(command: Command, folder: Path) -> None:
+    command("token", "create", "--blank")
+    command("reader", "install", "--dir", folder)
+    assert "(blank)" in command("reader", "status", "--dir", folder).stdout
 
 
 @pytest.mark.parametrize("driver", ["/opt/my klyuch/driver.so", "/home/ж/driver.so", "/x+y.so"])
@@ -238,7 +247,8 @@ def test_tokens_go_into_vpcd_on_this_machine_alone(command: Command, token: Scra
         ("192.0.2.1:35963", "--remote"),
         ("localhost", "HOST:PORT"),
         ("localhost:0", "HOST:PORT"),
-        ("localhost:65535", "HOST:PORT"),
+        ("localhost:65535", "no room for 16 readers"),
+        ("localhost:65536", "HOST:PORT"),
         (":35963", "HOST:PORT"),
     ):
         refused = command("reader", "run", "--vpcd", address, code=2)

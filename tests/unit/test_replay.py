@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
 from apdu.recording import Entry, Mask, Recorder
@@ -76,6 +78,19 @@ def test_a_wrong_pin_is_sent_once() -> None:
     assert cards.tries_left(other.client(), pki.USER) == 2
 
 
+@pytest.mark.parametrize("last_try", [False, True])
+def test_the_last_try_of_a_pin_is_spent_only_with_leave(last_try: bool) -> None:
+    other = cards.operational()
+    for _ in range(2):
+        other.client().send(pki.verify(pki.USER, b"99999999"))
+    entries = recorded(*SIGNING[:2])
+    pins = {"user": "99999999"}
+    [_, login] = Player("pki", other.connect, pins, last_try=last_try).play(entries)
+    assert login.outcome is (Outcome.DIFFERENT if last_try else Outcome.SKIPPED)
+    assert last_try or login.reason == "its PIN has but one try left: give --last-try"
+    assert cards.tries_left(other.client(), pki.USER) == (0 if last_try else 1)
+
+
 def test_a_try_that_was_wrong_is_not_made_again() -> None:
     other = cards.operational()
     entries = recorded(pki.select_application(), pki.verify(pki.USER, b"99999999"))
@@ -111,6 +126,8 @@ def test_a_replay_follows_select_and_logs_in_to_its_own_application_alone() -> N
     entries = recorded(*SIGNING[:2], select, verify, piv.get_data(piv.DISCOVERY), piv.get_version())
     outcomes = {item.number: item.outcome for item in play(entries)}
     assert outcomes == dict.fromkeys((1, 2, 3, 5, 6), Outcome.SAME) | {4: Outcome.SKIPPED}
+    [_, _, _, skipped, *_] = play(entries)
+    assert skipped.reason == "a PIN of PIV is masked: a recording with --app piv gets it"
     other = cards.operational(Profile(b"ANOTHER1"))
     [*_, login] = Player("piv", other.connect, {"pin": piv_cards.PIN.decode()}).play(
         recorded(select, verify)

@@ -240,6 +240,19 @@ def test_a_wrong_management_key_is_sent_once() -> None:
     assert [item.outcome for item in proofs] == [Outcome.DIFFERENT, Outcome.SKIPPED]
 
 
+def test_what_differs_after_a_masked_change_of_the_management_key_tells_of_it() -> None:
+    def change(client: piv_cards.Client) -> None:
+        longer = bytes(range(32))
+        client.ok(piv.set_management_key(piv.AES_256, longer))
+        client.prove(longer, piv.AES_256)
+
+    skipped, *later = unlike(play(recorded(change)))
+    assert skipped[:2] == ("SET MANAGEMENT KEY", Outcome.SKIPPED)
+    assert "needs the new value" in skipped[2]
+    asked = [reason for _, outcome, reason in later if outcome is Outcome.DIFFERENT]
+    assert asked == ["SET MANAGEMENT KEY before it was skipped"]
+
+
 def test_single_authentication_is_played_too() -> None:
     def once(client: piv_cards.Client) -> None:
         challenge = client.ask(piv.AES_192, {piv.CHALLENGE: b""})[piv.CHALLENGE]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Verdict
 from host_tools.conformance.rules import RULES
+from tests import cards
 from tests.vectors import examined
 from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures, first_of
 from token_fw.card import Profile
@@ -120,6 +122,17 @@ def test_a_sound_card_may_have_other_numbers_of_tries(user: int, so: int) -> Non
     assert failures(checks) == []
     reasons = {check.reason for check in checks if check.verdict is Verdict.SKIPPED}
     assert reasons == ({"it takes more tries of the user PIN than 2"} if user == 2 else set())
+
+
+@pytest.mark.parametrize("so_pin", [False, True], ids=["no PIN", "the SO PIN alone"])
+def test_a_card_whose_pins_were_never_set_is_given_them(so_pin: bool) -> None:
+    card = EmulatedCard()
+    card.blank()
+    if so_pin:
+        card.reset()
+        card.soundly(pki.select_application())
+        card.soundly(pki.initialize(cards.SO_PIN))
+    assert [check for check in examine(card) if check.verdict is not Verdict.PASSED] == []
 
 
 def test_a_card_that_vanishes_fails_the_check_that_broke_off_and_ends_there() -> None:
