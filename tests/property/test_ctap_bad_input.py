@@ -15,7 +15,7 @@ from tests import strategies
 from tests.fido_cards import RP, USER_FINGER, Desk, with_sensor
 from tests.fido_platform import Platform
 from token_fw.apps.fido2 import cbor
-from token_fw.apps.fido2.requests import MAX_MSG_SIZE
+from token_fw.apps.fido2.requests import MAX_MSG_SIZE, PREVIEW
 from token_fw.finger_sensor import ScriptedSensor
 from token_fw.storage.memory import Medium, MemoryStore
 
@@ -158,9 +158,10 @@ def specified(request: bytes) -> Status | None:
     """What the encoding of a request alone says of its answer; None where that depends."""
     if not request:
         return Status.CTAP1_ERR_INVALID_LENGTH
-    if request[0] not in REQUESTS:
+    command = PREVIEW.get(request[0], request[0])
+    if command not in REQUESTS:
         return Status.CTAP1_ERR_INVALID_COMMAND
-    fields = REQUESTS[CtapCommand(request[0])].fields
+    fields = REQUESTS[CtapCommand(command)].fields
     if not fields:
         return Status.CTAP1_ERR_INVALID_LENGTH if len(request) > 1 else None
     try:

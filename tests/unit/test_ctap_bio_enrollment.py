@@ -14,6 +14,7 @@ from apdu.ctap import CtapCommand, Permission, Status
 from tests.fido_cards import OTHER_FINGER, USER_FINGER, Desk
 from tests.fido_platform import Platform, at_desk, status
 from token_fw.apps.fido2 import Channel, cbor
+from token_fw.apps.fido2.bio_enrollment import LONGEST_WAIT
 from token_fw.env import Sample, SampleStatus
 from token_fw.finger_sensor import ScriptedSensor
 from token_fw.fingerprint import MAX_NAME, MAX_TEMPLATES, SAMPLES
@@ -23,6 +24,18 @@ pytestmark = pytest.mark.usefixtures("cheap_hash")
 
 BOTH = pytest.mark.parametrize("version", [1, 2])
 LONG = 20
+
+
+class Noting(ScriptedSensor):
+    """A sensor that notes for how long it is asked to wait."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__(patience)
+        self.asked: list[float | None] = []
+
+    def ask(self, patience: float | None = None) -> Any:
+        self.asked.append(patience)
+        return super().ask(patience)
 
 
 def with_pin(version: int = 2, patience: float = 0.01) -> Platform:
@@ -116,9 +129,28 @@ def test_a_finger_that_does_not_come_is_said_to_be_missing_and_may_come_later() 
 
 
 def test_a_platform_says_how_long_it_waits() -> None:
-    platform = with_pin(patience=LONG)
-    context = enroller(platform).enroll(timeout=1)
-    assert feedback(context.capture) == SampleStatus.NO_USER_ACTIVITY
+    sensor = Noting(0.01)
+    platform = at_desk(Desk(sensor=sensor))
+    platform.desk.present(*[USER_FINGER] * 3)
+    client = enroller(platform)
+    ident, _, _ = client.enroll_begin(1500)
+    client.enroll_capture_next(ident, 10**9)
+    client.enroll_capture_next(ident)
+    assert sensor.asked == [1.5, LONGEST_WAIT, None]
+
+
+def test_a_finger_that_is_enrolled_takes_no_further_sample() -> None:
+    platform = with_pin()
+    platform.desk.present(*[USER_FINGER] * (SAMPLES + 1))
+    client = enroller(platform)
+    context = client.enroll()
+    for _ in range(SAMPLES):
+        context.capture()
+    assert context.template_id
+    answer = status(client.enroll_capture_next, context.template_id)
+    assert answer is Status.CTAP2_ERR_NOT_ALLOWED
+    assert isinstance(platform.desk.sensor, ScriptedSensor)
+    assert platform.desk.sensor.forget() == 1
 
 
 def test_a_finger_that_is_enrolled_is_not_enrolled_again() -> None:

@@ -99,6 +99,14 @@ def test_a_pin_outlives_the_power() -> None:
     assert platform.pin_token(PIN)
 
 
+@BOTH
+def test_a_first_pin_is_signed(version: int) -> None:
+    platform = Platform(Desk(), version)
+    answer = set_with(platform.agree(), pinUvAuthParam=bytes(32))
+    assert answer is Status.CTAP2_ERR_PIN_AUTH_INVALID
+    assert status(platform.tries) is Status.CTAP2_ERR_PIN_NOT_SET
+
+
 # What a PIN is
 
 

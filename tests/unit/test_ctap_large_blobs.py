@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fido2.ctap2.blob import LargeBlobs
+from fido2.ctap2.config import Config
 
 from apdu.ctap import CtapCommand, Permission, Status
 from tests.fido_cards import Desk
@@ -121,6 +122,13 @@ def test_the_fragment_and_its_offset_are_what_was_signed() -> None:
     assert write(desk, WHOLE, length=size, _5=signature, _6=9) is Status.CTAP1_ERR_INVALID_PARAMETER
     assert write(desk, WHOLE, length=size, _5=signature, _6=2) is Status.CTAP2_OK
     assert read(desk) == WHOLE
+
+
+def test_a_token_that_always_verifies_its_user_has_every_write_signed() -> None:
+    desk = Desk()
+    Config(Platform(desk).client()).toggle_always_uv()
+    assert write(desk, WHOLE, length=len(WHOLE)) is Status.CTAP2_ERR_PUAT_REQUIRED
+    assert read(desk) == EMPTY
 
 
 # What a request is

@@ -76,6 +76,8 @@ def test_the_settings_have_their_factory_values_again() -> None:
 
 def test_a_reset_forgets_the_pin_its_tokens_and_the_large_blobs() -> None:
     desk = Desk()
+    desk.info()
+    fresh = {kind for kind, _ in desk.store.medium.records}
     platform = at_desk(desk)
     persistent = platform.token(Permission.PCMR)
     LargeBlobs(platform.client(), platform.protocol, platform.token(Permission.LBW)).put_blob(
@@ -85,6 +87,7 @@ def test_a_reset_forgets_the_pin_its_tokens_and_the_large_blobs() -> None:
         status(platform.pin_token, WRONG_PIN)
     key = platform.ask(ClientPinSubCommand.GET_KEY_AGREEMENT)
     desk.ask(RESET)
+    assert {kind for kind, _ in desk.store.medium.records} == fresh
     assert platform.ask(ClientPinSubCommand.GET_KEY_AGREEMENT) != key
     assert status(platform.tries) is Status.CTAP2_ERR_PIN_NOT_SET
     assert LargeBlobs(platform.client()).read_blob_array() == []

@@ -44,7 +44,7 @@ class Salts:
         protocol = (
             _FIRST_PROTOCOL if asked.pin_uv_auth_protocol is None else (asked.pin_uv_auth_protocol)
         )
-        shared = core.pin_uv.shared_secret(protocol, asked.key_agreement)
+        shared = core.pin_uv.agreement(protocol).decapsulate(asked.key_agreement)
         if not shared.verify(asked.salt_enc, asked.salt_auth):
             raise invalid("the salts are not authentic")
         salts = shared.decrypt(asked.salt_enc)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from apdu.ctap import Permission, Status
 from token_fw.apps.fido2.errors import CtapError
-from token_fw.apps.fido2.pin_protocols import PROTOCOLS, KeyAgreement, SharedSecret
+from token_fw.apps.fido2.pin_protocols import PROTOCOLS, KeyAgreement
 from token_fw.apps.fido2.pin_token import PersistentToken, PinUvAuthToken
 from token_fw.transaction import Transaction
 
@@ -59,10 +59,6 @@ class PinUvAuth:
         if found is None:
             raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "there is no such protocol")
         return found
-
-    def shared_secret(self, protocol: int, key_agreement: Mapping[int, object]) -> SharedSecret:
-        """Decapsulate; raises CtapError(CTAP1_ERR_INVALID_PARAMETER) for no point of the curve."""
-        return self.agreement(protocol).decapsulate(key_agreement)
 
     # The token in use
 

@@ -12,7 +12,7 @@ from token_fw.apps.fido2.errors import CtapError
 MAX_MSG_SIZE = 7609
 """Bytes of a request, the command byte counted: what CTAPHID carries (CTAP 2.1 11.2.4)."""
 
-_PREVIEW = {0x40: CtapCommand.BIO_ENROLLMENT, 0x41: CtapCommand.CREDENTIAL_MANAGEMENT}
+PREVIEW = {0x40: CtapCommand.BIO_ENROLLMENT, 0x41: CtapCommand.CREDENTIAL_MANAGEMENT}
 """The numbers that drafts of CTAP 2.1 gave them (FIDO_2_1_PRE); libfido2 1.12 has no others."""
 
 Check = Callable[[Any], bool]
@@ -31,7 +31,7 @@ def parse(request: bytes) -> tuple[CtapCommand, Any]:
     if not request:
         raise CtapError(Status.CTAP1_ERR_INVALID_LENGTH, "the request is empty")
     try:
-        command = CtapCommand(_PREVIEW.get(request[0], request[0]))
+        command = CtapCommand(PREVIEW.get(request[0], request[0]))
     except ValueError:
         raise CtapError(Status.CTAP1_ERR_INVALID_COMMAND, "there is no such command") from None
     structure = REQUESTS[command]
