@@ -336,7 +336,7 @@ class Interface:
         self._chain = CommandChain()
         self._queue = ResponseQueue()
         self._selected: tuple[Application[Any], Session] | None = None
-        self._told = Told()
+        self._told = Told(applications=frozenset(item.spec.name for item in applications))
         self._closed = False
         self.cause: Exception | None = None
         """Why the last command was refused, for a trace; None when it was not."""

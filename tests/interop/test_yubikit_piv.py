@@ -94,11 +94,22 @@ def test_the_card_says_of_itself_what_a_yubikey_says(piv: PivSession) -> None:
         piv.get_bio_metadata()
 
 
-def test_the_management_application_knows_serial_number_and_applications() -> None:
-    info = ManagementSession(Connection(cards.Bench().connect())).read_device_info()
+@pytest.mark.parametrize(
+    ("shown", "capabilities"),
+    [
+        ((), CAPABILITY.PIV | CAPABILITY.FIDO2 | CAPABILITY.U2F),
+        (("piv", "management"), CAPABILITY.PIV),
+    ],
+    ids=["all", "piv"],
+)
+def test_the_management_application_knows_serial_number_and_applications(
+    shown: tuple[str, ...], capabilities: CAPABILITY
+) -> None:
+    card = cards.Bench().card
+    info = ManagementSession(Connection(card.connect(*shown))).read_device_info()
     assert str(info.version) == "5.7.1"
     assert info.serial == int.from_bytes(cards.SERIAL[-4:], "big")
-    assert set(info.supported_capabilities.values()) == {CAPABILITY.PIV}
+    assert set(info.supported_capabilities.values()) == {capabilities}
 
 
 def test_factory_values_are_told_as_such_until_they_change() -> None:

@@ -27,10 +27,11 @@ class Told:
     """What the client of one interface was told; it holds until the power goes.
 
     `version`: that of the PKI application's command set, for which clients of version 1 ask once,
-    when they find the card, and others never.
+    when they find the card, and others never. `applications`: the names of those that it finds.
     """
 
     version: bool = False
+    applications: frozenset[str] = frozenset()
 
 
 class Session(Protocol):

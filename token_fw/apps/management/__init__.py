@@ -8,20 +8,22 @@ from apdu import tlv
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
 from apdu.spec import Access, CommandSpec
-from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps import SELECT_NAME, Application, Handler, Told
 from token_fw.apps.yubikey import FORM_FACTOR, VERSION, serial_number
 from token_fw.state import Token
 
 SPEC = APPLICATIONS["management"]
-_ONLY_PIV = b"\x00\x10"
+_CAPABILITIES = {"piv": 0x0010, "fido2": 0x0202}
+"""By the names of our applications; the FIDO2 application is U2F as well."""
 _UNLOCKED = b"\x00"
 
 
 class ManagementSession:
     """Nothing is verified or chosen here."""
 
-    def __init__(self, token: Token) -> None:
+    def __init__(self, token: Token, told: Told) -> None:
         self.token = token
+        self.told = told
 
     def permits(self, _: Access) -> bool:
         """All commands are open to everybody."""
@@ -44,10 +46,12 @@ def _nothing(_: Command) -> None:
 
 def _read_config(session: ManagementSession, _: None) -> bytes:
     """One length byte, then 01 and 03 applications over USB, 02 serial number, 05 version, ..."""
+    found = (_CAPABILITIES.get(name, 0) for name in session.told.applications)
+    capabilities = sum(found).to_bytes(2, "big")
     fields = {
-        0x01: _ONLY_PIV,
+        0x01: capabilities,
         0x02: serial_number(session.token),
-        0x03: _ONLY_PIV,
+        0x03: capabilities,
         0x04: bytes((FORM_FACTOR,)),
         0x05: bytes(VERSION),
         0x0A: _UNLOCKED,
@@ -68,4 +72,4 @@ HANDLERS: dict[str, Handler[ManagementSession, Any]] = {
 
 def application(token: Token) -> Application[ManagementSession]:
     """The application of one token."""
-    return Application(SPEC, HANDLERS, lambda _: ManagementSession(token), _name)
+    return Application(SPEC, HANDLERS, lambda told: ManagementSession(token, told), _name)
