@@ -37,7 +37,7 @@ PASSED: Final = 88
 
 
 def run(
-    folder: Path, *options: str, environment: Mapping[str, str], patience: float = 500
+    folder: Path, *options: str, environment: Mapping[str, str], patience: float = 1000
 ) -> Outcomes:
     """Run them all, with these options of pytest."""
     suite = peer_suite.extract(PACKAGE, folder)
