@@ -125,7 +125,11 @@ MISSING_CHECKS: Final[Mapping[str, tuple[str, str, str]]] = {
     "room of a nonce": ("get.c", "|| size > room ||", "||"),
     "null pointer": ("put.c", "if (data == NULL && length > 0) {", "if (length == 12345) {"),
     "depth of a template": ("put.c", "|| depth > NESTING_MAX", ""),
-    "size of a structure": ("put.c", "mechanism.ulParameterLen != structure->size", "false"),
+    "size of a structure": (
+        "put.c",
+        "else if (mechanism.ulParameterLen != structure->size)",
+        "else if (false)",
+    ),
     "number of attributes": ("put.c", "|| count > ATTRIBUTES_MAX", ""),
     "bits of a tag": ("put.c", "if (length > field->size || length > sizeof zeros)", "if (false)"),
 }

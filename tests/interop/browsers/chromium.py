@@ -64,7 +64,8 @@ class Chromium:
         with ExitStack() as stack:
             command = (self._screen, "-displayfd", "1", "-nolisten", "tcp")
             screen = stack.enter_context(Process(command, self._environment))
-            number = screen.wait_for(r"^(\d+)\n")[1]
+            # It complains first of displays that others took.
+            number = screen.wait_for(r"(?m)^(\d+)\n")[1]
             environment = {**self._environment, "DISPLAY": f":{number}"}
             driver = stack.enter_context(Process((self._driver, "--port=0"), environment))
             port = driver.wait_for(r"started successfully on port (\d+)")[1]
