@@ -112,7 +112,8 @@ def _daemon(home: Home) -> Iterator[Finding]:
 
 def _daemon_state(status: Json) -> Finding:
     theirs, ours = status["version"], version()
-    found = f"process {status['pid']}, version {theirs}, {status['applications']} applications"
+    programs = f"{status['applications']} programs by PKCS#11"
+    found = f"process {status['pid']}, version {theirs}, {programs}"
     # One of them asks here.
     others, most = int(str(status["connections"])) - 1, int(str(status["most_connections"]))
     if others >= most:

@@ -36,16 +36,21 @@ _AS_ROOT = (
     "Have it run as root (systemctl edit pcscd: [Service] User=root), or put the tokens into"
     " vpcd's readers: klyuch reader run --vpcd localhost:35963"
 )
+# Where distributions put what others load: Debian in a folder of the processor's.
+_VPCD = ("usr/lib*/pcsc/drivers/serial/libifdvpcd.so*",)
+_OPENSC = ("usr/lib*/opensc-pkcs11.so", "usr/lib/*/opensc-pkcs11.so")
 _GOST_ENGINE = "libengine-gost-openssl"
 
 
 def examine(
-    reader_files: Path = READER_FILES, processes: Path = Path("/proc")
+    reader_files: Path = READER_FILES, processes: Path = Path("/proc"), root: Path = Path("/")
 ) -> Iterator[Finding]:
-    """All checks of the workplace."""
+    """All checks of the workplace; programs of others are looked for below `root`."""
     yield _pcscd()
     yield _readers()
     yield _driver(reader_files, processes)
+    yield _installed("vpcd", root, _VPCD, "vsmartcard-vpcd")
+    yield _installed("OpenSC module", root, _OPENSC, "opensc-pkcs11")
     yield from _browsers(Path.home())
     engines = _engines_folder()
     yield _engine("OpenSSL engine", engines, "pkcs11.so", "libengine-pkcs11-openssl")
@@ -82,6 +87,14 @@ def _driver(folder: Path, processes: Path) -> Finding:
                 return _let_in(f"{path} names {library}", processes)
     found = f"no file in {folder} names {_DRIVER}"
     return Finding("reader driver", True, found, "klyuch reader install")
+
+
+def _installed(what: str, root: Path, patterns: tuple[str, ...], package: str) -> Finding:
+    """The first file of those patterns, or the package that brings one."""
+    found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    if found:
+        return Finding(what, True, str(found[0]))
+    return Finding(what, True, "not installed", f"apt-get install {package}")
 
 
 def _let_in(found: str, processes: Path) -> Finding:

@@ -84,6 +84,27 @@ def test_a_reader_file_has_to_name_a_driver_that_is_there(person: Path) -> None:
     assert absent.mend
 
 
+@pytest.mark.parametrize(
+    ("what", "package", "file"),
+    [
+        ("vpcd", "vsmartcard-vpcd", "usr/lib/pcsc/drivers/serial/libifdvpcd.so.0.8"),
+        ("OpenSC module", "opensc-pkcs11", "usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"),
+    ],
+)
+def test_what_others_bring_is_found_or_its_package_told(
+    tmp_path: Path, what: str, package: str, file: str
+) -> None:
+    def found() -> Finding:
+        told = workplace.examine(tmp_path / "reader.conf.d", root=tmp_path)
+        return next(finding for finding in told if finding.what == what)
+
+    assert found() == Finding(what, True, "not installed", f"apt-get install {package}")
+    library = tmp_path / file
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert found() == Finding(what, True, str(library))
+
+
 @pytest.mark.parametrize(("user", "ok"), [(0, True), (os.getuid(), True), (64, False)])
 def test_a_pcscd_of_another_user_is_told_that_it_is_not_let_in(
     person: Path, user: int, ok: bool
