@@ -15,14 +15,17 @@ from apdu.piv import NAME as PIV
 from apdu.recording import Entry
 from apdu.selection import Selection, find_spec
 from apdu.spec import ApplicationSpec, TagSpec
+from host_tools import replay_piv, replay_pki
 from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
-from host_tools.replay_piv import IncomparableError, Proof, PublicKeys, UnlikeError, Uses
+from host_tools.replay_piv import Proof
+from host_tools.replay_uses import IncomparableError, UnlikeError, Uses
 
 _VERIFY, _AUTHENTICATE, _GET_RESPONSE = 0x20, 0x87, 0xC0
 # CHANGE REFERENCE DATA, RESET RETRY COUNTER, SET MANAGEMENT KEY.
 _RENEWING = frozenset((b"\x24", b"\x25", b"\x2c", b"\x2d", b"\xff"))
 _STATUS_WORD = 2
+_PKI = "pki"
 _SEQUENCE, _INTEGER = 0x30, 0x02
 
 
@@ -54,7 +57,8 @@ class _Door:
     """A way to the card, with what replay knows of it."""
 
     card: Card
-    uses: Uses
+    uses: Mapping[str, Uses]
+    """By the application whose keys they are of."""
     proof: Proof | None
     # Whether the last command was skipped, so that nothing goes on with its answer.
     skipped: bool = False
@@ -82,7 +86,8 @@ class Player:
         self._application = APPLICATIONS[application]
         self._open_door = open_door
         self._doors: dict[int, _Door] = {}
-        self._made: PublicKeys = {}
+        self._piv_keys: replay_piv.PublicKeys = {}
+        self._pki_keys: replay_pki.PublicKeys = {}
         self._management_key = management_key
         self._last_try = last_try
         # What has changed a PIN or key in the recording, and was skipped.
@@ -98,6 +103,8 @@ class Player:
             door = self._door(entry.door)
             if entry.is_reset:
                 door.card.reset()
+                for uses in door.uses.values():
+                    uses.was_reset()
                 continue
             told = _told(entry.response, entry.length)
             command, reason = self._command(door, entry, application)
@@ -125,7 +132,11 @@ class Player:
             card.reset()
             key = self._management_key
             proof = None if key is None else Proof(key)
-            self._doors[number] = _Door(card, Uses(card, self._made), proof)
+            uses: Mapping[str, Uses] = {
+                PIV: replay_piv.Uses(card, self._piv_keys),
+                _PKI: replay_pki.Uses(card, self._pki_keys),
+            }
+            self._doors[number] = _Door(card, uses, proof)
         return self._doors[number]
 
     def _command(
@@ -182,7 +193,7 @@ def _compare(
     """How an answer compares with the recorded one, and why, as far as that is told."""
     recorded, answered = Response.parse(entry.response), Response.parse(raw)
     try:
-        used = application.name == PIV and _follow(door, Command.parse(sent), answered)
+        used = _follow(door, application, Command.parse(sent), answered)
     except ApduFormatError:
         # What is no command uses no key.
         used = False
@@ -199,11 +210,13 @@ def _compare(
     return (Outcome.SAME, "") if same else (Outcome.DIFFERENT, _where(application, entry, raw))
 
 
-def _follow(door: _Door, command: Command, answer: Response) -> bool:
+def _follow(door: _Door, application: ApplicationSpec, command: Command, answer: Response) -> bool:
     """Whether a key was used, and rightly. Raises UnlikeError, IncomparableError where not."""
-    if door.proof is not None and command.p2 == MANAGEMENT_KEY and command.ins == _AUTHENTICATE:
+    proving = (application.name, command.ins, command.p2) == (PIV, _AUTHENTICATE, MANAGEMENT_KEY)
+    if door.proof is not None and proving:
         door.proof.answered(command, answer)
-    return door.uses.answered(command, answer)
+    uses = door.uses.get(application.name)
+    return uses is not None and uses.answered(command, answer)
 
 
 def _followed(

@@ -18,8 +18,9 @@ from apdu.transport import CardClient, Transport
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance.piv_login import metadata
 from host_tools.conformance.pki_commands import public_objects
+from host_tools.replay_uses import IncomparableError, Joined, UnlikeError
 
-_AUTHENTICATE, _GENERATE, _GET_RESPONSE = 0x87, 0x47, 0xC0
+_AUTHENTICATE, _GENERATE = 0x87, 0x47
 _SHARED_SIZES = {piv.P256: 32, piv.P384: 48, piv.X25519: 32}
 _EDDSA_SIZE = 64
 # By the size of the curve in bits: the longest digest in bytes, and a hash of that length.
@@ -31,14 +32,6 @@ _DIGESTS: Mapping[int, tuple[int, hashes.HashAlgorithm]] = {
 PublicKeys = dict[int, piv.PublicKey]
 
 
-class UnlikeError(Exception):
-    """What a key has made is not what it has to make; the message says what is wrong."""
-
-
-class IncomparableError(Exception):
-    """A card with another key cannot do what was recorded; the message says why."""
-
-
 @dataclass
 class Uses:
     """Follows the commands that make or use keys on one way to a card, through chains and parts.
@@ -48,33 +41,26 @@ class Uses:
 
     card: Transport
     made: PublicKeys
-    _data: bytes = b""
-    _asked: Command | None = None
-    _answer: bytes = field(default=b"", repr=False)
+    _joined: Joined = field(default_factory=Joined)
 
     def answered(self, command: Command, response: Response) -> bool:
         """Note a command with its answer; whether it is a use of a key, or a part of one.
 
         Raises UnlikeError where the answer is whole, and wrong; IncomparableError, TransportError.
         """
-        if command.ins == _GET_RESPONSE:
-            self._answer += response.data
-        else:
-            joined = self._data + command.data
-            self._data = joined if command.chained else b""
-            known = command.ins in _DONE and not command.chained
-            self._asked = replace(command, data=joined) if known else None
-            self._answer = response.data
-        asked = self._asked
-        if asked is None:
+        whole = self._joined.add(command, response)
+        if whole is None or whole[0].ins not in _DONE:
             return False
-        if response.sw1 != SW.BYTES_AVAILABLE >> 8:
-            self._asked = None
-            if response.sw == SW.NO_ERROR:
-                _DONE[asked.ins](self, asked, self._answer)
-            elif response.sw == SW.INCORRECT_DATA:
-                self._refused(asked)
+        asked, answer = whole
+        if answer.sw == SW.NO_ERROR:
+            _DONE[asked.ins](self, asked, answer.data)
+        elif answer.sw == SW.INCORRECT_DATA:
+            self._refused(asked)
         return asked.ins == _AUTHENTICATE and asked.p2 in wire.KEY_SLOTS
+
+    def was_reset(self) -> None:
+        """What was begun is over."""
+        self._joined = Joined()
 
     def _refused(self, asked: Command) -> None:
         """Raises IncomparableError where RSA is given a number that this card's key cannot take."""

@@ -362,7 +362,7 @@ class TokenCard:
         curve = _curve(spec)
         answer = self._call(0x46, 0x00, 0x00, curve + _rules(usage, policy), MAX_EXTENDED_NE)
         self.changes += 1
-        return _public_key(spec, answer)
+        return parse_public_key(spec, answer)
 
     def put_key(self, reference: int, key: KeyMaterial, usage: int, policy: int) -> None:
         """Import a private key, in the place of the key that has the reference."""
@@ -371,7 +371,7 @@ class TokenCard:
     def public_key(self, reference: int, spec: KeySpec) -> PublicKey:
         """The public part of a key."""
         self._choose_key(reference, spec)
-        return _public_key(spec, self._call(0x46, 0x01, 0x00, ne=MAX_EXTENDED_NE))
+        return parse_public_key(spec, self._call(0x46, 0x01, 0x00, ne=MAX_EXTENDED_NE))
 
     def generate_secret(self, reference: int, spec: KeySpec, usage: int, policy: int) -> bytes:
         """Make a secret key under that reference, in the place of the key that has it.
@@ -550,7 +550,8 @@ def _private_template(key: KeyMaterial) -> bytes:
     return tlv.encode(0xE0, _curve(key.spec) + inner)
 
 
-def _public_key(spec: KeySpec, answer: bytes) -> PublicKey:
+def parse_public_key(spec: KeySpec, answer: bytes) -> PublicKey:
+    """The public key data object 7F49 of a key of that kind; raises TransportError."""
     try:
         outer, _ = tlv.parse_one(answer)
         fields = tlv.to_dict(tlv.parse(outer.value))
