@@ -102,7 +102,7 @@ int main(void)
     if (engine == NULL || ENGINE_init(engine) != 1)
         FAIL("no engine gost (Debian: libengine-gost-openssl)");
     ENGINE_register_pkey_asn1_meths(engine);
-    watch = CLOCK_PROCESS_CPUTIME_ID;
+    measured_clock = CLOCK_PROCESS_CPUTIME_ID;
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (sscanf(line, "%31s %31s", name, word) != 2)
             FAIL("not a command");

@@ -8,13 +8,13 @@
 #include <time.h>
 
 /* A program that waits for nobody sets it to the time of its own processor. */
-static clockid_t watch = CLOCK_MONOTONIC;
+static clockid_t measured_clock = CLOCK_MONOTONIC;
 
 static inline uint64_t now_ns(void)
 {
     struct timespec now;
 
-    clock_gettime(watch, &now);
+    clock_gettime(measured_clock, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
