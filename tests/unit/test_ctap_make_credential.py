@@ -155,14 +155,24 @@ def test_there_is_room_for_128_and_the_next_finds_none() -> None:
 
 
 @pytest.mark.parametrize("rk", [False, True])
-def test_a_credential_of_the_list_excludes_the_token_after_a_touch(rk: bool) -> None:
+def test_a_credential_of_the_list_excludes_the_token_after_the_wait_for_a_touch(rk: bool) -> None:
     desk = Desk()
     known = ident_of(desk.make(rk=rk))
     excluding = {5: descriptors(b"another", known)}
     assert refused(desk, more=excluding) is Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
-    desk.finger = ABSENT
+    desk.finger = absent = Finger(touches=False)
     desk.power()
-    assert refused(desk, more=excluding) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
+    assert refused(desk, more=excluding) is Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
+    assert absent.asked == 1
+
+
+def test_who_cancels_is_not_told_of_an_excluded_credential() -> None:
+    desk = Desk()
+    known = ident_of(desk.make())
+    desk.finger = Finger(touches=False, before=desk.channel.cancel)
+    desk.power()
+    excluded = refused(desk, more={5: descriptors(known)})
+    assert excluded is Status.CTAP2_ERR_KEEPALIVE_CANCEL
 
 
 def test_a_credential_of_another_relying_party_excludes_nothing() -> None:
