@@ -6,11 +6,12 @@ user is always to be verified (CTAP 2.1 7.2.4), and never uses a credential that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apdu.codec import Command
 from token_fw.apps.fido2.auth_data import Flag
-from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.channel import Channel, Transport
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.cose import ES256, pack
 from token_fw.apps.fido2.credentials import Credential, Protection
@@ -18,6 +19,11 @@ from token_fw.crypto import EcPublicKey
 from token_fw.errors import CommandNotAllowed, ConditionsNotSatisfied, IncorrectData, WrongLength
 
 VERSION = b"U2F_V2"
+PATIENCE: Mapping[Transport, float] = {Transport.USB: 0.3}
+"""Seconds that a request waits for a touch, where those of the touch sensor are too many.
+
+A client of HID asks again until there was one, and nothing keeps it alive meanwhile.
+"""
 
 _PARAMETER = 32
 _CHECK_ONLY, _ENFORCED = 0x07, 0x03
@@ -72,7 +78,7 @@ def register(core: Core, channel: Channel, command: Register) -> bytes:
     Raises CtapError without a touch, CommandNotAllowed.
     """
     _check_on(core)
-    core.touch(channel)
+    _touch(core, channel)
     private = ES256.generate()
     made = core.credentials.add(Credential(command.application, ES256, pack(private)))
     public = private.public()
@@ -94,7 +100,7 @@ def authenticate(core: Core, channel: Channel, command: Authenticate) -> bytes:
     if command.check_only:
         raise ConditionsNotSatisfied("there is such a credential")
     if command.touch:
-        core.touch(channel)
+        _touch(core, channel)
     flags = bytes((Flag.UP if command.touch else 0,))
     proven = flags + core.credentials.count(credential).to_bytes(4, "big")
     signed = command.application + proven + command.challenge
@@ -110,6 +116,10 @@ def version(core: Core) -> bytes:
 def is_on(core: Core) -> bool:
     """Whether there is U2F: not where the user is always to be verified."""
     return not core.settings.always_uv
+
+
+def _touch(core: Core, channel: Channel) -> None:
+    core.touch(channel, PATIENCE.get(channel.transport))
 
 
 def _check_on(core: Core) -> None:
