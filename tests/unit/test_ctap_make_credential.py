@@ -81,7 +81,17 @@ def test_the_chain_of_the_attestation_ends_in_the_tokens_own_authority() -> None
     verify_x509_chain(chain)
     authority = x509.load_der_x509_certificate(chain[-1])
     assert authority.issuer == authority.subject
-    assert cards.SERIAL.hex().upper() in authority.subject.rfc4514_string()
+
+
+def test_only_the_certificate_for_enterprises_has_the_serial_number() -> None:
+    desk = enterprise()
+    ordinary = desk.make().att_stmt["x5c"]
+    leaf, authority = desk.make(more={0x0A: 2}).att_stmt["x5c"]
+    assert authority == ordinary[1]
+    for certificate in ordinary:
+        assert cards.SERIAL not in certificate
+        assert cards.SERIAL.hex().encode() not in certificate.lower()
+    assert cards.SERIAL in leaf
 
 
 @pytest.mark.parametrize("alg", [-7, -8, -257, -48])

@@ -15,8 +15,9 @@ from token_fw.apps.fido2.channel import Channel, Transport
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.cose import ES256, pack
 from token_fw.apps.fido2.credentials import Credential, Protection
-from token_fw.crypto import EcPublicKey
+from token_fw.crypto import EcPublicKey, PrivateKey
 from token_fw.errors import CommandNotAllowed, ConditionsNotSatisfied, IncorrectData, WrongLength
+from token_fw.state import Attestation
 
 VERSION = b"U2F_V2"
 PATIENCE: Mapping[Transport, float] = {Transport.USB: 0.3}
@@ -85,8 +86,14 @@ def register(core: Core, channel: Channel, command: Register) -> bytes:
     assert isinstance(public, EcPublicKey)
     signed = b"\x00" + command.application + command.challenge + made.id + public.point
     handle = bytes((len(made.id),)) + made.id
-    certificate = core.attester.chain()[0]
-    return _REGISTERED + public.point + handle + certificate + core.attester.sign(signed)
+    return _REGISTERED + public.point + handle + _attest(core, private, signed)
+
+
+def _attest(core: Core, private: PrivateKey, signed: bytes) -> bytes:
+    """Certificate and signature. The message has room for no statement without a certificate."""
+    if core.token.attestation is Attestation.CERTIFICATE:
+        return core.attester.chain()[0] + core.attester.sign(signed)
+    return core.attester.self_certificate(private) + ES256.sign(private, signed)
 
 
 def authenticate(core: Core, channel: Channel, command: Authenticate) -> bytes:
