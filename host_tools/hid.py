@@ -27,10 +27,8 @@ from token_fw.apps.yubikey import VERSION
 _MOST_CHANNELS = 256
 """Channels whose clients are remembered; what an older one had begun is forgotten."""
 
-Ctap = Callable[[Channel, bytes], bytes]
-"""Runs a CTAP request on a channel, as Card.ctap; raises TransportError where the token is gone."""
-U2f = Callable[[bytes], bytes]
-"""Runs a U2F command APDU, as Interface.transceive; raises TransportError."""
+Run = Callable[[Channel, bytes], bytes]
+"""Runs a request on a channel, as Card.ctap and Card.u2f; raises TransportError without a token."""
 
 
 @dataclass(slots=True)
@@ -50,8 +48,8 @@ class HidDevice(Closing):
 
     def __init__(
         self,
-        ctap: Ctap,
-        u2f: U2f,
+        ctap: Run,
+        u2f: Run,
         winks: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,7 +138,7 @@ class HidDevice(Closing):
             if request.command is HidCommand.CBOR:
                 answer = self._ctap(channel, request.data)
             else:
-                answer = self._u2f(_shortest(request.data))
+                answer = self._u2f(channel, _shortest(request.data))
         except TransportError:
             answer = None
         with self._changed:

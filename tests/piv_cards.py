@@ -32,7 +32,7 @@ class Finger:
     before: Callable[[], object] = field(default=lambda: None)
     asked: int = 0
 
-    def ask(self) -> Finger:
+    def ask(self, patience: float | None = None) -> Finger:
         self.asked += 1
         return self
 

@@ -201,10 +201,11 @@ class Card:
         self.authenticator = fido2.Authenticator(
             fido2.core(self._transaction, token, pins, matcher, env)
         )
+        self._fido2 = fido2.application(self.authenticator, self.ctap)
         self._applications: tuple[Application[Any], ...] = (
             pki.application(core),
             piv.application(piv.core(self._transaction, token, pins, matcher, env)),
-            fido2.application(self.authenticator, self.ctap),
+            self._fido2,
             fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
             management.application(token),
         )
@@ -297,6 +298,14 @@ class Card:
             return bytes((Status.CTAP1_ERR_OTHER,))
         return response.data
 
+    def u2f(self, channel: fido2.Channel, command: bytes) -> bytes:
+        """Run one command APDU of U2F on a channel of CTAPHID, where nothing is selected.
+
+        Raises CardRemoved, and no other Exception, where the token was pulled.
+        """
+        session = fido2.FidoSession(self.authenticator, self.ctap, channel)
+        return Interface(self, (self._fido2,), session).transceive(command)
+
     def power_up(self) -> None:
         """The power was taken from the card and given again, as far as its authenticator can tell.
 
@@ -330,13 +339,21 @@ class Interface:
     `transceive` raises CardRemoved.
     """
 
-    def __init__(self, card: Card, applications: tuple[Application[Any], ...]) -> None:
+    def __init__(
+        self,
+        card: Card,
+        applications: tuple[Application[Any], ...],
+        session: Session | None = None,
+    ) -> None:
+        """With a session, of the first application, that one is selected."""
         self._card = card
         self._applications = applications
         self._lock = threading.Lock()
         self._chain = CommandChain()
         self._queue = ResponseQueue()
-        self._selected: tuple[Application[Any], Session] | None = None
+        self._selected: tuple[Application[Any], Session] | None = (
+            None if session is None else (applications[0], session)
+        )
         self._told = Told(applications=frozenset(item.spec.name for item in applications))
         self._closed = False
         self.cause: Exception | None = None

@@ -40,8 +40,11 @@ class ProtectedPath(Protocol):
 class Presence(Protocol):
     """A button or a sensor that only somebody at the token can touch. Thread-safe."""
 
-    def ask(self) -> Question[bool]:
-        """Ask for a touch; does not block. It is False where none came in time, or cancelled."""
+    def ask(self, patience: float | None = None) -> Question[bool]:
+        """Ask for a touch; does not block. It is False where none came in time, or cancelled.
+
+        `patience`: seconds, its own for None.
+        """
 
     def close(self) -> None:
         """The token is pulled: nothing waits for a touch any more."""

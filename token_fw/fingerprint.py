@@ -168,10 +168,15 @@ class Matcher:
         self._close(self._get(ident, ref), ref)
 
     def forget(self, ref: PinRef) -> None:
-        """Have no finger stand for that PIN any more, as whatever it opened is erased."""
+        """Have no finger stand for that PIN any more, as whatever it opened is erased.
+
+        The tries are there again where no finger is left that they protect.
+        """
         self.cancel()
         for template in self.templates(ref):
             self._close(template, ref)
+        if self.tries < MAX_TRIES and not self.templates():
+            self._put_tries(MAX_TRIES)
 
     def _close(self, template: Template, ref: PinRef) -> None:
         left = template.opens - {ref}

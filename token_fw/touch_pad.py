@@ -26,9 +26,9 @@ class TouchPad:
         self._lock = threading.Lock()
         self._pressed = False
 
-    def ask(self) -> _Wish:
-        """Wish for a touch once those before it are given."""
-        wish = _Wish(self._wishes)
+    def ask(self, patience: float | None = None) -> _Wish:
+        """Wish for a touch once those before it are given; for so many seconds, as Presence."""
+        wish = _Wish(self._wishes, patience)
         with self._lock:
             pressed, self._pressed = self._pressed, False
             if not pressed:
@@ -66,13 +66,14 @@ class TouchPad:
 class _Wish:
     """One touch that a command waits for."""
 
-    def __init__(self, wishes: Questions[_Wish]) -> None:
+    def __init__(self, wishes: Questions[_Wish], patience: float | None) -> None:
         self._wishes = wishes
+        self._patience = patience
         self._touched = False
 
     def wait(self) -> bool:
         """Whether somebody touched the token."""
-        self._wishes.wait(self)
+        self._wishes.wait(self, self._patience)
         return self._touched
 
     def cancel(self) -> None:

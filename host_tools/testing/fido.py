@@ -15,8 +15,6 @@ import fido2.hid
 from fido2.hid import CtapHidDevice
 from fido2.hid.base import CtapHidConnection, HidDescriptor
 
-from apdu.codec import Command
-from apdu.model import APPLICATIONS
 from apdu.wire.ctaphid import PACKET
 from host_tools.closing import Closing
 from host_tools.hid import HidConnection, HidDevice
@@ -26,7 +24,6 @@ from token_fw.finger_sensor import ScriptedSensor
 from token_fw.storage.memory import MemoryStore
 from token_fw.touch_pad import TouchPad
 
-_SELECT = Command(0x00, 0xA4, 0x04, 0x00, APPLICATIONS["fido2"].aid)
 _HELD = 0.05
 
 
@@ -76,9 +73,7 @@ class FidoKey(Closing):
             return
         self.touch, self.sensor = TouchPad(self._patience), ScriptedSensor(self._patience)
         self.card = Card(Env(MemoryStore(self._medium), presence=self.touch, sensor=self.sensor))
-        u2f = self.card.connect("fido2")
-        u2f.transceive(_SELECT.encode())
-        self._device = HidDevice(self.card.ctap, u2f.transceive, self._wink)
+        self._device = HidDevice(self.card.ctap, self.card.u2f, self._wink)
 
     def unplug(self) -> None:
         """Pull it out; nothing happens where it is not there."""

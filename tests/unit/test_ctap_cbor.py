@@ -61,8 +61,10 @@ def test_keys_go_by_type_then_length_then_bytes() -> None:
     assert list(cbor.decode(cbor.encode(value))) == [2, 255, -1, b"z", "b", "aa"]
 
 
-def test_floats_are_read_for_what_is_passed_over() -> None:
-    assert cbor.decode(bytes.fromhex("82f93e00fb3ff8000000000000")) == [1.5, 1.5]
+def test_floats_are_written_as_they_were_read() -> None:
+    twice = bytes.fromhex("82f93e00fb3ff8000000000000")
+    assert cbor.decode(twice) == [cbor.Float(twice[1:4]), cbor.Float(twice[4:])]
+    assert cbor.encode(cbor.decode(twice)) == twice
 
 
 def test_a_value_without_an_encoding_is_an_error() -> None:

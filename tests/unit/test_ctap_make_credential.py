@@ -81,7 +81,17 @@ def test_the_chain_of_the_attestation_ends_in_the_tokens_own_authority() -> None
     verify_x509_chain(chain)
     authority = x509.load_der_x509_certificate(chain[-1])
     assert authority.issuer == authority.subject
-    assert cards.SERIAL.hex().upper() in authority.subject.rfc4514_string()
+
+
+def test_only_the_certificate_for_enterprises_has_the_serial_number() -> None:
+    desk = enterprise()
+    ordinary = desk.make().att_stmt["x5c"]
+    leaf, authority = desk.make(more={0x0A: 2}).att_stmt["x5c"]
+    assert authority == ordinary[1]
+    for certificate in ordinary:
+        assert cards.SERIAL not in certificate
+        assert cards.SERIAL.hex().encode() not in certificate.lower()
+    assert cards.SERIAL in leaf
 
 
 @pytest.mark.parametrize("alg", [-7, -8, -257, -48])
@@ -155,14 +165,24 @@ def test_there_is_room_for_128_and_the_next_finds_none() -> None:
 
 
 @pytest.mark.parametrize("rk", [False, True])
-def test_a_credential_of_the_list_excludes_the_token_after_a_touch(rk: bool) -> None:
+def test_a_credential_of_the_list_excludes_the_token_after_the_wait_for_a_touch(rk: bool) -> None:
     desk = Desk()
     known = ident_of(desk.make(rk=rk))
     excluding = {5: descriptors(b"another", known)}
     assert refused(desk, more=excluding) is Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
-    desk.finger = ABSENT
+    desk.finger = absent = Finger(touches=False)
     desk.power()
-    assert refused(desk, more=excluding) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
+    assert refused(desk, more=excluding) is Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
+    assert absent.asked == 1
+
+
+def test_who_cancels_is_not_told_of_an_excluded_credential() -> None:
+    desk = Desk()
+    known = ident_of(desk.make())
+    desk.finger = Finger(touches=False, before=desk.channel.cancel)
+    desk.power()
+    excluded = refused(desk, more={5: descriptors(known)})
+    assert excluded is Status.CTAP2_ERR_KEEPALIVE_CANCEL
 
 
 def test_a_credential_of_another_relying_party_excludes_nothing() -> None:

@@ -120,3 +120,15 @@ def test_every_command_has_a_table_that_its_class_fits(command: CtapCommand) -> 
     }
     if command is not CtapCommand.MAKE_CREDENTIAL:
         assert isinstance(build(structure, values), structure.cls)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["09 a2 02 02 03", "0a a2 01 02 02", "0d a2 01 03 02", "40 a2 02 02 03", "41 a2 01 02 02"],
+)
+@pytest.mark.parametrize("number", ["f93e00", "fa3fc00000", "fb3ff8000000000000", "f97e01"])
+def test_parameters_with_an_unknown_float_keep_their_encoding(head: str, number: str) -> None:
+    """What a pinUvAuthParam is made over holds members that are passed over as well."""
+    parameters = bytes.fromhex("a1 18 63" + number)
+    _, request = parse(bytes.fromhex(head) + parameters)
+    assert request.sub_command_params.encoded == parameters

@@ -8,10 +8,19 @@ import pytest
 from fido2.ctap2.blob import LargeBlobs
 
 from apdu.ctap import ClientPinSubCommand, CtapCommand, Permission, Status
-from tests.fido_cards import USER_FINGER, Desk, Refused, ident_of, with_sensor
-from tests.fido_platform import NEW_PIN, WRONG_PIN, at_desk, status
+from tests.fido_cards import (
+    OTHER_FINGER,
+    USER_FINGER,
+    UV,
+    Desk,
+    Refused,
+    ident_of,
+    with_sensor,
+)
+from tests.fido_platform import NEW_PIN, WRONG_PIN, Platform, at_desk, status
 from tests.piv_cards import Finger
 from token_fw.apps.fido2.reset import RESET_SECONDS
+from token_fw.fingerprint import MAX_TRIES
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
 
@@ -28,6 +37,20 @@ def test_a_reset_forgets_every_credential_and_every_finger() -> None:
     assert desk.info()[4]["uv"] is False
     assert desk.card.authenticator.core.credentials.remaining == 128
     desk.make(rk=True)
+
+
+def test_a_reset_gives_the_tries_of_the_sensor_back() -> None:
+    desk = with_sensor()
+    platform = Platform(desk)
+    for left in range(MAX_TRIES - 1, -1, -1):
+        desk.present(OTHER_FINGER)
+        assert status(platform.uv_token) is not Status.CTAP2_OK
+        assert platform.uv_tries() == left
+    desk.ask(RESET)
+    assert platform.uv_tries() == MAX_TRIES
+    desk.enrol()
+    desk.present(USER_FINGER)
+    assert desk.make(uv=True).auth_data.flags & UV
 
 
 def status_of(desk: Desk, ident: bytes) -> Status:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from fido2.ctap2.bio import FPBioEnrollment
 
-from apdu.ctap import Permission, Status
+from apdu.ctap import CtapCommand, Permission, Status
 from apdu.model import SW
 from host_tools.conformance import piv_commands as piv
 from tests import fido_cards, finger_cards
 from tests.fido_platform import Platform, at_desk, status
 from tests.finger_cards import STRANGER, THUMB, sample, step
+from tests.piv_cards import Finger
 from token_fw.fingerprint import MAX_TRIES, SAMPLES
 from token_fw.pin import PinRef
 
@@ -99,3 +100,15 @@ def test_a_finger_that_ctap_removes_stands_for_the_other_pins_still() -> None:
     assert token.by_piv(THUMB) == SW.NO_ERROR
     matcher = token.desk.card.authenticator.core.matcher
     assert matcher.match(sample(THUMB), PinRef.USER).opens == {PinRef.USER, PinRef.PIV}
+
+
+def test_a_reset_of_ctap_lets_nobody_guess_the_finger_of_another_pin() -> None:
+    token = Token()
+    for _ in range(MAX_TRIES):
+        token.by_piv(STRANGER)
+    token.desk.card.authenticator.core.presence = Finger()
+    token.platform.desk.ask(CtapCommand.RESET)
+    assert token.platform.uv_tries() == 0
+    assert token.by_piv(THUMB) == SW.AUTHENTICATION_METHOD_BLOCKED
+    token.piv.log_in()
+    assert token.by_piv(THUMB) == SW.NO_ERROR

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fido2.ctap import STATUS, CtapError
-from fido2.ctap1 import ApduError, Ctap1
+from fido2.ctap1 import APDU, ApduError, Ctap1
 from fido2.ctap2.base import Ctap2
 from fido2.hid import CAPABILITY, CtapHidDevice, list_devices, open_device
 
 from host_tools.testing.fido import FidoKey
+from token_fw.apps.fido2 import u2f
 
-LONG = 20
+LONG, FOREVER = 20, 3600
+HASH = bytes(range(32))
 
 
 @pytest.fixture
@@ -122,3 +124,32 @@ def test_u2f_messages_reach_it(key: FidoKey) -> None:
     with pytest.raises(ApduError) as error:
         Ctap1(device).send_apdu(ins=0x77)
     assert error.value.code == 0x6D00
+
+
+def test_a_u2f_request_is_refused_without_a_touch_and_asked_again() -> None:
+    with FidoKey(patience=FOREVER) as key:
+        client = Ctap1(key.device())
+        with pytest.raises(ApduError) as error:
+            client.register(HASH, HASH)
+        assert error.value.code == APDU.USE_NOT_SATISFIED
+        assert not key.touch.awaited()
+        key.touch.press()
+        made = client.register(HASH, HASH)
+        made.verify(HASH, HASH)
+        with key.touched():
+            client.authenticate(HASH, HASH, made.key_handle).verify(HASH, HASH, made.public_key)
+
+
+def test_a_u2f_request_of_a_client_that_is_gone_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(u2f, "PATIENCE", {})
+    with FidoKey(patience=FOREVER) as key, ThreadPoolExecutor() as pool:
+        device = key.device()
+        registered = pool.submit(Ctap1(device).register, HASH, HASH)
+        assert key.touch.awaited(LONG)
+        device.close()
+        with pytest.raises(OSError, match="gone"):
+            registered.result(LONG)
+        assert Ctap2(key.device()).info.versions
+        assert not key.touch.awaited()

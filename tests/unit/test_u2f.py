@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fido2.cose import CoseKey
 from fido2.ctap1 import RegistrationData, SignatureData
 
@@ -15,6 +17,7 @@ from tests import cards
 from tests.fido_cards import HASH, RP, Desk, Refused, ident_of, with_sensor
 from tests.piv_cards import Finger
 from token_fw.apps.fido2 import cbor
+from token_fw.state import Attestation
 
 APPLICATION = hashlib.sha256(RP.encode()).digest()
 OTHER = hashlib.sha256(b"example.com").digest()
@@ -57,6 +60,27 @@ def test_a_registered_credential_authenticates() -> None:
     got.verify(APPLICATION, HASH, made.public_key)
     assert (got.user_presence, got.counter) == (1, 2)
     assert client(desk).sign(made.key_handle).counter == 3
+
+
+@pytest.mark.parametrize("attestation", [Attestation.SELF, Attestation.NONE])
+def test_a_token_without_an_attestation_registers_by_each_credential_itself(
+    attestation: Attestation,
+) -> None:
+    u2f = client(Desk(attestation=attestation))
+    first, second = u2f.register(), u2f.register()
+    for made in (first, second):
+        made.verify(APPLICATION, HASH)
+        certificate = x509.load_der_x509_certificate(made.certificate)
+        certificate.verify_directly_issued_by(certificate)
+        point = certificate.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        assert point == made.public_key
+        assert certificate.subject.rfc4514_string() == "CN=FIDO U2F"
+    assert serial(first) != serial(second)
+    u2f.sign(first.key_handle).verify(APPLICATION, HASH, first.public_key)
+
+
+def serial(made: RegistrationData) -> int:
+    return x509.load_der_x509_certificate(made.certificate).serial_number
 
 
 def test_it_is_asked_whether_a_handle_is_known() -> None:

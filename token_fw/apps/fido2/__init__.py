@@ -9,13 +9,23 @@ from token_fw.apps.fido2.channel import Channel, Keepalive, Transport
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.credentials import Credentials
 from token_fw.apps.fido2.secrets import Secrets
+from token_fw.apps.fido2.session import FidoSession
 from token_fw.env import Env
 from token_fw.fingerprint import Matcher
 from token_fw.pin import Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
 
-__all__ = ["Authenticator", "Channel", "Core", "Keepalive", "Transport", "application", "core"]
+__all__ = [
+    "Authenticator",
+    "Channel",
+    "Core",
+    "FidoSession",
+    "Keepalive",
+    "Transport",
+    "application",
+    "core",
+]
 
 
 def core(transaction: Transaction, token: Token, pins: Pins, matcher: Matcher, env: Env) -> Core:

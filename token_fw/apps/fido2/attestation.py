@@ -45,7 +45,7 @@ def make(serial: bytes, rng: Rng) -> dict[int, Any]:
     authority, leaf = (
         _Party(generate(KeySpec.ec("P-256")), _name(common_name, unit))
         for common_name, unit in (
-            ("Klyuch FIDO Attestation CA", serial.hex().upper()),
+            ("Klyuch FIDO Attestation CA", "Authenticator Attestation CA"),
             ("Klyuch FIDO Attestation", "Authenticator Attestation"),
         )
     )
@@ -57,6 +57,13 @@ def make(serial: bytes, rng: Rng) -> dict[int, Any]:
     enterprise = everybody | {x509.UnrecognizedExtension(_SERIAL_OID, _octets(serial)): False}
     chains = ([_issue(authority, leaf, rng, each), anchor] for each in (everybody, enterprise))
     return {1: leaf.private.to_pkcs8(), **dict(zip((2, 3), chains, strict=True))}
+
+
+def self_certificate(private: PrivateKey, rng: Rng) -> bytes:
+    """A P-256 key's DER certificate by itself, with nothing in it that two of a token share."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "FIDO U2F")])
+    party = _Party(private, name)
+    return _issue(party, party, rng, {x509.BasicConstraints(False, None): True})
 
 
 def _issue(issuer: _Party, subject: _Party, rng: Rng, extensions: _Extensions) -> bytes:

@@ -39,6 +39,12 @@ class Attester:
         chain = self._load()[1][_ENTERPRISE_CHAIN if enterprise else _CHAIN]
         return list(chain)
 
+    def self_certificate(self, private: PrivateKey) -> bytes:
+        """The DER certificate of a credential's P-256 key by itself, which tells of no token."""
+        from token_fw.apps.fido2 import attestation  # noqa: PLC0415  slow to load
+
+        return attestation.self_certificate(private, self._rng)
+
     def _load(self) -> tuple[PrivateKey, dict[int, Any]]:
         if self._known is None:
             try:

@@ -1,14 +1,14 @@
 """CTAP2 canonical CBOR (CTAP 2.1 8): what the decoder takes is exactly what the encoder writes.
 
 Integers from -2^64 to 2^64-1 in the shortest form, byte strings, UTF-8 texts, arrays and maps of
-definite length, false, true and null; floating-point numbers are read and never written. Maps have
-integers, byte strings or texts for keys, each once and in order. No tags, at most 4 levels.
+definite length, false, true and null; floating-point numbers as they were read, of any width. Maps
+have integers, byte strings or texts for keys, each once and in order. No tags, at most 4 levels.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MAX_DEPTH = 4
@@ -16,7 +16,7 @@ MAX_DEPTH = 4
 
 _UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _SIMPLE_VALUES: dict[int, bool | None] = {20: False, 21: True, 22: None}
-_FLOATS = {25: ">e", 26: ">f", 27: ">d"}
+_FLOAT_SIZES = {25: 2, 26: 4, 27: 8}
 _SIMPLE_INFOS = {value: info for info, value in _SIMPLE_VALUES.items()}
 _FIRST_LONG, _LAST_LONG = 24, 27
 
@@ -25,10 +25,17 @@ class CborError(ValueError):
     """The bytes are not one canonical item; the message never holds them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Float:
+    """A floating-point number, which nothing here reckons with: its encoding, 3, 5 or 9 bytes."""
+
+    encoded: bytes
+
+
 def decode(data: bytes) -> Any:
     """The value of one item that fills `data`.
 
-    An int, bytes, str, list, dict, bool, float or None. Raises CborError.
+    An int, bytes, str, list, dict, bool, Float or None. Raises CborError.
     """
     value, end = _item(data, 0, MAX_DEPTH)
     if end != len(data):
@@ -37,7 +44,7 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """The canonical encoding of int, bytes, str, lists, tuples, mappings, bool and None.
+    """The canonical encoding of int, bytes, str, lists, tuples, mappings, bool, Float and None.
 
     Raises TypeError for anything else, OverflowError for an integer out of range.
     """
@@ -46,15 +53,17 @@ def encode(value: object) -> bytes:
             return bytes((_SIMPLE << 5 | _SIMPLE_INFOS[value],))
         case int():
             return _head(_UINT, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
-        case bytes():
-            return _head(_BYTES, len(value)) + value
-        case str():
-            text = value.encode()
-            return _head(_TEXT, len(text)) + text
+        case bytes() | str():
+            major, content = (
+                (_BYTES, value) if isinstance(value, bytes) else (_TEXT, value.encode())
+            )
+            return _head(major, len(content)) + content
         case Mapping():
             pairs = sorted((_order(key := encode(name)), key, name) for name in value)
             members = (key + encode(value[name]) for _, key, name in pairs)
             return _head(_MAP, len(pairs)) + b"".join(members)
+        case Float():
+            return value.encoded
         case list() | tuple():
             return _head(_ARRAY, len(value)) + b"".join(map(encode, value))
     raise TypeError(f"{type(value).__name__} has no encoding here")
@@ -112,15 +121,15 @@ def _argument(data: bytes, at: int, info: int) -> tuple[int, int]:
     return argument, at + size
 
 
-def _simple(data: bytes, start: int, info: int) -> tuple[Any, int]:
+def _simple(data: bytes, start: int, info: int) -> tuple[bool | Float | None, int]:
     if info in _SIMPLE_VALUES:
         return _SIMPLE_VALUES[info], start + 1
-    if info not in _FLOATS:
+    if info not in _FLOAT_SIZES:
         raise CborError("the simple value is not known")
-    end = start + 1 + struct.calcsize(_FLOATS[info])
+    end = start + 1 + _FLOAT_SIZES[info]
     if end > len(data):
         raise CborError("the item is cut off")
-    return struct.unpack(_FLOATS[info], data[start + 1 : end])[0], end
+    return Float(data[start:end]), end
 
 
 def _string(major: int, data: bytes, at: int, length: int) -> tuple[bytes | str, int]:

@@ -99,16 +99,17 @@ class Core:
         """Whether the user can be verified in any way."""
         return self.pin_set or self.uv_enabled
 
-    def touch(self, channel: Channel) -> None:
+    def touch(self, channel: Channel, patience: float | None = None) -> None:
         """Wait until the user touches the token; others use the card meanwhile.
 
+        `patience`: seconds, those of the touch sensor for None.
         Nothing may wait for a commit, and what was checked before is to be checked again. Raises
         CtapError: CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
         CTAP2_ERR_OPERATION_DENIED where nobody is there to touch it.
         """
         if self.presence is None:
             raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
-        if not channel.wait(self.transaction, self.presence.ask()):
+        if not channel.wait(self.transaction, self.presence.ask(patience)):
             raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
 
     @contextmanager

@@ -55,8 +55,7 @@ def make_credential(call: Call, request: MakeCredential) -> dict[int, Any]:
     plan = _plan(call, request)
     proof = verification.verify(call, plan.claim)
     if _is_excluded(core, plan, proof):
-        verification.present(call, plan.claim, proof)
-        raise CtapError(Status.CTAP2_ERR_CREDENTIAL_EXCLUDED, "a credential of the list is here")
+        raise _excluded(call, plan, proof)
     proof = verification.present(call, plan.claim, proof)
     verification.spend(core, plan.claim)
     _check_room(core, plan)
@@ -145,6 +144,19 @@ def _is_excluded(core: Core, plan: _Plan, proof: Proof) -> bool:
         if known is not None and (proof.uv or known.protection is not Protection.REQUIRED):
             return True
     return False
+
+
+def _excluded(call: Call, plan: _Plan, proof: Proof) -> CtapError:
+    """What is told once the user was waited for, whether there or not (step 12).
+
+    Raises CtapError, as Call.touch, where that wait was cancelled, or is none.
+    """
+    try:
+        verification.present(call, plan.claim, proof)
+    except CtapError as error:
+        if error.status is not Status.CTAP2_ERR_USER_ACTION_TIMEOUT:
+            raise
+    return CtapError(Status.CTAP2_ERR_CREDENTIAL_EXCLUDED, "a credential of the list is here")
 
 
 def _check_room(core: Core, plan: _Plan) -> None:

@@ -52,12 +52,17 @@ class _Request:
 
 
 class FidoSession:
-    """One client of the authenticator, with at most one request that runs."""
+    """One client of the authenticator, with at most one request that runs.
 
-    def __init__(self, authenticator: Authenticator, ctap: Ctap) -> None:
+    `channel`: what it is to the authenticator, where that is not a card in a reader.
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, ctap: Ctap, channel: Channel | None = None
+    ) -> None:
         self.authenticator = authenticator
         self._ctap = ctap
-        self.channel = Channel(Transport.SMART_CARD)
+        self.channel = channel or Channel(Transport.SMART_CARD)
         self._request: _Request | None = None
 
     def permits(self, _: Access) -> bool:

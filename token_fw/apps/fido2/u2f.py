@@ -6,18 +6,25 @@ user is always to be verified (CTAP 2.1 7.2.4), and never uses a credential that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apdu.codec import Command
 from token_fw.apps.fido2.auth_data import Flag
-from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.channel import Channel, Transport
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.cose import ES256, pack
 from token_fw.apps.fido2.credentials import Credential, Protection
-from token_fw.crypto import EcPublicKey
+from token_fw.crypto import EcPublicKey, PrivateKey
 from token_fw.errors import CommandNotAllowed, ConditionsNotSatisfied, IncorrectData, WrongLength
+from token_fw.state import Attestation
 
 VERSION = b"U2F_V2"
+PATIENCE: Mapping[Transport, float] = {Transport.USB: 0.3}
+"""Seconds that a request waits for a touch, where those of the touch sensor are too many.
+
+A client of HID asks again until there was one, and nothing keeps it alive meanwhile.
+"""
 
 _PARAMETER = 32
 _CHECK_ONLY, _ENFORCED = 0x07, 0x03
@@ -72,15 +79,21 @@ def register(core: Core, channel: Channel, command: Register) -> bytes:
     Raises CtapError without a touch, CommandNotAllowed.
     """
     _check_on(core)
-    core.touch(channel)
+    _touch(core, channel)
     private = ES256.generate()
     made = core.credentials.add(Credential(command.application, ES256, pack(private)))
     public = private.public()
     assert isinstance(public, EcPublicKey)
     signed = b"\x00" + command.application + command.challenge + made.id + public.point
     handle = bytes((len(made.id),)) + made.id
-    certificate = core.attester.chain()[0]
-    return _REGISTERED + public.point + handle + certificate + core.attester.sign(signed)
+    return _REGISTERED + public.point + handle + _attest(core, private, signed)
+
+
+def _attest(core: Core, private: PrivateKey, signed: bytes) -> bytes:
+    """Certificate and signature. The message has room for no statement without a certificate."""
+    if core.token.attestation is Attestation.CERTIFICATE:
+        return core.attester.chain()[0] + core.attester.sign(signed)
+    return core.attester.self_certificate(private) + ES256.sign(private, signed)
 
 
 def authenticate(core: Core, channel: Channel, command: Authenticate) -> bytes:
@@ -94,7 +107,7 @@ def authenticate(core: Core, channel: Channel, command: Authenticate) -> bytes:
     if command.check_only:
         raise ConditionsNotSatisfied("there is such a credential")
     if command.touch:
-        core.touch(channel)
+        _touch(core, channel)
     flags = bytes((Flag.UP if command.touch else 0,))
     proven = flags + core.credentials.count(credential).to_bytes(4, "big")
     signed = command.application + proven + command.challenge
@@ -110,6 +123,10 @@ def version(core: Core) -> bytes:
 def is_on(core: Core) -> bool:
     """Whether there is U2F: not where the user is always to be verified."""
     return not core.settings.always_uv
+
+
+def _touch(core: Core, channel: Channel) -> None:
+    core.touch(channel, PATIENCE.get(channel.transport))
 
 
 def _check_on(core: Core) -> None:
