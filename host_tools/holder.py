@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.control import ControlError, ErrorCode, Json
 from host_tools.control_request import Request
-from host_tools.fingers import QUALITIES
+from host_tools.fingers import MAX_FINGER, QUALITIES
 from host_tools.inspection import PIN_NAMES
 from host_tools.tokens import look
 from token_fw.env import Sample
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from host_tools.doors import ControlPeer, Doors
 
 _MAX_PIN = 64
-_MAX_FINGER = 32
 _MAX_STEPS = 1000
 _MAX_DELAY = 3600
 _TICK = 0.25
@@ -165,8 +164,8 @@ def _step(step: Request) -> Step:
 
 def _sample(request: Request) -> Sample:
     finger, quality = request.text("finger").encode(), request.text("quality", "good")
-    if not 1 <= len(finger) <= _MAX_FINGER:
-        raise ControlError(ErrorCode.BAD_REQUEST, f"A finger has 1 to {_MAX_FINGER} bytes.")
+    if not 1 <= len(finger) <= MAX_FINGER:
+        raise ControlError(ErrorCode.BAD_REQUEST, f"A finger has 1 to {MAX_FINGER} bytes.")
     if quality not in QUALITIES:
         raise ControlError(
             ErrorCode.BAD_REQUEST,

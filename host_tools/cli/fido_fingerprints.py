@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import click
 from host_tools.cli.card import card_options
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.fido_session import Authenticator, opened
+from host_tools.cli.finger_option import finger_option
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import FIDO_PIN, secret_options
 from host_tools.cli.session import control
@@ -54,7 +55,7 @@ Examples:
 """
 )
 @click.option("--name", default="", help="What to call it.")
-@click.option("--finger", "given", metavar="FINGER", help="Put this finger on the sensor, too.")
+@finger_option
 @card_options
 @secret_options(FIDO_PIN)
 @json_option
@@ -85,17 +86,14 @@ def _enrol(
 ) -> bytes:
     from fido2.ctap2.bio import CaptureError
 
+    put = None if given is None else _putting(authenticator.where.serial, given)
     enrolment = sensor.enroll()
     ident: bytes | None = None
     while ident is None:
-        if given is not None:
-            with control() as client:
-                step = {"finger": given, "quality": "good"}
-                client.call("finger.script", token=authenticator.where.serial, steps=[step])
-        else:
+        if put is None:
             click.echo("Put the finger on the sensor.", err=True)
         try:
-            ident = enrolment.capture()
+            ident = enrolment.capture(on_keepalive=put)
         except CaptureError as error:
             if given is not None:
                 enrolment.cancel()
@@ -106,6 +104,18 @@ def _enrol(
         if not quiet:
             click.echo(f"{enrolment.remaining} samples to go.")
     return ident
+
+
+def _putting(serial: str, finger: str) -> Callable[[int], None]:
+    """Put the finger on the sensor once a request says that it waits for its user."""
+    from fido2.ctap import STATUS
+
+    def hear(status: int) -> None:
+        if status == STATUS.UPNEEDED:
+            with control() as client:
+                client.call("finger.present", token=serial, finger=finger)
+
+    return hear
 
 
 @fingerprints.command(epilog='\b\nExample:\n  klyuch fido fingerprints rename 1f0e "left thumb"\n')

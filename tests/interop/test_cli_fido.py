@@ -128,6 +128,19 @@ def test_fingers_are_enrolled_named_and_removed(
     assert json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout) == []
 
 
+def test_a_finger_whose_enrolment_is_refused_lets_nobody_in(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    add = ("fido", "fingerprints", "add", "--finger")
+    for number in range(5):
+        command(*add, f"finger {number}", **WITH_PIN)
+    full = command(*add, "finger 0", code=9, **WITH_PIN)
+    assert "klyuch fido fingerprints remove" in full.stderr
+    with home.control() as client:
+        assert client.call("finger.clear", token=secured.serial) == {"dropped": 0}
+    command(*add, "x" * 33, code=2, **WITH_PIN)
+
+
 def test_a_reset_waits_for_a_touch_and_leaves_the_rest_of_the_token(
     command: Command, home: Scratch, secured: ScratchToken
 ) -> None:
