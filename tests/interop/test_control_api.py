@@ -16,6 +16,7 @@ from contextlib import closing
 
 import pytest
 
+from apdu.codec import Command as CardCommand
 from host_tools.api import server as api_server
 from host_tools.conformance import piv_commands as piv
 from host_tools.control import ControlClient
@@ -140,10 +141,55 @@ def test_fingers_are_presented_and_scripted(
     assert api.ask("POST", "/v1/tokens/Work/finger", {"finger": ""})[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("resource", "body", "use", "given"),
+    [
+        ("touch", {}, USE, "touch.give"),
+        ("finger", {"finger": "thumb"}, piv.match(), "finger.present"),
+    ],
+)
+def test_who_hangs_up_while_waiting_gives_nothing(
+    *,
+    api: Api,
+    card: piv_cards.Client,
+    home: Scratch,
+    token: ScratchToken,
+    pool: ThreadPoolExecutor,
+    resource: str,
+    body: dict[str, str],
+    use: CardCommand,
+    given: str,
+) -> None:
+    home.enrol_finger(token, "thumb", "piv")
+    text = json.dumps(body)
+    request = (
+        f"POST /v1/tokens/Work/{resource}?wait=50 HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {api.bearer}\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+    )
+    with home.control() as hand:
+        before = connections(hand)
+        with socket.create_connection(("127.0.0.1", api.port), LONG) as client:
+            client.sendall(request.encode())
+            while connections(hand) == before:
+                pass
+        using = pool.submit(card.status, use)
+        hand.call(f"{resource}.await", token="Work")
+        while connections(hand) != before:
+            pass
+        # It still waits, for us.
+        hand.call(given, token="Work", **body)
+        assert using.result(LONG) == 0x9000
+
+
+def connections(control: ControlClient) -> int:
+    """How many the daemon has."""
+    return int(str(control.call("status")["connections"]))
+
+
 def test_the_trace_is_a_stream_of_events(api: Api, card: piv_cards.Client, home: Scratch) -> None:
     def served() -> int:
         with home.control() as control:
-            return int(str(control.call("status")["connections"]))
+            return connections(control)
 
     before = served()
     address = f"http://127.0.0.1:{api.port}/v1/tokens/Work/trace"
