@@ -34,8 +34,12 @@ class Api:
 
     def __init__(self, home: Scratch, process: Process, command: Command) -> None:
         self.process = process
-        self.port = int(process.wait_for(r"at http://127\.0\.0\.1:(\d+); ")[1])
+        self.port = self.port_of(process)
         self.bearer = command("control", "token").stdout.strip()
+
+    @staticmethod
+    def port_of(process: Process) -> int:
+        return int(process.wait_for(r"at http://127\.0\.0\.1:(\d+); ")[1])
 
     def ask(
         self, method: str, path: str, document: object = None, **headers: str
@@ -292,6 +296,18 @@ def test_one_home_has_one_api_and_knows_where(api: Api, home: Scratch, command: 
     assert not (home.home.run / "control.url").exists()
     stopped = command("control", "url", code=6)
     assert "klyuch control run" in stopped.stderr
+
+
+def test_a_stranger_at_the_port_of_an_api_that_was_killed_is_not_named(
+    api: Api, command: Command
+) -> None:
+    api.process.signal(signal.SIGKILL)
+    with socket.create_server(("127.0.0.1", api.port)):
+        command("control", "url", code=6)
+        with start() as process:
+            port = Api.port_of(process)
+            assert command("control", "url").stdout == f"http://127.0.0.1:{port}\n"
+            assert port != api.port
 
 
 def test_an_api_that_was_killed_is_not_in_the_way(api: Api, command: Command) -> None:
