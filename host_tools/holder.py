@@ -159,7 +159,11 @@ def _step(step: Request) -> Step:
     delay = step.fields.get("delay", 0.0)
     if not isinstance(delay, int | float) or not 0 <= delay <= _MAX_DELAY:
         raise ControlError(ErrorCode.BAD_REQUEST, f"'delay' must be 0 to {_MAX_DELAY} seconds.")
-    return Step(None if step.flag("absent") else _sample(step), float(delay))
+    if step.flag("absent"):
+        if step.fields.keys() & {"finger", "quality"}:
+            raise ControlError(ErrorCode.BAD_REQUEST, "A step has a finger, or is 'absent'.")
+        return Step(None, float(delay))
+    return Step(_sample(step), float(delay))
 
 
 def _sample(request: Request) -> Sample:

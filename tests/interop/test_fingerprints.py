@@ -231,7 +231,13 @@ def test_what_is_refused_says_what_to_do(
     full = command("finger", "add", "Work", "--finger", "more", code=9, KLYUCH_PIN=token.pin)
     assert "klyuch finger remove" in full.stderr
     with home.control() as control:
-        bad_scripts: list[object] = ["thumb", ["thumb"], [{"finger": "thumb", "delay": -1}], [{}]]
+        bad_scripts: list[object] = [
+            "thumb",
+            ["thumb"],
+            [{"finger": "thumb", "delay": -1}],
+            [{"finger": "thumb", "absent": True}],
+            [{}],
+        ]
         for steps in bad_scripts:
             with pytest.raises(ControlError):
                 control.call("finger.script", token="Work", steps=steps)
