@@ -5,7 +5,7 @@ from __future__ import annotations
 from token_fw.apps.fido2.application import application
 from token_fw.apps.fido2.attester import Attester
 from token_fw.apps.fido2.authenticator import Authenticator
-from token_fw.apps.fido2.channel import Channel, Keepalive, Transport
+from token_fw.apps.fido2.channel import Channel, Keepalive
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.credentials import Credentials
 from token_fw.apps.fido2.secrets import Secrets
@@ -15,7 +15,7 @@ from token_fw.pin import Pins
 from token_fw.state import Token
 from token_fw.transaction import Transaction
 
-__all__ = ["Authenticator", "Channel", "Core", "Keepalive", "Transport", "application", "core"]
+__all__ = ["Authenticator", "Channel", "Core", "Keepalive", "application", "core"]
 
 
 def core(transaction: Transaction, token: Token, pins: Pins, matcher: Matcher, env: Env) -> Core:
