@@ -18,6 +18,9 @@ from token_fw.pin import PinRef
 HOLDERS = {"pki": 0x01, "piv": 0x80}
 """The applications for whose PIN a finger can stand, and the references of these PINs."""
 
+MAX_FINGER = 32
+"""Bytes of UTF-8 in the word that is a finger."""
+
 QUALITIES = {status.name.lower().replace("_", "-"): status for status in SampleStatus}
 """What can be said of a sample, as the command line writes it."""
 

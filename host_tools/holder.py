@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.control import ControlError, ErrorCode, Json
 from host_tools.control_request import Request
-from host_tools.fingers import QUALITIES
+from host_tools.fingers import MAX_FINGER, QUALITIES
 from host_tools.inspection import PIN_NAMES
 from host_tools.tokens import look
 from token_fw.env import Sample
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from host_tools.doors import ControlPeer, Doors
 
 _MAX_PIN = 64
-_MAX_FINGER = 32
 _MAX_STEPS = 1000
 _MAX_DELAY = 3600
 _TICK = 0.25
@@ -160,13 +159,17 @@ def _step(step: Request) -> Step:
     delay = step.fields.get("delay", 0.0)
     if not isinstance(delay, int | float) or not 0 <= delay <= _MAX_DELAY:
         raise ControlError(ErrorCode.BAD_REQUEST, f"'delay' must be 0 to {_MAX_DELAY} seconds.")
-    return Step(None if step.flag("absent") else _sample(step), float(delay))
+    if step.flag("absent"):
+        if step.fields.keys() & {"finger", "quality"}:
+            raise ControlError(ErrorCode.BAD_REQUEST, "A step has a finger, or is 'absent'.")
+        return Step(None, float(delay))
+    return Step(_sample(step), float(delay))
 
 
 def _sample(request: Request) -> Sample:
     finger, quality = request.text("finger").encode(), request.text("quality", "good")
-    if not 1 <= len(finger) <= _MAX_FINGER:
-        raise ControlError(ErrorCode.BAD_REQUEST, f"A finger has 1 to {_MAX_FINGER} bytes.")
+    if not 1 <= len(finger) <= MAX_FINGER:
+        raise ControlError(ErrorCode.BAD_REQUEST, f"A finger has 1 to {MAX_FINGER} bytes.")
     if quality not in QUALITIES:
         raise ControlError(
             ErrorCode.BAD_REQUEST,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from host_tools.control import ControlError, ErrorCode
@@ -13,7 +15,6 @@ from host_tools.home import Home
 
 TOKEN, URL = "control.token", "control.url"
 _BYTES = 32
-_PATIENCE = 5.0
 
 
 def bearer(home: Home) -> str:
@@ -56,20 +57,39 @@ def _make(path: Path) -> str:
     return value
 
 
-def write_url(home: Home, url: str) -> None:
-    """Leave word of where the API listens."""
-    fresh = home.run / f"{URL}.new"
-    fresh.write_text(f"{url}\n", encoding="ascii")
-    fresh.rename(home.run / URL)
+@contextmanager
+def announced(home: Home, url: str) -> Iterator[None]:
+    """Leave word of where the API listens, for as long as this process serves it."""
+    path = home.run / URL
+    fresh = path.with_name(f"{URL}.{os.getpid()}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        # The lock is the word's proof: it ends with the process, however that ends.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(f"{url}\n")
+        file.flush()
+        fresh.rename(path)
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    path.unlink()
 
 
 def running(home: Home) -> str | None:
-    """Where the API of the home listens; None where it does not run."""
+    """Where the API of the home listens; None where it does not run.
+
+    What one that was killed has left counts for nothing: somebody else may listen there by now,
+    and would be sent the bearer token.
+    """
     try:
-        url = (home.run / URL).read_text(encoding="ascii").strip()
-        host, _, port = url.removeprefix("http://").partition(":")
-        # One that was killed has left the file behind.
-        socket.create_connection((host, int(port)), _PATIENCE).close()
-    except (OSError, ValueError):
+        descriptor = os.open(home.run / URL, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         return None
-    return url
+    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip()
+    return None

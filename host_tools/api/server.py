@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import socket
 import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -28,6 +29,10 @@ _PATIENCE = 30.0
 _DIGITS = 9
 
 _log = logging.getLogger("klyuch.api")
+
+
+class ClientGone(ConnectionAbortedError):
+    """The client has left while its request waited."""
 
 
 class ApiServer(ThreadingHTTPServer):
@@ -87,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(wish, Stream):
                 self._stream(wish)
             else:
-                self._reply(HTTPStatus.OK, perform(self.server.home, wish))
+                self._reply(HTTPStatus.OK, perform(self.server.home, wish, self.connection))
         except HttpError as error:
             # What is left of the body would be taken for the next request.
             self.close_connection = True
@@ -150,24 +155,33 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug(format, *arguments)
 
 
-def perform(home: Home, wish: Wish) -> Json:
-    """Ask the daemon, which is started where none runs; raises ControlError, HomeError."""
+def perform(home: Home, wish: Wish, connection: socket.socket) -> Json:
+    """Ask the daemon, which is started where none runs; raises ControlError, HomeError.
+
+    Raises ClientGone where the client at the other end of `connection` did not wait: nobody is
+    there then who could touch anything.
+    """
     if isinstance(wish, Greeting):
         return {}
     assert isinstance(wish, Call)
     if wish.awaits:
-        _await(home, wish)
+        _await(home, wish, connection)
     with ControlClient(home) as client:
         return client.call(wish.do, **wish.arguments)
 
 
-def _await(home: Home, wish: Call) -> None:
+def _await(home: Home, wish: Call, connection: socket.socket) -> None:
     """Wait until it is asked for; where nobody asks in time, the call that follows says so."""
     try:
-        with ControlClient(home, timeout=wish.wait) as client:
+        with ControlClient(home, timeout=wish.wait) as client, _hang_up(connection, client):
             client.call(wish.awaits, token=wish.arguments["token"])
     except DaemonSilent:
         _log.debug("nobody asked within %g seconds", wish.wait)
+    except ControlError:
+        if not _left(connection):
+            raise
+    if _left(connection):
+        raise ClientGone
 
 
 def _pass_on(lines: Iterator[str], write: Callable[[bytes], object]) -> None:
@@ -182,26 +196,37 @@ def _pass_on(lines: Iterator[str], write: Callable[[bytes], object]) -> None:
 @contextmanager
 def _hang_up(connection: socket.socket, client: ControlClient) -> Iterator[None]:
     """Have the daemon's side end as soon as the client has left."""
+    ours, theirs = socket.socketpair()
 
     def listen() -> None:
-        try:
-            connection.settimeout(None)
-            while connection.recv(4096):
-                pass
-        except OSError:
-            _log.debug("a client of a trace went away")
-        client.interrupt()
+        if _left(connection, ours, patience=None):
+            _log.debug("a client went away")
+            # The daemon may have left as well.
+            with suppress(OSError):
+                client.interrupt()
 
     listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
+    with ours, theirs:
+        listener.start()
         try:
-            connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            _log.debug("a client of a trace had gone")
-        listener.join()
+            yield
+        finally:
+            theirs.shutdown(socket.SHUT_RDWR)
+            listener.join()
+
+
+def _left(
+    connection: socket.socket, until: socket.socket | None = None, *, patience: int | None = 0
+) -> bool:
+    """Whether the client has closed its side; waits for that or for the end of `until`.
+
+    `patience`: milliseconds, for ever for None. What the client has sent besides is no matter.
+    """
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    if until is not None:
+        poll.register(until, select.POLLRDHUP)
+    return connection.fileno() in dict(poll.poll(patience))
 
 
 def _refusal(error: ControlError) -> Json:

@@ -109,6 +109,14 @@ def place(reader: str | None, token_name: str | None) -> Place:
     return Place(found.name, reader=found.name)
 
 
+def need_own(reader: str | None, option: str) -> None:
+    """Raises UsageError where the option, which only tokens of this home obey, meets a reader."""
+    if reader is not None:
+        raise click.UsageError(
+            f"{option} needs a token of this home; nobody can do that for a card."
+        )
+
+
 def _given(parameter: str) -> bool:
     source = click.get_current_context().get_parameter_source(parameter)
     return source is click.core.ParameterSource.COMMANDLINE

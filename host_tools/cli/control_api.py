@@ -36,7 +36,7 @@ def run(port: int, ports: tuple[str, ...]) -> None:
 
     Requests need the bearer token that klyuch control token prints.
     """
-    from host_tools.api.bearer import URL, bearer, running, write_url
+    from host_tools.api.bearer import announced, bearer, running
     from host_tools.api.routes import Access
     from host_tools.api.server import ApiServer
 
@@ -56,13 +56,11 @@ def run(port: int, ports: tuple[str, ...]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with server:
         try:
-            write_url(home, server.url)
-            click.echo(f"Serving the control API at {server.url}; Ctrl+C ends.")
-            server.serve_forever()
+            with announced(home, server.url):
+                click.echo(f"Serving the control API at {server.url}; Ctrl+C ends.")
+                server.serve_forever()
         except KeyboardInterrupt:
             click.echo("Ended.")
-        finally:
-            (home.run / URL).unlink(missing_ok=True)
 
 
 def _port(text: str) -> tuple[int, str]:

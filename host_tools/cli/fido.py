@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli.card import card_options, place
+from host_tools.cli.card import card_options, need_own, place
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.fido_credentials import credentials
 from host_tools.cli.fido_fingerprints import fingerprints
-from host_tools.cli.fido_session import Authenticator, opened
+from host_tools.cli.fido_session import Authenticator, Refusals, opened
 from host_tools.cli.output import json_option, print_facts, print_json
 from host_tools.cli.secret_input import FIDO_PIN, NEW_PIN, secret_options
 from host_tools.cli.session import control
@@ -20,6 +20,15 @@ from host_tools.control import Json
 
 if TYPE_CHECKING:
     from fido2.cose import CoseKey
+
+
+_RESET_REFUSALS: Refusals = {
+    "NOT_ALLOWED": (
+        Exit.TOKEN_STATE,
+        "The token takes a reset only in the first 10 seconds after it was inserted.",
+        "Insert it again, and go on at once.",
+    ),
+}
 
 
 @click.group()
@@ -152,6 +161,8 @@ def reset(
     The token is taken out and put in again for that, and has to be touched; in a reader, put the
     card in right before. Keys and PINs of its other applications stay.
     """
+    if touch:
+        need_own(reader, "--touch")
     where = place(reader, token_name)
     name = where.name
     confirm(f"Erase the credentials and the FIDO PIN of {name}?", yes)
@@ -159,7 +170,7 @@ def reset(
         with control() as client:
             client.call("token.remove", token=where.serial)
             client.call("token.insert", token=where.serial)
-    with opened(reader, token_name) as authenticator:
+    with opened(reader, token_name, _RESET_REFUSALS) as authenticator:
         if touch:
             with control() as client:
                 client.call("touch.press", token=authenticator.where.serial)

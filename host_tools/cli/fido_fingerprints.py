@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from host_tools.cli.card import card_options
+from host_tools.cli.card import card_options, need_own
 from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.fido_session import Authenticator, opened
+from host_tools.cli.fido_session import Authenticator, Refusals, opened
+from host_tools.cli.finger_option import finger_option
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import FIDO_PIN, secret_options
 from host_tools.cli.session import control
 
 if TYPE_CHECKING:
     from fido2.ctap2.bio import FPBioEnrollment
+
+
+_REFUSALS: Refusals = {
+    "FP_DATABASE_FULL": (
+        Exit.TOKEN_STATE,
+        "As many fingers are enrolled as the token can hold.",
+        "Remove one: klyuch fido fingerprints remove ID",
+    ),
+    "INVALID_OPTION": (
+        Exit.NOT_FOUND,
+        "There is no such fingerprint.",
+        "See: klyuch fido fingerprints list",
+    ),
+    "NOT_ALLOWED": (
+        Exit.TOKEN_STATE,
+        "Another program used the token meanwhile; nothing is enrolled.",
+        "Try again.",
+    ),
+    "INVALID_PARAMETER": (
+        Exit.USAGE,
+        "The token refuses the name.",
+        "A name is printable, and as short as the token wants it.",
+    ),
+}
 
 
 @click.group()
@@ -54,7 +79,7 @@ Examples:
 """
 )
 @click.option("--name", default="", help="What to call it.")
-@click.option("--finger", "given", metavar="FINGER", help="Put this finger on the sensor, too.")
+@finger_option
 @card_options
 @secret_options(FIDO_PIN)
 @json_option
@@ -68,11 +93,17 @@ def add(
     pin_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Enrol a finger, which takes several samples."""
+    """Enrol a finger, which takes several samples.
+
+    A sample that does not come within 15 seconds ends it.
+    """
+    if given is not None:
+        need_own(reader, "--finger")
     with _proven(reader, token_name, pin, pin_file) as (authenticator, sensor):
+        _check_name(sensor, name)
         ident = _enrol(authenticator, sensor, given, quiet=as_json)
         if name or given:
-            sensor.set_name(ident, name or given or "")
+            _name(sensor, ident, name or given or "")
         where = authenticator.where.name
     if as_json:
         print_json({"id": ident.hex(), "name": name or given or ""})
@@ -85,18 +116,23 @@ def _enrol(
 ) -> bytes:
     from fido2.ctap2.bio import CaptureError
 
+    put = None if given is None else _putting(authenticator.where.serial, given)
+    # Whoever does not say how long gets the token's own patience, of 15 seconds.
     enrolment = sensor.enroll()
     ident: bytes | None = None
     while ident is None:
-        if given is not None:
-            with control() as client:
-                step = {"finger": given, "quality": "good"}
-                client.call("finger.script", token=authenticator.where.serial, steps=[step])
-        else:
+        if put is None:
             click.echo("Put the finger on the sensor.", err=True)
         try:
-            ident = enrolment.capture()
+            ident = enrolment.capture(on_keepalive=put)
         except CaptureError as error:
+            if error.code == sensor.FEEDBACK.NO_USER_ACTIVITY:
+                enrolment.cancel()
+                raise Failure(
+                    Exit.TOKEN_STATE,
+                    "No finger was put on the sensor in time; nothing is enrolled.",
+                    "Put one on it: klyuch finger present TOKEN FINGER --wait",
+                ) from error
             if given is not None:
                 enrolment.cancel()
                 raise Failure(
@@ -106,6 +142,39 @@ def _enrol(
         if not quiet:
             click.echo(f"{enrolment.remaining} samples to go.")
     return ident
+
+
+def _check_name(sensor: FPBioEnrollment, name: str) -> None:
+    """Raises Failure for a name that is longer than the sensor keeps."""
+    from fido2.ctap2.bio import BioEnrollment
+
+    told = sensor.get_fingerprint_sensor_info()
+    most = told.get(BioEnrollment.RESULT.MAX_TEMPLATE_FRIENDLY_NAME)
+    if most is not None and len(name.encode()) > most:
+        raise Failure(Exit.USAGE, f"A name has up to {most} bytes.", "Give a shorter one.")
+
+
+def _name(sensor: FPBioEnrollment, ident: bytes, name: str) -> None:
+    """Name a finger that was just enrolled; it is not where its name is refused."""
+    from fido2.ctap import CtapError
+
+    try:
+        sensor.set_name(ident, name)
+    except CtapError:
+        sensor.remove_enrollment(ident)
+        raise
+
+
+def _putting(serial: str, finger: str) -> Callable[[int], None]:
+    """Put the finger on the sensor once a request says that it waits for its user."""
+    from fido2.ctap import STATUS
+
+    def hear(status: int) -> None:
+        if status == STATUS.UPNEEDED:
+            with control() as client:
+                client.call("finger.present", token=serial, finger=finger)
+
+    return hear
 
 
 @fingerprints.command(epilog='\b\nExample:\n  klyuch fido fingerprints rename 1f0e "left thumb"\n')
@@ -126,6 +195,7 @@ def rename(
 ) -> None:
     """Call a finger otherwise."""
     with _proven(reader, token_name, pin, pin_file) as (_, sensor):
+        _check_name(sensor, name)
         sensor.set_name(_identifier(ident), name)
     _tell(ident, "renamed", as_json)
 
@@ -170,7 +240,7 @@ def _proven(
 ) -> Iterator[tuple[Authenticator, FPBioEnrollment]]:
     """The authenticator and its sensor, to which the PIN is proven."""
     value = FIDO_PIN.read(pin, pin_file)
-    with opened(reader, token_name) as authenticator:
+    with opened(reader, token_name, _REFUSALS) as authenticator:
         from fido2.ctap2.bio import FPBioEnrollment
 
         if "bioEnroll" not in authenticator.ctap2.info.options:

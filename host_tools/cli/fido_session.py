@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from fido2.ctap2.base import Ctap2
     from fido2.ctap2.pin import ClientPin
 
-_REFUSALS: dict[str, tuple[Exit, str, str]] = {
+Refusals: TypeAlias = Mapping[str, tuple[Exit, str, str]]
+"""By the names of CTAP's errors: the exit code, what happened, what to do."""
+
+_REFUSALS: Refusals = {
     "PIN_AUTH_BLOCKED": (
         Exit.PIN_LOCKED,
         "The FIDO PIN was wrong three times in a row: insert the token again.",
@@ -55,28 +58,13 @@ _REFUSALS: dict[str, tuple[Exit, str, str]] = {
         "Touch it while the command waits: klyuch touch TOKEN --wait",
     ),
     "OPERATION_DENIED": (Exit.TOKEN_STATE, "The user of the token refused.", ""),
-    "NOT_ALLOWED": (
-        Exit.TOKEN_STATE,
-        "The token takes a reset only in the first 10 seconds after it was inserted.",
-        "Insert it again, and go on at once.",
-    ),
-    "FP_DATABASE_FULL": (
-        Exit.TOKEN_STATE,
-        "As many fingers are enrolled as the token can hold.",
-        "Remove one: klyuch fido fingerprints remove ID",
-    ),
-    "INVALID_OPTION": (
-        Exit.NOT_FOUND,
-        "There is no such fingerprint.",
-        "See: klyuch fido fingerprints list",
-    ),
     "CHANNEL_BUSY": (
         Exit.TOKEN_STATE,
         "Another program's request waits for the user of the token.",
         "Answer that one first, or end it.",
     ),
 }
-"""Of the errors of CTAP that have a remedy: the exit code, what happened, what to do."""
+"""The errors of CTAP that have a remedy, and the same one at every command."""
 
 
 @dataclass(slots=True)
@@ -112,8 +100,13 @@ class Authenticator:
 
 
 @contextmanager
-def opened(reader: str | None, token_name: str | None) -> Iterator[Authenticator]:
-    """The authenticator of the card that the options name. Raises Failure for what it refuses."""
+def opened(
+    reader: str | None, token_name: str | None, refusals: Refusals | None = None
+) -> Iterator[Authenticator]:
+    """The authenticator of the card that the options name. Raises Failure for what it refuses.
+
+    `refusals`: what errors of CTAP mean at this command, besides those that mean one thing.
+    """
     try:
         from fido2.ctap import CtapError
         from fido2.ctap2.base import Ctap2
@@ -129,21 +122,28 @@ def opened(reader: str | None, token_name: str | None) -> Iterator[Authenticator
     with where.opened() as card:
         # Not every reader passes extended length fields, and every card takes chains.
         device = CardDevice(card, extended=where.details is not None)
-        authenticator = Authenticator(where, Ctap2(device))
+        try:
+            authenticator = Authenticator(where, Ctap2(device))
+        except CtapError as error:
+            raise _failure(error, _REFUSALS) from error
         try:
             yield authenticator
         except CtapError as error:
-            raise _refusal(authenticator, error) from error
+            raise _refusal(authenticator, error, {**_REFUSALS, **(refusals or {})}) from error
 
 
-def _refusal(authenticator: Authenticator, error: CtapError) -> Failure:
-    name = getattr(error.code, "name", "")
-    if name == "PIN_INVALID":
+def _refusal(authenticator: Authenticator, error: CtapError, refusals: Refusals) -> Failure:
+    if getattr(error.code, "name", "") == "PIN_INVALID":
         left, _ = authenticator.client_pin.get_pin_retries()
         return Failure(
             Exit.PIN_WRONG, f"The FIDO PIN is wrong; {left} tries left.", "See: klyuch fido info"
         )
-    code, message, hint = _REFUSALS.get(
+    return _failure(error, refusals)
+
+
+def _failure(error: CtapError, refusals: Refusals) -> Failure:
+    name = getattr(error.code, "name", "")
+    code, message, hint = refusals.get(
         name, (Exit.GENERAL, f"The token refused the request: {error}.", "")
     )
     return Failure(code, message, hint)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.finger_option import finger_option, put_once_awaited
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import USER_PIN, secret_options
 from host_tools.cli.session import control, usable
@@ -41,7 +42,7 @@ Examples:
 )
 @click.argument("token_name", metavar="TOKEN")
 @click.option("--name", default="", help="What to call it.")
-@click.option("--finger", "given", metavar="FINGER", help="Put this finger on the sensor, too.")
+@finger_option
 @_application
 @secret_options(USER_PIN)
 @json_option
@@ -74,17 +75,22 @@ def _samples(
 ) -> Iterator[Sampled]:
     remaining = client.begin(name)
     while remaining:
-        if given is not None:
-            _script(serial, [_step(given)])
-        elif not quiet:
-            click.echo("Put the finger on the sensor.", err=True)
-        sampled = client.capture()
+        sampled = _sample(client, serial, given, quiet=quiet)
         remaining = sampled.remaining
         if not quiet:
             click.echo(f"Sample: {sampled.status}, {remaining} to go.")
         if given is not None and sampled.status != "good":
             raise _refused(sampled.status)
         yield sampled
+
+
+def _sample(client: FingerClient, serial: str, given: str | None, *, quiet: bool) -> Sampled:
+    if given is not None:
+        with put_once_awaited(serial, given):
+            return client.capture()
+    if not quiet:
+        click.echo("Put the finger on the sensor.", err=True)
+    return client.capture()
 
 
 def _refused(status: str) -> Failure:

@@ -128,6 +128,54 @@ def test_fingers_are_enrolled_named_and_removed(
     assert json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout) == []
 
 
+def test_a_finger_whose_enrolment_is_refused_lets_nobody_in(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    add = ("fido", "fingerprints", "add", "--finger")
+    for number in range(5):
+        command(*add, f"finger {number}", **WITH_PIN)
+    full = command(*add, "finger 0", code=9, **WITH_PIN)
+    assert "klyuch fido fingerprints remove" in full.stderr
+    with home.control() as client:
+        assert client.call("finger.clear", token=secured.serial) == {"dropped": 0}
+    command(*add, "x" * 33, code=2, **WITH_PIN)
+
+
+def test_an_enrolment_that_cannot_end_well_leaves_no_finger(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    fingers = ("fido", "fingerprints")
+    for name in ("n" * 65, "\x1b[31m"):
+        add = (*fingers, "add", "--name", name, "--finger", "thumb")
+        assert "name" in command(*add, code=2, **WITH_PIN).stderr
+    # Nobody comes.
+    late = command(*fingers, "add", code=9, **WITH_PIN)
+    assert "No finger was put on the sensor in time" in late.stderr
+    assert json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout) == []
+    command(*fingers, "add", "--finger", "thumb", "--name", "n" * 64, **WITH_PIN)
+    (kept,) = json.loads(command(*fingers, "list", "--json", **WITH_PIN).stdout)
+    assert kept["name"] == "n" * 64
+    command(*fingers, "rename", kept["id"], "m" * 65, code=2, **WITH_PIN)
+
+
+def test_what_needs_a_hand_at_the_token_is_not_for_a_reader(command: Command) -> None:
+    for words in (("reset", "--yes", "--touch"), ("fingerprints", "add", "--finger", "thumb")):
+        refused = command("fido", *words, "--reader", "Any", code=2, **WITH_PIN)
+        assert "needs a token of this home" in refused.stderr
+
+
+def test_another_programs_request_is_told(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    with ThreadPoolExecutor() as pool, home.control() as hand:
+        enrolling = pool.submit(command, "fido", "fingerprints", "add", code=9, **WITH_PIN)
+        hand.call("finger.await", token=secured.serial)
+        busy = command("fido", "info", code=9)
+        assert "Another program's request waits" in busy.stderr
+        hand.call("token.remove", token=secured.serial)
+        enrolling.result(30)
+
+
 def test_a_reset_waits_for_a_touch_and_leaves_the_rest_of_the_token(
     command: Command, home: Scratch, secured: ScratchToken
 ) -> None:

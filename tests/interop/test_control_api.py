@@ -16,6 +16,7 @@ from contextlib import closing
 
 import pytest
 
+from apdu.codec import Command as CardCommand
 from host_tools.api import server as api_server
 from host_tools.conformance import piv_commands as piv
 from host_tools.control import ControlClient
@@ -33,8 +34,12 @@ class Api:
 
     def __init__(self, home: Scratch, process: Process, command: Command) -> None:
         self.process = process
-        self.port = int(process.wait_for(r"at http://127\.0\.0\.1:(\d+); ")[1])
+        self.port = self.port_of(process)
         self.bearer = command("control", "token").stdout.strip()
+
+    @staticmethod
+    def port_of(process: Process) -> int:
+        return int(process.wait_for(r"at http://127\.0\.0\.1:(\d+); ")[1])
 
     def ask(
         self, method: str, path: str, document: object = None, **headers: str
@@ -140,10 +145,55 @@ def test_fingers_are_presented_and_scripted(
     assert api.ask("POST", "/v1/tokens/Work/finger", {"finger": ""})[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("resource", "body", "use", "given"),
+    [
+        ("touch", {}, USE, "touch.give"),
+        ("finger", {"finger": "thumb"}, piv.match(), "finger.present"),
+    ],
+)
+def test_who_hangs_up_while_waiting_gives_nothing(
+    *,
+    api: Api,
+    card: piv_cards.Client,
+    home: Scratch,
+    token: ScratchToken,
+    pool: ThreadPoolExecutor,
+    resource: str,
+    body: dict[str, str],
+    use: CardCommand,
+    given: str,
+) -> None:
+    home.enrol_finger(token, "thumb", "piv")
+    text = json.dumps(body)
+    request = (
+        f"POST /v1/tokens/Work/{resource}?wait=50 HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {api.bearer}\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+    )
+    with home.control() as hand:
+        before = connections(hand)
+        with socket.create_connection(("127.0.0.1", api.port), LONG) as client:
+            client.sendall(request.encode())
+            while connections(hand) == before:
+                pass
+        using = pool.submit(card.status, use)
+        hand.call(f"{resource}.await", token="Work")
+        while connections(hand) != before:
+            pass
+        # It still waits, for us.
+        hand.call(given, token="Work", **body)
+        assert using.result(LONG) == 0x9000
+
+
+def connections(control: ControlClient) -> int:
+    """How many the daemon has."""
+    return int(str(control.call("status")["connections"]))
+
+
 def test_the_trace_is_a_stream_of_events(api: Api, card: piv_cards.Client, home: Scratch) -> None:
     def served() -> int:
         with home.control() as control:
-            return int(str(control.call("status")["connections"]))
+            return connections(control)
 
     before = served()
     address = f"http://127.0.0.1:{api.port}/v1/tokens/Work/trace"
@@ -151,11 +201,11 @@ def test_the_trace_is_a_stream_of_events(api: Api, card: piv_cards.Client, home:
     with urllib.request.urlopen(request, timeout=LONG) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
         card.log_in()
-        card.log_in()
         lines = [stream.readline().decode()]
-        while sum("VERIFY" in line for line in lines) < 2:
+        while "9000" not in lines[-1]:
             lines.append(stream.readline().decode())
         assert stream.readline() == b"\n"
+    assert "VERIFY" in lines[0]
     assert set(lines[1::2]) == {"\n"}
     assert all(line.startswith("data: ") for line in lines[::2])
     assert piv_cards.PIN.hex(" ") not in "".join(lines)
@@ -247,6 +297,18 @@ def test_one_home_has_one_api_and_knows_where(api: Api, home: Scratch, command: 
     assert not (home.home.run / "control.url").exists()
     stopped = command("control", "url", code=6)
     assert "klyuch control run" in stopped.stderr
+
+
+def test_a_stranger_at_the_port_of_an_api_that_was_killed_is_not_named(
+    api: Api, command: Command
+) -> None:
+    api.process.signal(signal.SIGKILL)
+    with socket.create_server(("127.0.0.1", api.port)):
+        command("control", "url", code=6)
+        with start() as process:
+            port = Api.port_of(process)
+            assert command("control", "url").stdout == f"http://127.0.0.1:{port}\n"
+            assert port != api.port
 
 
 def test_an_api_that_was_killed_is_not_in_the_way(api: Api, command: Command) -> None:

@@ -41,7 +41,7 @@ esac"""
 PEERS = {
     **dict.fromkeys(("openssl", "p11-kit", "pcscd", "pkcs11-tool", "strace", "clang", "rm"), GOOD),
     **dict.fromkeys(("pcsc_scan", "yubico-piv-tool", "firefox-esr", "chromium", "curl"), GOOD),
-    **dict.fromkeys(("chromedriver", "Xvfb", "xdotool", "modutil", "p11tool"), GOOD),
+    **dict.fromkeys(("chromedriver", "Xvfb", "xdotool", "modutil", "p11tool", "pdfsig"), GOOD),
     **dict.fromkeys(("sshd", "ssh-agent"), GOOD),
     "mktemp": "echo fuzzer",
 }

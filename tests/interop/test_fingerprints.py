@@ -201,6 +201,17 @@ def test_a_program_that_is_killed_takes_its_wait_with_it(
     command("finger", "present", "Work", "thumb", code=9)
 
 
+def test_a_finger_whose_enrolment_fails_is_not_left_at_the_sensor(
+    home: Scratch, token: ScratchToken, command: Command
+) -> None:
+    command("finger", "script", "Work", "thumb")
+    refused = command("finger", "add", "Work", "--finger", "index", code=9, KLYUCH_PIN=token.pin)
+    assert "merge-failure" in refused.stderr
+    with home.control() as control:
+        assert control.call("finger.clear", token="Work") == {"dropped": 0}
+    command("finger", "add", "Work", "--finger", "x" * 33, code=2, KLYUCH_PIN=token.pin)
+
+
 def test_what_is_refused_says_what_to_do(
     home: Scratch, token: ScratchToken, command: Command
 ) -> None:
@@ -220,7 +231,13 @@ def test_what_is_refused_says_what_to_do(
     full = command("finger", "add", "Work", "--finger", "more", code=9, KLYUCH_PIN=token.pin)
     assert "klyuch finger remove" in full.stderr
     with home.control() as control:
-        bad_scripts: list[object] = ["thumb", ["thumb"], [{"finger": "thumb", "delay": -1}], [{}]]
+        bad_scripts: list[object] = [
+            "thumb",
+            ["thumb"],
+            [{"finger": "thumb", "delay": -1}],
+            [{"finger": "thumb", "absent": True}],
+            [{}],
+        ]
         for steps in bad_scripts:
             with pytest.raises(ControlError):
                 control.call("finger.script", token="Work", steps=steps)
