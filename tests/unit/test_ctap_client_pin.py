@@ -23,6 +23,7 @@ from tests.fido_platform import (
     pin_hash,
     status,
 )
+from token_fw.apps.fido2 import Channel, Transport
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
 
@@ -357,6 +358,17 @@ def test_a_new_token_ends_the_one_before() -> None:
     client = Config(platform.client(), platform.protocol, platform.token(Permission.ACFG))
     platform.token(Permission.ACFG)
     assert status(client.toggle_always_uv) is Status.CTAP2_ERR_PIN_AUTH_INVALID
+
+
+@pytest.mark.parametrize(
+    ("transport", "expected"),
+    [(Transport.USB, Status.CTAP2_OK), (Transport.NFC, Status.CTAP2_ERR_PIN_AUTH_INVALID)],
+)
+def test_a_token_has_to_be_used_sooner_over_nfc(transport: Transport, expected: Status) -> None:
+    platform = at_desk(Desk(channel=Channel(transport)))
+    client = Config(platform.client(), platform.protocol, platform.token(Permission.ACFG))
+    platform.desk.now += 20
+    assert status(client.toggle_always_uv) is expected
 
 
 @BOTH

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+import pytest
+
 from apdu.ctap import Permission
+from token_fw.apps.fido2 import Transport
 from token_fw.apps.fido2.pin_protocols import PROTOCOLS
 from token_fw.apps.fido2.pin_token import PinUvAuthToken
 
 ONE, TWO = PROTOCOLS[1], PROTOCOLS[2]
 MESSAGE = b"what is signed"
-LIMIT = 30.0
+LIMITS = pytest.mark.parametrize(
+    ("transport", "limit"), [(Transport.USB, 30.0), (Transport.NFC, 19.8)]
+)
 
 
 @dataclass
@@ -28,10 +33,11 @@ class Holder:
         self,
         permissions: Permission = Permission.MC | Permission.GA,
         rp_id: str | None = None,
+        transport: Transport = Transport.USB,
         *,
         user_present: bool = False,
     ) -> None:
-        self.token.begin(TWO, permissions, rp_id, user_present=user_present)
+        self.token.begin(TWO, permissions, rp_id, transport, user_present=user_present)
 
     def works(self) -> bool:
         return self.token.verify(TWO, MESSAGE, TWO.sign(self.token.value, MESSAGE))
@@ -59,12 +65,15 @@ def test_a_wrong_signature_is_none_and_no_use_of_the_token() -> None:
     assert not holder.works()
 
 
-def test_a_token_has_to_be_used_within_the_initial_limit() -> None:
+@LIMITS
+def test_a_token_has_to_be_used_within_the_initial_limit(
+    transport: Transport, limit: float
+) -> None:
     early, late = Holder(), Holder()
     for holder in (early, late):
-        holder.begin()
-    early.now += LIMIT - 0.1
-    late.now += LIMIT + 0.1
+        holder.begin(transport=transport)
+    early.now += limit - 0.1
+    late.now += limit + 0.1
     assert early.works()
     assert not late.works()
 
@@ -89,11 +98,12 @@ def test_a_token_that_has_ended_is_another_one() -> None:
     assert holder.token.value != before
 
 
-def test_the_user_counts_as_present_for_a_while_only() -> None:
+@LIMITS
+def test_the_user_counts_as_present_for_a_while_only(transport: Transport, limit: float) -> None:
     holder = Holder()
-    holder.begin(user_present=True)
+    holder.begin(transport=transport, user_present=True)
     assert holder.works()
-    holder.now += LIMIT - 0.1
+    holder.now += limit - 0.1
     early = holder.token.user_present
     holder.now += 0.2
     late = holder.token.user_present

@@ -27,7 +27,7 @@ from tests.fido_cards import (
 from tests.fido_platform import Platform
 from tests.piv_cards import Finger
 from token_fw.apps.fido2 import cbor, cose
-from token_fw.apps.fido2.pin_token import TIME_LIMIT
+from token_fw.apps.fido2.pin_token import time_limit
 from token_fw.apps.fido2.requests import MAX_MSG_SIZE
 from token_fw.state import Attestation
 
@@ -142,7 +142,7 @@ def test_a_token_by_a_finger_is_a_touch_for_30_seconds() -> None:
     assert owner.make(param).auth_data.flags == UP | UV | AT
     owner.desk.present(USER_FINGER)
     param = owner.platform.sign(owner.platform.uv_token(MC, RP), HASH)
-    owner.desk.now += TIME_LIMIT
+    owner.desk.now += time_limit(owner.desk.channel.transport)
     assert refusal(owner.make, param) is Status.CTAP2_ERR_PIN_AUTH_INVALID
 
 

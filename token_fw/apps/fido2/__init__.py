@@ -5,7 +5,7 @@ from __future__ import annotations
 from token_fw.apps.fido2.application import application
 from token_fw.apps.fido2.attester import Attester
 from token_fw.apps.fido2.authenticator import Authenticator
-from token_fw.apps.fido2.channel import Channel, Keepalive
+from token_fw.apps.fido2.channel import Channel, Keepalive, Transport
 from token_fw.apps.fido2.core import Core
 from token_fw.apps.fido2.credentials import Credentials
 from token_fw.apps.fido2.secrets import Secrets
@@ -22,6 +22,7 @@ __all__ = [
     "Core",
     "FidoSession",
     "Keepalive",
+    "Transport",
     "application",
     "core",
 ]

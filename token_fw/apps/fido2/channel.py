@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import TypeVar
 
 from apdu.ctap import Status
@@ -15,6 +15,15 @@ from token_fw.errors import EntryCancelled
 from token_fw.transaction import Transaction
 
 T = TypeVar("T")
+
+
+class Transport(StrEnum):
+    """How a client reaches the authenticator, as credential descriptors name it."""
+
+    USB = "usb"
+    NFC = "nfc"
+    SMART_CARD = "smart-card"
+    INTERNAL = "internal"
 
 
 class Keepalive(IntEnum):
@@ -31,7 +40,8 @@ class Channel:
     thread meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport = Transport.USB) -> None:
+        self.transport = transport
         self._lock = threading.Lock()
         self._running = False
         self._cancelled = False

@@ -151,6 +151,7 @@ def _issue(
         secret.protocol,
         permissions,
         request.rp_id,
+        call.channel.transport,
         user_present=user_present,
     )
     return {_TOKEN: secret.encrypt(pin_uv.token.value)}

@@ -7,6 +7,7 @@ from typing import Any
 from apdu.ctap import GetInfo
 from token_fw.apps.fido2 import config, cose, encrypted_info, extensions, large_blobs, new_pin
 from token_fw.apps.fido2.auth_data import AAGUID
+from token_fw.apps.fido2.channel import Transport
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.credentials import MAX_ID_LENGTH
 from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST, PUBLIC_KEY, formats
@@ -19,10 +20,6 @@ _VERSIONS = ("FIDO_2_0", "FIDO_2_1_PRE", "FIDO_2_1")
 _FINGERPRINT_INTERNAL = 0x02
 """USER_VERIFY_FINGERPRINT_INTERNAL of FIDO's registry."""
 _UV_ATTEMPTS = 3
-
-
-_TRANSPORTS = ("smart-card", "usb")
-"""How clients reach it (WebAuthn 3 5.8.4): USB is the HID device that tests make."""
 
 
 def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
@@ -38,7 +35,7 @@ def get_info(call: Call, _: GetInfo) -> dict[int, Any]:
         0x06: list(core.pin_uv.protocols),
         0x07: MAX_CREDENTIALS_IN_LIST,
         0x08: MAX_ID_LENGTH,
-        0x09: list(_TRANSPORTS),
+        0x09: [Transport.SMART_CARD.value, Transport.USB.value],
         0x0A: [{"alg": alg, "type": PUBLIC_KEY} for alg in cose.ALGORITHMS],
         0x0B: large_blobs.MAX_ARRAY,
         0x0C: settings.force_pin_change,

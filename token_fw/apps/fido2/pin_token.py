@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apdu.ctap import Permission
+from token_fw.apps.fido2.channel import Transport
 from token_fw.apps.fido2.pin_protocols import PinUvAuthProtocol
 from token_fw.storage.base import StorageCorrupt
 from token_fw.transaction import Transaction
@@ -19,9 +20,13 @@ TOKEN_SIZE = 32
 MAX_USAGE_SECONDS = 600.0
 """How long a token may be used at all."""
 
-TIME_LIMIT = 30.0
-"""Seconds until a token has to be used first, and until a user no longer counts as present."""
+_LIMIT, _NFC_LIMIT = 30.0, 19.8
 _KIND, _IDENT = "fido-persistent-token", b"\x00"
+
+
+def time_limit(transport: Transport) -> float:
+    """Seconds until a token has to be used first, and until a user no longer counts as present."""
+    return _NFC_LIMIT if transport is Transport.NFC else _LIMIT
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class _Use:
     permissions: Permission
     rp_id: str | None
     started: float
+    limit: float
     user_present: bool
     user_verified: bool = True
     used: bool = False
@@ -57,13 +63,14 @@ class PinUvAuthToken:
         protocol: PinUvAuthProtocol,
         permissions: Permission,
         rp_id: str | None,
+        transport: Transport,
         *,
         user_present: bool,
     ) -> None:
         """Have a new value in use (resetPinUvAuthToken, beginUsingPinUvAuthToken)."""
         self.reset()
-        now = self._clock()
-        self._use = _Use(protocol, permissions, rp_id, now, user_present)
+        now, limit = self._clock(), time_limit(transport)
+        self._use = _Use(protocol, permissions, rp_id, now, limit, user_present)
 
     def verify(self, protocol: PinUvAuthProtocol, message: bytes, signature: bytes) -> bool:
         """Whether the holder of the token that is in use for that protocol signed the message."""
@@ -124,10 +131,10 @@ class PinUvAuthToken:
         if use is None:
             return None
         passed = self._clock() - use.started
-        if passed >= MAX_USAGE_SECONDS or (passed >= TIME_LIMIT and not use.used):
+        if passed >= MAX_USAGE_SECONDS or (passed >= use.limit and not use.used):
             self.reset()
             return None
-        if passed >= TIME_LIMIT:
+        if passed >= use.limit:
             use.user_present = False
         return use
 

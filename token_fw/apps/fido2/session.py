@@ -10,7 +10,7 @@ from apdu.model import SW
 from apdu.spec import Access, CommandSpec
 from apdu.transport import CardRemoved
 from token_fw.apps.fido2.authenticator import Authenticator
-from token_fw.apps.fido2.channel import Channel
+from token_fw.apps.fido2.channel import Channel, Transport
 from token_fw.errors import ConditionsNotSatisfied
 
 UPDATE_SECONDS = 0.08
@@ -62,7 +62,7 @@ class FidoSession:
     ) -> None:
         self.authenticator = authenticator
         self._ctap = ctap
-        self.channel = channel or Channel()
+        self.channel = channel or Channel(Transport.SMART_CARD)
         self._request: _Request | None = None
 
     def permits(self, _: Access) -> bool:
