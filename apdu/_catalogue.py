@@ -507,8 +507,10 @@ _PIV_COMMANDS: tuple[CommandSpec, ...] = (
         access=Access.ALWAYS,
         clause="SP 800-73-4 part 2 3.2.1",
         p1=frozenset({0x00, 0xFF}),
+        answering=frozenset({0x96}),
         secret=True,
         secret_response=True,
+        silent=True,
         status=(
             "NO_ERROR",
             "ENTRY_TIMED_OUT",

@@ -56,8 +56,9 @@ class CommandSpec:
     meaning any; `status` holds the names of the status words it may end with, beyond the general
     ones; `secret` and `secret_response` mask the data fields in a trace; `chaining` says whether
     it may be sent as a chain; a `harmless` command changes nothing that outlasts a reset; a
-    `silent` one answers no data; `volatile` says what is in the response where that differs from
-    card to card or from time to time; `clause` is the place in the standard.
+    `silent` one answers no data, but for the values of P2 in `answering`; `volatile` says what is
+    in the response where that differs from card to card or from time to time; `clause` is the place
+    in the standard.
     """
 
     name: str
@@ -74,12 +75,17 @@ class CommandSpec:
     chaining: bool = False
     harmless: bool = False
     silent: bool = False
+    answering: frozenset[int] = frozenset()
     volatile: str = ""
     status: tuple[str, ...] = ()
 
     def takes(self, p1: int, p2: int) -> bool:
         """Whether both parameter bytes are allowed."""
         return (self.p1 is None or p1 in self.p1) and (self.p2 is None or p2 in self.p2)
+
+    def answers(self, p2: int) -> bool:
+        """Whether there may be data in its answer with that P2."""
+        return not self.silent or p2 in self.answering
 
 
 @dataclass(frozen=True, slots=True)

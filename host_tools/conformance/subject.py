@@ -99,7 +99,7 @@ class Subject:
             return False
         header = command.cla, command.ins, command.p1, command.p2
         spec = self.application.match(*header)
-        return spec is not None and (spec.silent or command.chained)
+        return spec is not None and (not spec.answers(command.p2) or command.chained)
 
     def exchange(self, command: Command) -> Response:
         """One APDU as it is, without chaining or GET RESPONSE."""

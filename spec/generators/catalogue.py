@@ -92,6 +92,7 @@ COMMAND: Schema = {
     "chaining": (flag, False),
     "harmless": (flag, False),
     "silent": (flag, False),
+    "answering": (distinct(number(0, 0xFF)), False),
     "volatile": (text, False),
     "access": (one_of(ACCESS), True),
     "status": (distinct(text), True),
@@ -305,7 +306,7 @@ def _command(command: Table) -> Group:
         "access": f"Access.{_member(command['access'])}",
         "clause": string(command["clause"]),
     }
-    for key in ("p1", "p2"):
+    for key in ("p1", "p2", "answering"):
         if key in command:
             arguments[key] = byte_set(command[key])
     for key in ("secret", "secret_response", "chaining", "harmless", "silent"):

@@ -50,6 +50,13 @@ def _page(table: Path, words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield from _status(word for word in words.values() if word.get("general"))
 
 
+def _answer(command: Mapping[str, Any]) -> str:
+    if not command.get("silent"):
+        return "data"
+    answering = command.get("answering")
+    return f"no data, but with P2 {_bytes(answering)}" if answering else "no data"
+
+
 def _command(command: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     chained = ", may be chained" if command.get("chaining") else ""
     masked = [
@@ -70,7 +77,7 @@ def _command(command: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]])
         _bytes(command.get("p1", ())),
         _bytes(command.get("p2", ())),
         command["data"] + chained,
-        "no data" if command.get("silent") else "data",
+        _answer(command),
         ACCESS[command["access"]],
         " and ".join(masked) or "nothing",
     )

@@ -40,6 +40,7 @@ VISIBLE_WITHOUT_HARM = [
     closely.ChangesItsAtr,
 ]
 PIV_FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
+    closely.AnswersVerify: ("the card takes the PINs", f"{PART2} 3.2.1"),
     closely.AnswersPutData: ("vector: printed information", f"{PART2} 3.3.1"),
     closely.ComparesFourBytesOfThePuk: ("the whole PUK is compared", f"{PART2} 3.2.2"),
     closely.TakesBarePins: ("the whole PIN is compared", f"{PART2} 3.2.1"),
