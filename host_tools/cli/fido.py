@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,11 +172,21 @@ def reset(
             client.call("token.remove", token=where.serial)
             client.call("token.insert", token=where.serial)
     with opened(reader, token_name, _RESET_REFUSALS) as authenticator:
-        if touch:
-            with control() as client:
-                client.call("touch.press", token=authenticator.where.serial)
-        authenticator.ctap2.reset(on_keepalive=authenticator.hear)
+        hear = _touching(where.serial) if touch else authenticator.hear
+        authenticator.ctap2.reset(on_keepalive=hear)
     if as_json:
         print_json({"token": name, "done": "reset"})
     else:
         click.echo(f"The authenticator of {name} is as new.")
+
+
+def _touching(serial: str) -> Callable[[int], None]:
+    """Touch the token once a request says that it waits for that; one refused leaves no touch."""
+    from fido2.ctap import STATUS
+
+    def hear(status: int) -> None:
+        if status == STATUS.UPNEEDED:
+            with control() as client:
+                client.call("touch.give", token=serial)
+
+    return hear
