@@ -125,7 +125,9 @@ def test_a_pcscd_of_another_user_is_told_that_it_is_not_let_in(
 
 
 def test_the_user_of_a_running_pcscd_is_found() -> None:
-    with VpcdReader():
+    # A pcscd that has just been started is the shell that becomes it.
+    with VpcdReader() as running, VpcdCard(running, cards.operational().connect()) as card:
+        card.wait_until_seen()
         assert os.geteuid() in pcscd.users()
 
 
