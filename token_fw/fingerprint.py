@@ -1,13 +1,16 @@
 """Fingerprints: the templates, the one matcher with its tries, and the enrolment of a finger.
 
 A finger stands for the PINs that were proven when it was enrolled, and for no other: who can set
-the PIN of one application enrols no finger that opens another one. All share the sensor's tries. A
-try is spent in a committed transaction of its own before the comparison, as those of a PIN are.
+the PIN of one application enrols no finger that opens another one. All share the sensor's tries,
+and each PIN counts besides the tries that were spent on its own fingers: what gives the sensor its
+tries back gives them back for those PINs alone that it speaks for. A try is spent in a committed
+transaction of its own before the comparison, as those of a PIN are.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from apdu import tlv
@@ -34,7 +37,8 @@ MAX_NAME = 64
 """Bytes of UTF-8 in the name of a template."""
 
 _TEMPLATE, _TRIES = "finger", "finger-tries"
-_IDENT = b"\x00"
+_SENSOR = 0x00
+"""Whose tries the record of all PINs together holds; the others are called as the PIN."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,7 +80,7 @@ class Matcher:
         self.sensor = sensor
         self.mismatches = 0
         """Moves with each finger that was wrong; volatile."""
-        pins.proven.append(self._give_back)
+        pins.proven.append(self._proven)
 
     # What there is
 
@@ -85,15 +89,12 @@ class Matcher:
         found = (self._load(ident) for ident in sorted(self._transaction.idents(_TEMPLATE)))
         return [template for template in found if ref is None or ref in template.opens]
 
-    @property
-    def tries(self) -> int:
-        """The tries left, uvRetries of CTAP; raises StorageCorrupt."""
-        record = self._transaction.get(_TRIES, _IDENT)
-        if record is None:
-            return MAX_TRIES
-        if len(record) != 1 or record[0] > MAX_TRIES:
-            raise StorageCorrupt("the tries of the sensor cannot be read")
-        return record[0]
+    def tries(self, *refs: PinRef) -> int:
+        """The tries left for fingers that stand for all of those PINs, uvRetries of CTAP.
+
+        Raises StorageCorrupt.
+        """
+        return min(self._left(whose) for whose in (_SENSOR, *refs))
 
     def usable(self, ref: PinRef) -> int:
         """The tries left, where a finger could stand for that PIN now.
@@ -102,13 +103,14 @@ class Matcher:
         """
         if self.sensor is None or not self.templates(ref):
             raise NoFinger("no finger was enrolled")
-        if not self.tries:
+        left = self.tries(ref)
+        if not left:
             raise FingersBlocked("too many fingers were wrong; the PIN is asked for")
-        return self.tries
+        return left
 
     def ready(self, ref: PinRef) -> bool:
         """Whether a finger could stand for that PIN now."""
-        return self.sensor is not None and bool(self.tries and self.templates(ref))
+        return self.sensor is not None and bool(self.tries(ref) and self.templates(ref))
 
     # The comparison
 
@@ -121,19 +123,26 @@ class Matcher:
         """
         assert not self._transaction.pending, "a try is spent in a transaction of its own"
         left = self.usable(ref) - 1
-        self._put_tries(left)
+        for whose in (_SENSOR, ref):
+            self._put_left(whose, self._left(whose) - 1)
         self._transaction.commit()
         found = self._find(sample.finger)
         if sample.status is not SampleStatus.GOOD or found is None or ref not in found.opens:
             self.mismatches += 1
             raise FingerMismatch(left)
-        self._put_tries(MAX_TRIES)
+        self._give_back(found.opens)
         return found
 
-    def _give_back(self, ref: PinRef) -> None:
-        """The PIN was right: the tries are there again, if fingers stand for it."""
-        if self.tries < MAX_TRIES and self.templates(ref):
-            self._put_tries(MAX_TRIES)
+    def _proven(self, ref: PinRef) -> None:
+        """The PIN was right: it speaks for its fingers, and for the other PINs that they open."""
+        opens = [template.opens for template in self.templates(ref)]
+        if opens:
+            self._give_back(frozenset().union(*opens))
+
+    def _give_back(self, refs: Iterable[PinRef]) -> None:
+        for whose in (_SENSOR, *refs):
+            if self._left(whose) < MAX_TRIES:
+                self._put_left(whose, MAX_TRIES)
 
     # Changes
 
@@ -170,13 +179,12 @@ class Matcher:
     def forget(self, ref: PinRef) -> None:
         """Have no finger stand for that PIN any more, as whatever it opened is erased.
 
-        The tries are there again where no finger is left that they protect.
+        The sensor's tries are there again; those of other PINs are what they were.
         """
         self.cancel()
         for template in self.templates(ref):
             self._close(template, ref)
-        if self.tries < MAX_TRIES and not self.templates():
-            self._put_tries(MAX_TRIES)
+        self._give_back([ref])
 
     def _close(self, template: Template, ref: PinRef) -> None:
         left = template.opens - {ref}
@@ -234,9 +242,18 @@ class Matcher:
     def _put(self, template: Template) -> None:
         self._transaction.put(_TEMPLATE, template.ident, template.encode())
 
-    def _put_tries(self, left: int) -> None:
+    def _left(self, whose: int) -> int:
+        record = self._transaction.get(_TRIES, _one_byte(whose))
+        if record is None:
+            return MAX_TRIES
+        if len(record) != 1 or record[0] > MAX_TRIES:
+            raise StorageCorrupt("the tries of the sensor cannot be read")
+        return record[0]
+
+    def _put_left(self, whose: int, left: int) -> None:
         # What programs are told of the token depends on whether there is one.
-        self._transaction.put(_TRIES, _IDENT, bytes((left,)), visible=not left or not self.tries)
+        visible = not left or not self._left(whose)
+        self._transaction.put(_TRIES, _one_byte(whose), _one_byte(left), visible=visible)
 
 
 class Enrolment:

@@ -40,7 +40,23 @@ class FingerMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.desk = Desk()
         self.opens: dict[str, set[PinRef]] = {}
-        self.tries = MAX_TRIES
+        self.sensor = MAX_TRIES
+        self.own = dict.fromkeys((USER, PIV), MAX_TRIES)
+
+    def _tries(self, ref: PinRef) -> int:
+        return min(self.sensor, self.own[ref])
+
+    def _spend(self, ref: PinRef) -> None:
+        self.sensor -= 1
+        self.own[ref] -= 1
+
+    def _give_back(self, refs: set[PinRef]) -> None:
+        self.sensor = MAX_TRIES
+        self.own.update(dict.fromkeys(refs, MAX_TRIES))
+
+    def _proven(self, ref: PinRef) -> None:
+        if self._guarded(ref):
+            self._give_back(set().union(*(one for one in self.opens.values() if ref in one)))
 
     def _compare(self, ref: PinRef, which: str) -> int:
         self.desk.sensor.script([step(which.encode())])
@@ -56,14 +72,14 @@ class FingerMachine(RuleBasedStateMachine):
         status = self._compare(ref, which)
         if not self._guarded(ref):
             assert status in {0x6984, 0x6985}
-        elif not self.tries:
+        elif not self._tries(ref):
             assert status == 0x6983
         elif ref in self.opens.get(which, set()):
             assert status == OK
-            self.tries = MAX_TRIES
+            self._give_back(self.opens[which])
         else:
-            self.tries -= 1
-            assert status == 0x63C0 | self.tries
+            self._spend(ref)
+            assert status == 0x63C0 | self._tries(ref)
         self.desk.sensor.forget()
 
     @rule(ref=REFS, which=FINGERS, moment=MOMENTS, count=st.integers(1, 2))
@@ -71,19 +87,21 @@ class FingerMachine(RuleBasedStateMachine):
         self, ref: PinRef, which: str, moment: Moment, count: int
     ) -> None:
         self.desk.store.arm(Cut(moment, count))
-        usable = self._guarded(ref) and self.tries
+        usable = self._guarded(ref) and self._tries(ref)
         right = ref in self.opens.get(which, set())
         try:
             self._compare(ref, which)
         except PowerCut:
             durable = count - (moment is Moment.BEFORE_COMMIT)
             assert usable
-            if durable:
-                self.tries = self.tries - 1 if durable == 1 else MAX_TRIES
+            if durable == 1:
+                self._spend(ref)
+            elif durable:
+                self._give_back(self.opens[which])
         else:
             assert not usable or (count == 2 and not right)
             if usable:
-                self.tries -= 1
+                self._spend(ref)
         self.desk = self.desk.powered_again()
 
     @rule(ref=REFS, right=st.booleans())
@@ -93,8 +111,7 @@ class FingerMachine(RuleBasedStateMachine):
         status = client.status(finger.verify(ref, value))
         if right:
             assert status == OK
-            if self._guarded(ref):
-                self.tries = MAX_TRIES
+            self._proven(ref)
         else:
             assert status == 0x63C2
             # The PIN is no part of the model: a new connection proves it again.
@@ -102,8 +119,7 @@ class FingerMachine(RuleBasedStateMachine):
 
     def _prove(self, ref: PinRef) -> None:
         self.desk.fingerprints(ref)
-        if self._guarded(ref):
-            self.tries = MAX_TRIES
+        self._proven(ref)
 
     @rule(refs=st.sets(REFS, min_size=1), which=FINGERS, cut=st.booleans())
     def enrol(self, refs: set[PinRef], which: str, cut: bool) -> None:
@@ -154,7 +170,8 @@ class FingerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_tries_are_those_of_the_model(self) -> None:
-        assert self.desk.piv().metadata(piv.FINGER)[piv.RETRIES] == bytes((self.tries,))
+        assert self.desk.piv().metadata(piv.FINGER)[piv.RETRIES] == bytes((self._tries(PIV),))
+        assert self.desk.card.authenticator.core.matcher.tries(USER) == self._tries(USER)
 
 
 @pytest.mark.usefixtures("cheap_hash")

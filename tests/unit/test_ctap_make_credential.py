@@ -31,6 +31,7 @@ from tests.piv_cards import Finger
 from token_fw.apps.fido2 import cose, credentials
 from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST
+from token_fw.pin import PinRef
 from token_fw.state import Attestation
 
 ABSENT = Finger(touches=False)
@@ -229,13 +230,13 @@ def test_a_wrong_finger_is_denied_and_spends_a_try() -> None:
     desk = with_sensor()
     desk.present(OTHER_FINGER)
     assert refused(desk, uv=True) is Status.CTAP2_ERR_OPERATION_DENIED
-    assert desk.card.authenticator.core.matcher.tries == 2
+    assert desk.card.authenticator.core.matcher.tries(PinRef.FIDO) == 2
 
 
 def test_no_finger_in_time_spends_no_try() -> None:
     desk = with_sensor()
     assert refused(desk, uv=True) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
-    assert desk.card.authenticator.core.matcher.tries == 3
+    assert desk.card.authenticator.core.matcher.tries(PinRef.FIDO) == 3
 
 
 def test_three_wrong_fingers_block_the_sensor_also_after_a_power_cut() -> None:

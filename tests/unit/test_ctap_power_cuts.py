@@ -18,6 +18,7 @@ from tests.fido_cards import (
     with_sensor,
 )
 from token_fw.finger_sensor import ScriptedSensor
+from token_fw.pin import PinRef
 from token_fw.storage.memory import Medium
 
 MOMENTS = pytest.mark.parametrize("moment", [Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT])
@@ -134,7 +135,7 @@ def test_a_wrong_finger_spends_its_try_before_it_is_compared(moment: Moment) -> 
         desk.make(uv=True)
 
     for left in cut_everywhere(desk.store.medium, moment, try_wrong):
-        tries = on(left).card.authenticator.core.matcher.tries
+        tries = on(left).card.authenticator.core.matcher.tries(PinRef.FIDO)
         assert tries == (3 if moment is Moment.BEFORE_COMMIT else 2)
 
 

@@ -108,7 +108,7 @@ def test_a_reset_of_ctap_lets_nobody_guess_the_finger_of_another_pin() -> None:
         token.by_piv(STRANGER)
     token.desk.card.authenticator.core.presence = Finger()
     token.platform.desk.ask(CtapCommand.RESET)
-    assert token.platform.uv_tries() == 0
+    assert token.platform.uv_tries() == MAX_TRIES
     assert token.by_piv(THUMB) == SW.AUTHENTICATION_METHOD_BLOCKED
     token.piv.log_in()
     assert token.by_piv(THUMB) == SW.NO_ERROR

@@ -10,11 +10,12 @@ import pytest
 
 from apdu.ctap import CtapCommand, Status
 from apdu.transport import CardRemoved
-from tests.fido_cards import Desk
-from tests.fido_platform import status
+from tests.fido_cards import USER_FINGER, Desk
+from tests.fido_platform import Platform, status
 from tests.piv_cards import Finger
 from token_fw.apps.fido2 import Channel, Keepalive
 from token_fw.finger_sensor import ScriptedSensor
+from token_fw.pin import PinRef
 from token_fw.touch_pad import TouchPad
 
 LONG = 20
@@ -66,7 +67,7 @@ def test_a_finger_is_waited_for_no_longer_either() -> None:
         assert keepalive(desk) == Keepalive.UPNEEDED
         desk.channel.cancel()
         assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
-    assert desk.card.authenticator.core.matcher.tries == 3
+    assert desk.card.authenticator.core.matcher.tries(PinRef.FIDO) == 3
 
 
 def test_a_token_that_is_pulled_waits_for_nobody() -> None:
@@ -78,6 +79,46 @@ def test_a_token_that_is_pulled_waits_for_nobody() -> None:
             answer.result(LONG)
         with pytest.raises(CardRemoved):
             desk.info()
+
+
+def test_a_request_that_waits_for_a_touch_is_gone_when_the_power_comes_again() -> None:
+    with waiting() as (desk, pad, pool):
+        answer = pool.submit(desk.status, CtapCommand.RESET)
+        assert pad.awaited(LONG)
+        desk.card.power_up()
+        assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+        assert not pad.give()
+        again = pool.submit(desk.status, SELECTION)
+        assert pad.awaited(LONG)
+        assert pad.give()
+        assert again.result(LONG) is Status.CTAP2_OK
+
+
+def test_the_power_leaves_the_next_one_of_another_channel_alone() -> None:
+    with waiting() as (desk, pad, pool):
+        first = pool.submit(desk.status, SELECTION)
+        assert pad.awaited(LONG)
+        desk.card.power_up()
+        other = Channel()
+        second = pool.submit(desk.status, SELECTION, channel=other)
+        assert first.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+        assert pad.awaited(LONG)
+        assert desk.status(SELECTION) is Status.CTAP1_ERR_CHANNEL_BUSY
+        assert pad.give()
+        assert second.result(LONG) is Status.CTAP2_OK
+
+
+def test_a_finger_that_is_right_gets_no_token_that_the_power_ended() -> None:
+    sensor = ScriptedSensor(patience=LONG)
+    desk = Desk(sensor=sensor)
+    desk.info()
+    desk.enrol()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(status, Platform(desk).uv_token)
+        assert sensor.awaited(LONG)
+        desk.card.power_up()
+        assert not sensor.present(USER_FINGER)
+        assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
 
 
 def test_another_channel_is_told_that_the_token_is_busy_and_cancels_nothing() -> None:

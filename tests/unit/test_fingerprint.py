@@ -201,7 +201,7 @@ def test_three_wrong_fingers_block_the_sensor_and_the_right_pin_opens_it(hand: H
         hand.matcher.match(THUMB, USER)
     with pytest.raises(WrongPin):
         hand.pins.check(USER, b"000000")
-    assert hand.powered_again().matcher.tries == 0
+    assert hand.powered_again().matcher.tries(USER) == 0
     hand.pins.check(USER, PIN)
     hand.transaction.commit()
     assert hand.powered_again().matches(THUMB)
@@ -213,7 +213,7 @@ def test_a_right_finger_gives_the_tries_back(hand: Hand) -> None:
         assert not hand.matches(STRANGER)
         assert not hand.matches(STRANGER)
         assert hand.matches(THUMB)
-    assert hand.matcher.tries == MAX_TRIES
+    assert hand.matcher.tries(USER) == MAX_TRIES
 
 
 def test_the_pin_that_no_finger_stands_for_gives_no_tries_back(hand: Hand) -> None:
@@ -222,13 +222,44 @@ def test_the_pin_that_no_finger_stands_for_gives_no_tries_back(hand: Hand) -> No
         assert not hand.matches(STRANGER, PIV)
     hand.pins.check(USER, PIN)
     hand.transaction.commit()
-    assert hand.matcher.tries == 0
+    assert hand.matcher.tries(PIV) == 0
+
+
+def test_a_finger_and_a_pin_give_no_try_back_of_a_pin_they_do_not_speak_for(hand: Hand) -> None:
+    hand.enrol(INDEX, PIV)
+    hand.enrol(THUMB)
+    for left in (2, 1, 0):
+        assert not hand.matches(THUMB, PIV)
+        hand.pins.check(USER, PIN)
+        hand.transaction.commit()
+        assert hand.matches(THUMB)
+        assert (hand.matcher.tries(USER), hand.matcher.tries(PIV)) == (MAX_TRIES, left)
+    with pytest.raises(FingersBlocked):
+        hand.powered_again().matcher.match(INDEX, PIV)
+
+
+def test_the_pin_gives_the_tries_back_of_all_that_its_fingers_open(hand: Hand) -> None:
+    hand.enrol(THUMB, USER, PIV)
+    for _ in range(MAX_TRIES):
+        assert not hand.matches(STRANGER, PIV)
+    hand.pins.check(USER, PIN)
+    hand.transaction.commit()
+    assert hand.matches(THUMB, PIV)
+
+
+def test_a_pin_that_is_erased_gives_the_sensors_tries_back_and_no_other_pins(hand: Hand) -> None:
+    hand.enrol(THUMB, USER, PIV)
+    for _ in range(MAX_TRIES):
+        assert not hand.matches(STRANGER, PIV)
+    hand.matcher.forget(USER)
+    hand.transaction.commit()
+    assert (hand.matcher.tries(USER), hand.matcher.tries(PIV)) == (MAX_TRIES, 0)
 
 
 def test_a_sample_that_is_no_good_is_a_wrong_one(hand: Hand) -> None:
     hand.enrol(THUMB)
     assert not hand.matches(Sample(b"thumb", SampleStatus.POOR_QUALITY))
-    assert hand.matcher.tries == MAX_TRIES - 1
+    assert hand.matcher.tries(USER) == MAX_TRIES - 1
 
 
 @pytest.mark.parametrize("sample", [THUMB, STRANGER])
@@ -241,7 +272,7 @@ def test_the_try_is_durable_before_the_comparison(moment: Moment, sample: Sample
         hand.matches(sample)
     assert hand.matcher.mismatches == 0
     spent = moment is Moment.AFTER_COMMIT
-    assert hand.powered_again().matcher.tries == MAX_TRIES - spent
+    assert hand.powered_again().matcher.tries(USER) == MAX_TRIES - spent
 
 
 @pytest.mark.parametrize("moment", [Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT])
@@ -263,15 +294,23 @@ def test_without_a_finger_or_a_sensor_nothing_is_matched(hand: Hand) -> None:
         hand.matcher.usable(USER)
     with pytest.raises(NoFinger):
         hand.matcher.begin(frozenset({USER}))
-    assert hand.matcher.tries == MAX_TRIES
+    assert hand.matcher.tries(USER) == MAX_TRIES
 
 
 @pytest.mark.parametrize(
-    ("kind", "record"), [("finger", b"\x80\x01"), ("finger-tries", b"\x04"), ("finger-tries", b"")]
+    ("kind", "ident", "record"),
+    [
+        ("finger", 1, b"\x80\x01"),
+        ("finger-tries", 0, b"\x04"),
+        ("finger-tries", USER, b"\x04"),
+        ("finger-tries", 0, b""),
+    ],
 )
-def test_a_record_that_cannot_be_read_is_no_chance(hand: Hand, kind: str, record: bytes) -> None:
+def test_a_record_that_cannot_be_read_is_no_chance(
+    hand: Hand, kind: str, ident: int, record: bytes
+) -> None:
     hand.enrol(THUMB)
-    hand.transaction.put(kind, b"\x01" if kind == "finger" else b"\x00", record)
+    hand.transaction.put(kind, bytes((ident,)), record)
     hand.transaction.commit()
     with pytest.raises(StorageCorrupt):
         hand.matcher.match(THUMB, USER)

@@ -59,7 +59,7 @@ def _u2f(run: Callable[[Core, Channel, C], bytes]) -> Callable[[FidoSession, C],
     def execute(session: FidoSession, command: C) -> bytes:
         core = session.authenticator.core
         try:
-            with session.channel.running(), core.alone():
+            with session.channel.running(), core.alone(session.channel):
                 return run(core, session.channel, command)
         except CtapError as error:
             # Of the user U2F has this to say alone.

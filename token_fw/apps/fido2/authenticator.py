@@ -51,7 +51,7 @@ class Authenticator:
         """
         core = self.core
         try:
-            with core.alone() as left:
+            with core.alone(channel) as left:
                 command, parsed = parse(request)
                 handler = HANDLERS.get(command)
                 if handler is None:

@@ -47,7 +47,7 @@ def _get_pin_retries(call: Call, _: ClientPIN) -> dict[int, Any]:
 
 def _get_uv_retries(call: Call, _: ClientPIN) -> dict[int, Any]:
     _need_sensor(call.core)
-    return {_UV_RETRIES: call.core.matcher.tries}
+    return {_UV_RETRIES: call.core.matcher.tries(PinRef.FIDO)}
 
 
 def _get_key_agreement(call: Call, request: ClientPIN) -> dict[int, Any]:

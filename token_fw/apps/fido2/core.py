@@ -63,14 +63,21 @@ class Core:
     powered: float = field(init=False)
     """When the power came, by `clock`."""
     left: Left | None = field(default=None, init=False)
-    busy: bool = field(default=False, init=False)
-    """A request runs; while it waits for its user the card is open to others."""
+    _running: Channel | None = field(default=None, init=False)
+    """Whose request runs; while that waits for its user the card is open to others."""
 
     def __post_init__(self) -> None:
         self.power_up()
 
     def power_up(self) -> None:
-        """The power came: tokens in use, wrong PINs in a row and enumerations are of the past."""
+        """The power came: tokens in use, wrong PINs in a row and enumerations are of the past.
+
+        So is a request that waits for its user: it ends with CTAP2_ERR_KEEPALIVE_CANCEL, with
+        nothing done.
+        """
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
         self.powered = self.clock()
         self.left = None
         self.pin_uv = PinUvAuth(self.transaction, self.rng, self.clock)
@@ -113,20 +120,22 @@ class Core:
             raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
 
     @contextmanager
-    def alone(self) -> Iterator[Left | None]:
+    def alone(self, channel: Channel) -> Iterator[Left | None]:
         """Run one request, of a furnished application; gives what the one before left.
 
         Raises CtapError(CTAP1_ERR_CHANNEL_BUSY) while another one runs.
         """
-        if self.busy:
+        if self._running is not None:
             raise CtapError(Status.CTAP1_ERR_CHANNEL_BUSY, "another request waits for its user")
         self.furnish()
         left, self.left = self.left, None
-        self.busy = True
+        self._running = channel
         try:
             yield left
         finally:
-            self.busy = False
+            # Since the power came again it may be another's.
+            if self._running is channel:
+                self._running = None
 
     def furnish(self) -> None:
         """Give a token that never had the application what it needs; nothing where it had it."""

@@ -107,7 +107,7 @@ def cancel(session: FingerprintSession, _: None) -> bytes:
 def get_fingers(session: FingerprintSession, _: None) -> bytes:
     """80 tries left and at most, then E0 { 80 identifier, 81 name, 82 PINs } for each finger."""
     matcher = session.core.matcher
-    tries = tlv.encode(0x80, bytes((matcher.tries, MAX_TRIES)))
+    tries = tlv.encode(0x80, bytes((matcher.tries(*session.proven()), MAX_TRIES)))
     return tries + b"".join(_describe(template) for template in _visible(session))
 
 

@@ -95,7 +95,7 @@ def _finger(session: PivSession) -> dict[int, bytes]:
     matcher = session.core.matcher
     return {
         _CONFIGURED: bytes((bool(matcher.templates(PinRef.PIV)),)),
-        _RETRIES: bytes((matcher.tries,)),
+        _RETRIES: bytes((matcher.tries(PinRef.PIV),)),
         _TEMPORARY: bytes((session.finger.has_temporary_pin(),)),
     }
 

@@ -50,7 +50,7 @@ def _card(session: PkiSession) -> bytes:
     if core.path is not None:
         inner += tlv.encode(0x88, b"")
     if fingers := len(core.matcher.templates(PinRef.USER)):
-        inner += tlv.encode(0x89, bytes((fingers, core.matcher.tries, MAX_TRIES)))
+        inner += tlv.encode(0x89, bytes((fingers, core.matcher.tries(PinRef.USER), MAX_TRIES)))
     return tlv.encode(0xE0, inner)
 
 
