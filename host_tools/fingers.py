@@ -122,6 +122,10 @@ class FingerClient:
         left, most = items[0].value
         return Fingers(left, most, tuple(_finger(item.value) for item in items[1:]))
 
+    def rename(self, number: int, name: str) -> None:
+        """Give a finger another name."""
+        self._call(commands.rename(bytes((number,)), name))
+
     def remove(self, number: int) -> None:
         """Have a finger stand for the proven PINs no more."""
         self._call(commands.remove(bytes((number,))))

@@ -29,7 +29,7 @@ _application = click.option(
 
 @click.group()
 def finger() -> None:
-    """Enrol, list and remove fingers, and put them on the token's sensor."""
+    """Enrol, list, name and remove fingers, and put them on the token's sensor."""
 
 
 @finger.command(
@@ -118,6 +118,32 @@ def list_fingers(
     rows = [(str(one.number), one.name, ", ".join(one.opens)) for one in found.fingers]
     print_table(("Number", "Name", "Opens"), rows)
     click.echo(f"{found.tries_left} of {found.tries} tries left.")
+
+
+@finger.command(epilog='\b\nExample:\n  klyuch finger rename Work 1 "left thumb"\n')
+@click.argument("token_name", metavar="TOKEN")
+@click.argument("number", metavar="NUMBER", type=click.IntRange(1, 255))
+@click.argument("name", metavar="NAME")
+@_application
+@secret_options(USER_PIN)
+@json_option
+def rename(
+    *,
+    token_name: str,
+    number: int,
+    name: str,
+    application: str,
+    pin: str | None,
+    pin_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Give a finger another name."""
+    with _proven(token_name, application, pin, pin_file) as (client, _):
+        client.rename(number, name)
+    if as_json:
+        print_json({"token": token_name, "number": number, "name": name, "done": "renamed"})
+    else:
+        click.echo(f"Finger {number} of {token_name} is called {name} now.")
 
 
 @finger.command(epilog="\b\nExample:\n  klyuch finger remove Work 1\n")

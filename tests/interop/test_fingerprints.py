@@ -92,8 +92,13 @@ def test_a_finger_is_enrolled_sample_by_sample(
     again = command("finger", "add", "Work", "--finger", "thumb", code=7, KLYUCH_PIN=token.pin)
     assert "enrolled already" in again.stderr
     assert "right thumb" in command("finger", "list", "Work", KLYUCH_PIN=token.pin).stdout
+    command("finger", "rename", "Work", "1", "left thumb", KLYUCH_PIN=token.pin)
+    assert "left thumb" in command("finger", "list", "Work", KLYUCH_PIN=token.pin).stdout
+    refused = command("finger", "rename", "Work", "1", "я" * 33, code=2, KLYUCH_PIN=token.pin)
+    assert "up to 64 bytes" in refused.stderr
     command("finger", "remove", "Work", "1", KLYUCH_PIN=token.pin)
-    command("finger", "remove", "Work", "1", code=5, KLYUCH_PIN=token.pin)
+    for words in (("remove", "Work", "1"), ("rename", "Work", "1", "none")):
+        command("finger", *words, code=5, KLYUCH_PIN=token.pin)
 
 
 def test_three_applications_share_one_sensor_and_its_tries(
