@@ -235,6 +235,13 @@ def test_ykman_changes_the_pin(programs: Programs) -> None:
     programs.ykman("access", "change-pin", "-P", NEW_PIN, "-n", PIN)
 
 
+def test_ykman_sets_the_tries_of_pin_and_puk(programs: Programs) -> None:
+    programs.ykman("access", "set-retries", "-m", KEY, "-P", PIN, "-f", "5", "7")
+    told = programs.ykman("info")
+    assert "PIN tries remaining:      5/5" in told
+    assert "PUK tries remaining:      7/7" in told
+
+
 def test_ykman_uses_keys_that_want_a_touch(programs: Programs, token: ScratchToken) -> None:
     change = ("access", "change-management-key", "-m", KEY, "-n", KEY, "--force")
     programs.ykman(*change, "--touch")

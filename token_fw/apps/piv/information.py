@@ -60,7 +60,8 @@ def get_metadata(session: PivSession, reference: int) -> bytes:
         fields = _pin(session, PinRef(reference))
     elif reference == MANAGEMENT_KEY:
         fields = _management(session)
-    elif reference == FINGER and session.core.matcher.sensor is not None:
+    elif reference == FINGER and session.core.matcher.templates(PinRef.PIV):
+        # Whoever is answered takes the card for one with a fingerprint sensor built in.
         fields = _finger(session)
     elif reference in SLOTS:
         fields = _slot(session, reference)
