@@ -9,7 +9,7 @@ from typing import Final
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
-from pkcs11_module.cards.card import KEPT
+from pkcs11_module.cards.card_keys import KEPT
 from pkcs11_module.cards.entries import AnyEntry
 from pkcs11_module.facade import certificates, keys
 from pkcs11_module.facade.attributes import (

@@ -14,7 +14,8 @@ from weakref import WeakSet
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import CardKey, TokenCard
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import CardKey
 from pkcs11_module.cards.entries import (
     AnyEntry,
     CertificateEntry,

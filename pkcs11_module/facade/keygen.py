@@ -7,7 +7,7 @@ from typing import Final
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
-from pkcs11_module.cards.card import KEPT
+from pkcs11_module.cards.card_keys import KEPT
 from pkcs11_module.facade import gost_keys, keys
 from pkcs11_module.facade.attributes import TRUE, check_derived, collect, complete, number
 from pkcs11_module.facade.creation import (

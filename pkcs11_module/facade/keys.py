@@ -11,7 +11,7 @@ from apdu import tlv
 from apdu.tlv import TlvError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import der
-from pkcs11_module.cards.card import KeyMaterial
+from pkcs11_module.cards.card_keys import KeyMaterial
 from pkcs11_module.cards.der import Fields
 from pkcs11_module.facade import gost_keys
 from pkcs11_module.facade.attributes import number, ulong

@@ -15,7 +15,8 @@ from apdu.model import SW, StatusWordError
 from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import MAX_REFERENCE, TokenCard
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import MAX_REFERENCE
 from pkcs11_module.cards.entries import (
     KIND_OF_ENTRY,
     AnyEntry,

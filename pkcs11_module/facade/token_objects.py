@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import (
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import (
     POLICY_ALWAYS_AUTHENTICATE,
     POLICY_EXPORT,
     USAGE_DECRYPT,
@@ -19,7 +20,6 @@ from pkcs11_module.cards.card import (
     USAGE_UNWRAP,
     USAGE_WRAP,
     CardKey,
-    TokenCard,
 )
 from pkcs11_module.cards.entries import (
     AnyEntry,
