@@ -25,8 +25,8 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    decode,
 )
+from pkcs11_module.cards.entry_codec import decode
 from pkcs11_module.facade.attributes import ulong
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
 from pkcs11_module.facade.token_objects import Identity, TokenObject, identity

@@ -26,8 +26,8 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    encode,
 )
+from pkcs11_module.cards.entry_codec import encode
 from pkcs11_module.facade.directories import Directory, TokenView, is_ours
 from pkcs11_module.facade.token_objects import TokenObject, identity
 from pkcs11_module.types import Pkcs11Error
