@@ -28,8 +28,9 @@ from pkcs11_module.cards.entries import (
 )
 from pkcs11_module.cards.entry_codec import decode
 from pkcs11_module.facade.attributes import ulong
+from pkcs11_module.facade.entry_attributes import Identity, identity
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
-from pkcs11_module.facade.token_objects import Identity, TokenObject, identity
+from pkcs11_module.facade.token_objects import TokenObject
 
 if TYPE_CHECKING:
     from pkcs11_module.facade.slot import Slot

@@ -29,7 +29,8 @@ from pkcs11_module.cards.entries import (
 )
 from pkcs11_module.cards.entry_codec import encode
 from pkcs11_module.facade.directories import Directory, TokenView, is_ours
-from pkcs11_module.facade.token_objects import TokenObject, identity
+from pkcs11_module.facade.entry_attributes import identity
+from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.types import Pkcs11Error
 
 _OF_CARD: Final = PrivateKeyEntry | SecretKeyEntry
