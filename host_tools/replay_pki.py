@@ -12,7 +12,8 @@ from apdu.tlv import TlvError
 from apdu.transport import CardClient, Transport, TransportError
 from host_tools.conformance.pki_commands import PKI
 from host_tools.replay_uses import BYTES_AVAILABLE, IncomparableError, Joined, UnlikeError
-from pkcs11_module.cards.card import TokenCard, key_reference, parse_public_key
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import key_reference, parse_public_key
 from token_fw.apps.pki.algorithms import (
     KEY_TEMPLATE,
     SIGNATURE_TEMPLATE,

@@ -39,6 +39,8 @@ from host_tools.control import Json
 from host_tools.pki.errors import Malformed, PkiError
 
 if TYPE_CHECKING:
+    from host_tools.key_files import KeyParts
+    from host_tools.pki.asn1 import x509
     from host_tools.pki.signer import Signer
 
 
@@ -159,6 +161,28 @@ def import_certificate(
     Of a PKCS #12 container (.p12, .pfx) the key and all certificates are put there.
     """
     from host_tools import objects
+
+    parts, spki, found = _found_in(file, passphrase_file)
+    token = usable(token_name)
+    with opened(token, USER_PIN.read(pin, pin_file)) as session:
+        placed = objects.put(session, parts, spki, found, label=label, ident=ident, name=file.stem)
+    if as_json:
+        facts = {"label": placed.label, "id": placed.id.hex(), "key": placed.owned}
+        more = {"certificates": placed.certificates} if parts else {}
+        print_json({"token": token.label, **facts, **more})
+    else:
+        belongs = "beside its key" if placed.owned else "its key is not there"
+        what = f"{placed.label} (id {placed.id.hex()}) is on {token.label}"
+        click.echo(f"{'Container' if parts else 'Certificate'} {what}, {belongs}.")
+
+
+def _found_in(
+    file: Path, passphrase_file: Path | None
+) -> "tuple[KeyParts | None, bytes, list[x509.Certificate]]":
+    """The key of a container, none of a certificate; its public half (DER), the certificates.
+
+    Raises Failure where there is nothing that the token takes.
+    """
     from host_tools.key_files import WrongPassphrase, key_parts, load_container
     from host_tools.pki.algorithms import check_key
     from host_tools.pki.asn1 import read_certificates
@@ -184,17 +208,7 @@ def import_certificate(
         elif isinstance(error, Malformed):
             hint = hint or "Give a certificate in PEM or DER, or a container (PKCS #12)."
         raise Failure(code, f"{file}: {error}", hint) from error
-    token = usable(token_name)
-    with opened(token, USER_PIN.read(pin, pin_file)) as session:
-        placed = objects.put(session, parts, spki, found, label=label, ident=ident, name=file.stem)
-    if as_json:
-        facts = {"label": placed.label, "id": placed.id.hex(), "key": placed.owned}
-        more = {"certificates": placed.certificates} if parts else {}
-        print_json({"token": token.label, **facts, **more})
-    else:
-        belongs = "beside its key" if placed.owned else "its key is not there"
-        what = f"{placed.label} (id {placed.id.hex()}) is on {token.label}"
-        click.echo(f"{'Container' if parts else 'Certificate'} {what}, {belongs}.")
+    return parts, spki, found
 
 
 @cert.command(

@@ -1,6 +1,7 @@
 """``klyuch key``: keys on the token."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from host_tools.cli.output import json_option, print_json, print_table, working
 from host_tools.cli.secret_input import PASSPHRASE, USER_PIN, secret_options
 from host_tools.cli.session import opened, token_option, usable
 from host_tools.control import Json
+
+if TYPE_CHECKING:
+    from host_tools.key_files import KeyParts
 
 KEY_TYPES = (
     "RSA-2048",
@@ -212,20 +216,11 @@ def import_key(
     It cannot be read back, and the file stays as it is: keep it safe or delete it.
     """
     from host_tools import objects
-    from host_tools.key_files import EncryptedFile, UnreadableFile, load_key
 
     passphrase = None
     if ask_passphrase or passphrase_file:
         passphrase = PASSPHRASE.read(None, passphrase_file).encode()
-    try:
-        parts = load_key(file.read_bytes(), passphrase)
-    except EncryptedFile as error:
-        hint = "Give it by --passphrase-file FILE, or be asked for it with --passphrase."
-        raise Failure(Exit.GENERAL, f"{file}: {error}", hint) from error
-    except UnreadableFile as error:
-        raise Failure(Exit.GENERAL, f"{file}: {error}", _TAKEN) from error
-    if str(parts.spec) not in KEY_TYPES:
-        raise Failure(Exit.GENERAL, f"{file}: {parts.spec} keys do not fit on the token.", _TAKEN)
+    parts = _key_in(file, passphrase)
     objects.check_usage(parts.spec, usage)
     token = usable(token_name)
     with opened(token, USER_PIN.read(pin, pin_file)) as session:
@@ -247,6 +242,22 @@ def import_key(
         },
         as_json,
     )
+
+
+def _key_in(file: Path, passphrase: bytes | None) -> "KeyParts":
+    """The key in a file. Raises Failure where there is none that the token takes."""
+    from host_tools.key_files import EncryptedFile, UnreadableFile, load_key
+
+    try:
+        parts = load_key(file.read_bytes(), passphrase)
+    except EncryptedFile as error:
+        hint = "Give it by --passphrase-file FILE, or be asked for it with --passphrase."
+        raise Failure(Exit.GENERAL, f"{file}: {error}", hint) from error
+    except UnreadableFile as error:
+        raise Failure(Exit.GENERAL, f"{file}: {error}", _TAKEN) from error
+    if str(parts.spec) not in KEY_TYPES:
+        raise Failure(Exit.GENERAL, f"{file}: {parts.spec} keys do not fit on the token.", _TAKEN)
+    return parts
 
 
 @key.command(epilog="\b\nExample:\n  klyuch key delete mail --yes\n")

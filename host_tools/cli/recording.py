@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from host_tools.cli.session import control, token_option_or
 from host_tools.control import ControlClient, ControlError
 
 if TYPE_CHECKING:
-    from apdu.recording import Entry
+    from apdu.recording import Entry, Head
     from host_tools.replay import Replayed
 
 _STDERR = 2
@@ -172,31 +172,16 @@ def replay(
     key is proven by the one that is given, in hexadecimal; what else is masked is skipped. A PIN
     that the card refuses costs a try, and is not sent again.
     """
-    from apdu.recording import RecordingError, read, whole
-    from host_tools.conformance.examination import KINDS
     from host_tools.replay import Outcome, Player, changing
 
-    try:
-        text, cut = whole(recording.read_text(encoding="utf-8"))
-        head, entries = read(text)
-    except (RecordingError, UnicodeDecodeError) as error:
-        reason = str(error) if isinstance(error, RecordingError) else "It is no text."
-        raise Failure(Exit.USAGE, f"{recording} cannot be played: {reason}") from error
-    if cut:
-        click.echo(f"The last line of {recording} is cut short, and left out.", err=True)
+    head, entries = _read_recording(recording)
     entries = _passed(entries, door)
     where = place(reader, token_name)
-    if where.reader and len(doors := sorted({entry.door for entry in entries})) > 1:
-        raise Failure(
-            Exit.USAGE,
-            f"Several ways to the card were recorded ({doors}), a reader has but one.",
-            "Choose one by --door.",
-        )
+    if where.reader:
+        _check_one_door(entries)
     if commands := changing(head.application, entries):
         confirm(f"{where.name} will be changed by {', '.join(commands)}. Go on?", yes)
-    wanted = ((name, SECRETS[name]) for name in KINDS[head.application].references)
-    given = {name: secret.given(*secret.among(secrets)) for name, secret in wanted}
-    pins = {name: value for name, value in given.items() if value is not None}
+    pins = _given_pins(head.application, secrets)
     key = MANAGEMENT_KEY.given(*MANAGEMENT_KEY.among(secrets))
     proving = None if key is None else management_key(key)
     with ExitStack() as stack:
@@ -219,6 +204,30 @@ def replay(
         )
 
 
+def _read_recording(path: Path) -> tuple[Head, list[Entry]]:
+    """A recording; a last line that was cut short is told and left out. Raises Failure."""
+    from apdu.recording import RecordingError, read, whole
+
+    try:
+        text, cut = whole(path.read_text(encoding="utf-8"))
+        recording = read(text)
+    except (RecordingError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, RecordingError) else "It is no text."
+        raise Failure(Exit.USAGE, f"{path} cannot be played: {reason}") from error
+    if cut:
+        click.echo(f"The last line of {path} is cut short, and left out.", err=True)
+    return recording
+
+
+def _given_pins(application: str, options: Mapping[str, str | Path | None]) -> dict[str, str]:
+    """The PINs of an application that are given among the options of a command, by their names."""
+    from host_tools.conformance.examination import KINDS
+
+    wanted = ((name, SECRETS[name]) for name in KINDS[application].references)
+    given = {name: secret.given(*secret.among(options)) for name, secret in wanted}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _passed(entries: Sequence[Entry], door: int | None) -> list[Entry]:
     """What passed on a way to the card, on all for None. Raises Failure where nothing did."""
     if not entries:
@@ -230,6 +239,17 @@ def _passed(entries: Sequence[Entry], door: int | None) -> list[Entry]:
             Exit.USAGE, f"Nothing was recorded on door {door}.", f"Choose one of {doors}."
         )
     return passed
+
+
+def _check_one_door(entries: Sequence[Entry]) -> None:
+    """Raises Failure where several ways to the card were recorded: a reader has but one."""
+    doors = sorted({entry.door for entry in entries})
+    if len(doors) > 1:
+        raise Failure(
+            Exit.USAGE,
+            f"Several ways to the card were recorded ({doors}), a reader has but one.",
+            "Choose one by --door.",
+        )
 
 
 def _report(played: Sequence[Replayed], recorded_on: str, name: str, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from host_tools.conformance import (
     piv_information,
     piv_login,
     pki,
+    pki_login,
     rules,
     vectors,
 )
@@ -50,9 +51,9 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "pki": Kind(
         pki.PkiDialect,
-        tuple(pki.REFS),
-        pki.credentials,
-        pki.REFS,
+        tuple(pki_login.REFS),
+        pki_login.credentials,
+        pki_login.REFS,
         harmless=pki.challenges,
         place=True,
     ),

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import cmac, hashes
-from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, padding, rsa, x448, x25519
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.model import SW
-from apdu.spec import Access
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
-from host_tools.conformance.behaviour import Credential, near_values
 from host_tools.conformance.checks import (
     Check,
     DifferenceError,
@@ -28,19 +19,18 @@ from host_tools.conformance.checks import (
     compare,
     tries_left,
 )
-from host_tools.conformance.made_keys import PrivateKey, made_key, secret_bytes
+from host_tools.conformance.made_keys import made_key, secret_bytes
+from host_tools.conformance.pki_login import REFS
+from host_tools.conformance.pki_peer import (
+    IV,
+    PublicHalf,
+    authenticated,
+    enciphered,
+    public_objects,
+)
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import BLANK, DIGEST, SECRET, Blank, Pins, Step, Vectors
-from token_fw import crypto
 
-MlDsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
-MlKemKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
-
-REFS = {"user": pki.USER, "so": pki.SO}
-OPENS = {
-    "user": frozenset((Access.USER, Access.USER_OR_SO)),
-    "so": frozenset((Access.SO, Access.USER_OR_SO)),
-}
 KINDS = {
     "RSA-2048": pki.RSA_2048,
     "RSA-3072": pki.RSA_3072,
@@ -61,16 +51,6 @@ KINDS = {
     "AES": pki.AES,
     "generic": pki.GENERIC,
 }
-# Public keys by their length in bytes.
-ML_DSA_KEYS: dict[int, Callable[[bytes], MlDsaKey]] = {
-    1312: mldsa.MLDSA44PublicKey.from_public_bytes,
-    1952: mldsa.MLDSA65PublicKey.from_public_bytes,
-    2592: mldsa.MLDSA87PublicKey.from_public_bytes,
-}
-ML_KEM_KEYS: dict[int, Callable[[bytes], MlKemKey]] = {
-    1184: mlkem.MLKEM768PublicKey.from_public_bytes,
-    1568: mlkem.MLKEM1024PublicKey.from_public_bytes,
-}
 ALGORITHMS = {
     "PKCS1": pki.PKCS1,
     "PSS": pki.PSS,
@@ -86,7 +66,6 @@ ALGORITHMS = {
     "HMAC": pki.HMAC,
     "CMAC": pki.CMAC,
 }
-IV = bytes(range(16))
 PARAMETERS = {
     "CBC": tlv.encode(0xC6, IV),
     "GCM": tlv.encode(0xC6, IV),
@@ -95,33 +74,10 @@ PARAMETERS = {
 }
 PRIVATE_USAGE = {"sign": 0x01, "decrypt": 0x02, "derive": 0x04}
 USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
-# Zeros after a PIN are padding; here a byte follows them.
-_JUNK = b"\x00\x00!"
 # Shorter parts of challenges might be the same by chance.
 _CHALLENGES, _PART, _ASKED = (8, 16, 32), 8, 16
 _COUNTERS = 2**32
 CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
-
-
-def credentials(table: Vectors, given: Pins) -> list[Credential]:
-    """The PINs that are given."""
-    return [
-        _pin(name, given[name].encode(), table.pins[f"{name}-wrong"].encode())
-        for name in REFS
-        if name in given
-    ]
-
-
-def _pin(name: str, right: bytes, wrong: bytes) -> Credential:
-    ref = REFS[name]
-
-    def present(subject: Subject, value: bytes) -> Response:
-        return subject.client.send(pki.verify(ref, value))
-
-    near = {what: pki.verify(ref, value) for what, value in near_values(right).items()}
-    near["junk after it"] = pki.verify(ref, right + _JUNK)
-    ask, opens = pki.verify(ref), OPENS[name]
-    return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens, near=near)
 
 
 def challenges(subject: Subject) -> Iterator[Check]:
@@ -153,10 +109,8 @@ class PkiDialect:
     table: Vectors
     given: Pins
     blank: Blank | None = None
-    public: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    public: dict[int, PublicHalf] = field(default_factory=dict)
     secret: dict[int, bytes] = field(default_factory=dict, repr=False)
-    sets: dict[int, str] = field(default_factory=dict)
-    """The kinds of keys that were generated: of a GOST key that is its parameter set."""
     signatures: dict[tuple[int, str], bytes] = field(default_factory=dict)
     """The last signature by a key with an algorithm."""
     counter: int = 0
@@ -242,8 +196,8 @@ class PkiDialect:
             data += pki.attributes(usage, int(step.get("always_authenticate", False)))
         response = self.client.send(pki.generate(data))
         if response.sw == SW.NO_ERROR:
-            self.public[step["key"]] = pki.public_objects(response.data)
-            self.sets[step["key"]] = step["kind"]
+            objects = pki.public_objects(response.data)
+            self.public[step["key"]] = PublicHalf(step["kind"], objects)
         return response
 
     def get_public(self, step: Step) -> Response:
@@ -251,7 +205,7 @@ class PkiDialect:
         response = self.client.send(pki.public_key())
         if (
             response.sw == SW.NO_ERROR
-            and pki.public_objects(response.data) != self.public[step["key"]]
+            and pki.public_objects(response.data) != self.public[step["key"]].objects
         ):
             raise DifferenceError("the key that was generated", "another one")
         return response
@@ -271,9 +225,9 @@ class PkiDialect:
         if response.sw == SW.NO_ERROR:
             self.client.call(pki.mse(pki.GENERATE, KINDS[kind], reference))
             told = pki.public_objects(self.client.call(pki.public_key()))
-            if not told.items() >= _public(key).items():
+            if not told.items() >= public_objects(key).items():
                 raise DifferenceError("the key that was imported", "another one")
-            self.public[reference] = told
+            self.public[reference] = PublicHalf(kind, told)
         return response
 
     def _import_secret(self, step: Step) -> Response:
@@ -334,7 +288,7 @@ class PkiDialect:
             return choice
         response = self.client.send(pki.sign(self._signed(step)))
         if response.sw == SW.NO_ERROR:
-            self._check_signature(step, response.data)
+            self.public[step["key"]].check(step["algorithm"], self._signed(step), response.data)
             self.signatures[step["key"], step["algorithm"]] = response.data
         return response
 
@@ -367,14 +321,14 @@ class PkiDialect:
         self._choose(pki.DECIPHER, step)
         response = self.client.send(pki.encipher(DIGEST))
         if response.sw == SW.NO_ERROR:
-            compare(response, self._enciphered(step))
+            compare(response, enciphered(step["algorithm"], self.secret[step["key"]], DIGEST))
         return response
 
     def checksum(self, step: Step) -> Response:
         self._choose(pki.CHECKSUM, step)
         response = self.client.send(pki.checksum(DIGEST))
         if response.sw == SW.NO_ERROR:
-            compare(response, self._authenticated(step))
+            compare(response, authenticated(step["algorithm"], self.secret[step["key"]], DIGEST))
         return response
 
     def _choose(self, template: int, step: Step) -> None:
@@ -382,48 +336,34 @@ class PkiDialect:
         extra = PARAMETERS.get(name, b"")
         self.client.call(pki.mse(template, ALGORITHMS[name], step["key"], extra))
 
-    def _enciphered(self, step: Step) -> bytes:
-        value = self.secret[step["key"]]
-        if step["algorithm"] == "GCM":
-            return AESGCM(value).encrypt(IV, DIGEST, None)
-        return Cipher(AES(value), modes.CBC(IV)).encryptor().update(DIGEST)
-
-    def _authenticated(self, step: Step) -> bytes:
-        value = self.secret[step["key"]]
-        if step["algorithm"] == "HMAC":
-            return hmac.digest(value, DIGEST, "sha256")
-        reference = cmac.CMAC(AES(value))
-        reference.update(DIGEST)
-        return reference.finalize()
-
     def decipher(self, step: Step) -> Response:
         self._choose(pki.DECIPHER, step)
-        if step["algorithm"] == "ECDH":
-            return self._agree(step)
-        if step["algorithm"] == "ML-KEM":
-            return self._decapsulate(step)
-        if step["algorithm"] in {"CBC", "GCM"}:
-            response = self.client.send(pki.decipher(self._enciphered(step)))
-            compare(response, DIGEST)
-            return response
-        scheme: padding.AsymmetricPadding = padding.PKCS1v15()
-        if step["algorithm"] == "OAEP":
-            sha1 = hashes.SHA1()  # noqa: S303  that of OAEP's defaults
-            scheme = padding.OAEP(padding.MGF1(sha1), sha1, None)
         if "damaged" in step:
-            return self._decipher_damaged(step)
-        cryptogram = self._rsa(step).encrypt(SECRET, scheme)
-        response = self.client.send(pki.decipher(cryptogram))
-        compare(response, SECRET)
+            return self._decipher_damaged(self.public[step["key"]].size)
+        command, expected = self._for_the_card(step["algorithm"], step["key"])
+        response = self.client.send(command)
+        compare(response, expected)
         return response
 
-    def _decipher_damaged(self, step: Step) -> Response:
-        """Two numbers that nobody has padded, one of them twice.
+    def _for_the_card(self, algorithm: str, key: int) -> tuple[Command, bytes]:
+        """What a peer gives the card, and what the card has to make of it."""
+        if algorithm in {"CBC", "GCM"}:
+            return pki.decipher(enciphered(algorithm, self.secret[key], DIGEST)), DIGEST
+        public = self.public[key]
+        if algorithm == "ECDH":
+            shared, point = public.agree()
+            return pki.derive(point), shared
+        if algorithm == "ML-KEM":
+            shared, cryptogram = public.encapsulate()
+            return pki.decipher(cryptogram), shared
+        return pki.decipher(public.encrypt(algorithm, SECRET)), SECRET
+
+    def _decipher_damaged(self, size: int) -> Response:
+        """Two numbers of `size` bytes that nobody has padded, one of them twice.
 
         A card that refuses none answers for each the same bytes every time, and others for another
         one: nothing else hides whether the padding was right.
         """
-        size = self._rsa(step).key_size // 8
         one, other = (bytes((fill,)) * size for fill in (1, 2))
         first, again, last = (self.client.send(pki.decipher(given)) for given in (one, one, other))
         if first != again:
@@ -473,61 +413,10 @@ class PkiDialect:
     def delete(self, step: Step) -> Response:
         return self.client.send(pki.delete(bytes.fromhex(step["file"])))
 
-    def _point(self, step: Step) -> bytes:
-        return self.public.get(step["key"], {}).get(0x86, b"")
-
-    def _rsa(self, step: Step) -> rsa.RSAPublicKey:
-        modulus = int.from_bytes(self.public[step["key"]][0x81], "big")
-        return rsa.RSAPublicNumbers(65537, modulus).public_key()
-
     def _signed(self, step: Step) -> bytes:
         """What a step signs: of a GOST key of 512 bits twice the digest."""
-        long = step["algorithm"] == "GOST" and len(self._point(step)) == 128
+        long = step["algorithm"] == "GOST" and len(self.public[step["key"]].point) == 128
         return DIGEST * 2 if long else DIGEST
-
-    def _check_signature(self, step: Step, signature: bytes) -> None:
-        try:
-            if step["algorithm"] == "GOST":
-                # No library that is kept well knows GOST: our own does, apart from the card's side.
-                public = crypto.gost_public(self.sets[step["key"]], self._point(step))
-                public.verify(crypto.Gost3410(), self._signed(step), signature)
-            elif step["algorithm"] == "ECDSA":
-                pki.check_ecdsa(self._point(step), DIGEST, signature)
-            elif step["algorithm"] == "EdDSA":
-                pki.check_eddsa(self._point(step), DIGEST, signature)
-            elif step["algorithm"] == "ML-DSA":
-                raw = self._point(step)
-                ML_DSA_KEYS[len(raw)](raw).verify(signature, DIGEST)
-            else:
-                pki.check_rsa(self._rsa(step), DIGEST, signature, pss=step["algorithm"] == "PSS")
-        except (InvalidSignature, crypto.InvalidSignature):
-            raise DifferenceError(f"a valid {step['algorithm']} signature", "a wrong one") from None
-
-    def _decapsulate(self, step: Step) -> Response:
-        raw = self._point(step)
-        shared, cryptogram = ML_KEM_KEYS[len(raw)](raw).encapsulate()
-        response = self.client.send(pki.decipher(cryptogram))
-        compare(response, shared)
-        return response
-
-    def _agree(self, step: Step) -> Response:
-        point = self._point(step)
-        if len(point) == 32:
-            peer = x25519.X25519PrivateKey.generate()
-            shared = peer.exchange(x25519.X25519PublicKey.from_public_bytes(point))
-            mine = peer.public_key().public_bytes_raw()
-        elif len(point) == 56:
-            longer = x448.X448PrivateKey.generate()
-            shared = longer.exchange(x448.X448PublicKey.from_public_bytes(point))
-            mine = longer.public_key().public_bytes_raw()
-        else:
-            public = pki.ec_public(point)
-            key = ec.generate_private_key(public.curve)
-            shared = key.exchange(ec.ECDH(), public)
-            mine = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        response = self.client.send(pki.derive(mine))
-        compare(response, shared)
-        return response
 
 
 def _text(step: Step) -> bytes:
@@ -538,16 +427,6 @@ def _text(step: Step) -> bytes:
 def _curve(kind: str) -> bytes:
     """The curve or parameter set of a kind of key as a data object; nothing for others."""
     return pki.curve(kind) if kind in pki.CURVES | pki.GOST_SETS else b""
-
-
-def _public(key: PrivateKey) -> dict[int, bytes]:
-    """The public part as the card tells it, but for the parameters of the curve."""
-    public = key.public_key()
-    if isinstance(public, rsa.RSAPublicKey):
-        return {0x81: public.public_numbers().n.to_bytes(public.key_size // 8, "big")}
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        return {0x86: public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)}
-    return {0x86: public.public_bytes_raw()}
 
 
 _STEPS: dict[str, Callable[[PkiDialect, Step], Response]] = {

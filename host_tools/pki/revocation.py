@@ -135,6 +135,11 @@ def answer(
     nonce = asked.nonce_value
     if nonce is not None:
         body["response_extensions"] = [{"extn_id": "nonce", "extn_value": nonce}]
+    return _signed(body, signer, responder)
+
+
+def _signed(body: Any, signer: Signer, responder: Any) -> bytes:
+    """The OCSPResponse (DER) with that ResponseData, by the authority or its responder."""
     basic = ocsp.BasicOCSPResponse(
         {
             "tbs_response_data": body,

@@ -6,8 +6,7 @@ answer came. One object belongs to one transport; its user serialises the calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from apdu import tlv
@@ -16,137 +15,27 @@ from apdu.model import SW, StatusWordError
 from apdu.tlv import TlvError
 from apdu.transport import CardClient, Shared, Telling, Transport, TransportError
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.pkcs15 import NewFile
-from token_fw.crypto import (
-    EDWARDS_SIZES,
-    GOST_SIZES,
-    GOST_SPECS,
-    CryptoError,
-    KeyKind,
-    KeySpec,
-    PublicKey,
-    SecretKey,
-    curve_of,
-    ec_public,
-    edwards_public,
-    gost_public,
-    ml_dsa_public,
-    ml_kem_public,
-    rsa_public,
+from pkcs11_module.cards.card_info import CardInfo, parse_info
+from pkcs11_module.cards.card_keys import (
+    CardKey,
+    KeyMaterial,
+    curve_object,
+    key_reference,
+    kind_code,
+    parse_key_list,
+    parse_public_key,
+    private_template,
+    rules_object,
 )
+from pkcs11_module.cards.pkcs15 import NewFile
+from token_fw.crypto import KeySpec, PublicKey, SecretKey
 
 AID: Final = bytes.fromhex("F276A288BCFBA69D34F31001")
-MAX_REFERENCE: Final = 1023
-_KIND_OF_SPEC: Final[dict[KeySpec, int]] = {
-    KeySpec.rsa(2048): 0xF3,
-    KeySpec.rsa(3072): 0xF4,
-    KeySpec.rsa(4096): 0xF5,
-    KeySpec.ec("P-256"): 0xEC,
-    KeySpec.ec("P-384"): 0xEC,
-    KeySpec.ec("P-521"): 0xEC,
-    KeySpec.ED25519: 0xED,
-    KeySpec.X25519: 0xEE,
-    KeySpec.ED448: 0xEA,
-    KeySpec.X448: 0xEB,
-    KeySpec.ml_dsa(44): 0xE1,
-    KeySpec.ml_dsa(65): 0xE2,
-    KeySpec.ml_dsa(87): 0xE3,
-    KeySpec.ml_kem(768): 0xE5,
-    KeySpec.ml_kem(1024): 0xE6,
-    **{spec: 0xE8 for spec in GOST_SPECS if spec.kind is KeyKind.GOST_256},
-    **{spec: 0xE9 for spec in GOST_SPECS if spec.kind is KeyKind.GOST_512},
-}
-_KIND_OF_SECRET: Final = {
-    KeyKind.AES: 0xF8,
-    KeyKind.DES3: 0xF9,
-    KeyKind.GENERIC: 0xFA,
-    KeyKind.KUZNYECHIK: 0xFB,
-    KeyKind.MAGMA: 0xFC,
-    KeyKind.KUZNYECHIK_TWIN: 0xFD,
-    KeyKind.MAGMA_TWIN: 0xFE,
-}
-_SECRET_OF_KIND: Final = {kind: secret for secret, kind in _KIND_OF_SECRET.items()}
-KEPT: Final = frozenset(_KIND_OF_SPEC)
-"""The kinds of key pair that the card makes and keeps."""
-_WITH_CURVE: Final = frozenset({KeyKind.EC, KeyKind.GOST_256, KeyKind.GOST_512})
-"""Kinds whose keys the card makes on a curve, or of a parameter set, that the command names."""
-_SPEC_OF_KIND: Final = {
-    kind: spec for spec, kind in _KIND_OF_SPEC.items() if spec.kind not in _WITH_CURVE
-}
 _READ_SIZE: Final = 32000
 _CHALLENGE_SIZE: Final = 32768
-_PIN_INITIALISED, _PIN_VERIFIED = 0x01, 0x02
-_OPERATIONAL: Final = 0x05
 _SIGNATURE_SIZE: Final = 8192
-USAGE_SIGN, USAGE_DECRYPT, USAGE_DERIVE, USAGE_ENCRYPT = 0x01, 0x02, 0x04, 0x08
-USAGE_WRAP, USAGE_UNWRAP, USAGE_MAC = 0x10, 0x20, 0x40
-POLICY_ALWAYS_AUTHENTICATE, POLICY_EXPORT = 0x01, 0x02
 MAX_DATA: Final = 1 << 16
 """Bytes that the card signs or enciphers, or computes a checksum of, in one command."""
-
-
-@dataclass(frozen=True, slots=True)
-class PinInfo:
-    """State of a PIN: tries left and at most, lengths in bytes."""
-
-    reference: int
-    tries_left: int
-    tries_max: int
-    initialised: bool
-    verified: bool
-    min_length: int
-    max_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class CardInfo:
-    """What the card tells of itself; the serial number has 8 bytes.
-
-    `pad`: PINs can be entered on the token itself. `fingers`: how many stand for the user PIN, and
-    `finger_tries` how many wrong ones the sensor still takes.
-    """
-
-    serial: bytes
-    operational: bool
-    pins: dict[int, PinInfo]
-    pad: bool = False
-    fingers: int = 0
-    finger_tries: int = 0
-
-    @property
-    def protected_path(self) -> bool:
-        """Whether the token asks its user itself now (CKF_PROTECTED_AUTHENTICATION_PATH).
-
-        It has none with its sensor blocked: then a program has to ask for the PIN.
-        """
-        return self.pad or bool(self.fingers and self.finger_tries)
-
-    def has_path(self, reference: int) -> bool:
-        """Whether that PIN, or what stands for it, is asked for on the token, if only in vain."""
-        return self.pad or bool(self.fingers and reference == pkcs15.USER_PIN)
-
-
-@dataclass(frozen=True, slots=True)
-class CardKey:
-    """A private or secret key on the card."""
-
-    reference: int
-    spec: KeySpec
-    usage: int
-    policy: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class KeyMaterial:
-    """A private key to import, by the tags of PUT DATA.
-
-    RSA: 92 p, 93 q, 94 1/q mod p, 95 and 96 the exponents modulo p - 1 and q - 1, and 91 the
-    public exponent if it is known; other kinds: 88, the secret number, the secret bytes (32,
-    Ed448 57, X448 56), or the seed of 32 (ML-DSA) or 64 bytes (ML-KEM).
-    """
-
-    spec: KeySpec
-    objects: Mapping[int, bytes]
 
 
 class TokenCard:
@@ -227,31 +116,13 @@ class TokenCard:
 
     def info(self) -> CardInfo:
         """Serial number, life cycle and PIN states; nothing secret."""
-        try:
-            outer, _ = tlv.parse_one(self._call(0xCA, 0x01, 0x04, ne=256))
-            items = tlv.parse(outer.value)
-            pins = [_pin_info(item.value) for item in items if item.tag == 0xA1]
-            fingers = tlv.find(items, 0x89) or bytes(2)
-            return CardInfo(
-                serial=tlv.find(items, 0x80) or b"",
-                operational=tlv.find(items, 0x81) == bytes((_OPERATIONAL,)),
-                pins={pin.reference: pin for pin in pins},
-                pad=tlv.find(items, 0x88) is not None,
-                fingers=fingers[0],
-                finger_tries=fingers[1],
-            )
-        except (TlvError, KeyError, IndexError) as error:
-            raise TransportError("the card information is malformed") from error
+        return parse_info(self._call(0xCA, 0x01, 0x04, ne=256))
 
     def keys(self) -> Mapping[int, CardKey]:
         """The private and secret keys on the card by reference."""
         data = self._call(0xCA, 0x01, 0x03, ne=MAX_EXTENDED_NE)
         if data != self._key_list[0]:
-            try:
-                keys = [_card_key(item.value) for item in tlv.parse(data)]
-            except (TlvError, KeyError, IndexError, CryptoError) as error:
-                raise TransportError("the list of keys is malformed") from error
-            self._key_list = data, {key.reference: key for key in keys}
+            self._key_list = data, parse_key_list(data)
         return self._key_list[1]
 
     # Files; paths begin with the MF, 3F00
@@ -361,14 +232,14 @@ class TokenCard:
     def generate(self, reference: int, spec: KeySpec, usage: int, policy: int) -> PublicKey:
         """Make a key pair under that reference, in the place of the key that has it."""
         self._choose_key(reference, spec)
-        curve = _curve(spec)
-        answer = self._call(0x46, 0x00, 0x00, curve + _rules(usage, policy), MAX_EXTENDED_NE)
+        curve = curve_object(spec)
+        answer = self._call(0x46, 0x00, 0x00, curve + rules_object(usage, policy), MAX_EXTENDED_NE)
         self.changes += 1
         return parse_public_key(spec, answer)
 
     def put_key(self, reference: int, key: KeyMaterial, usage: int, policy: int) -> None:
         """Import a private key, in the place of the key that has the reference."""
-        self._import(reference, key.spec, _private_template(key) + _rules(usage, policy))
+        self._import(reference, key.spec, private_template(key) + rules_object(usage, policy))
 
     def public_key(self, reference: int, spec: KeySpec) -> PublicKey:
         """The public part of a key."""
@@ -382,7 +253,7 @@ class TokenCard:
         """
         self._choose_key(reference, spec)
         length = tlv.encode(0x80, (spec.bits // 8).to_bytes(2, "big"))
-        data = length + _rules(usage, policy)
+        data = length + rules_object(usage, policy)
         check_value = self._client.call(Command(0x80, 0x46, 0x00, 0x00, data, MAX_SHORT_NE))
         self.changes += 1
         return check_value
@@ -390,7 +261,7 @@ class TokenCard:
     def put_secret(self, reference: int, key: SecretKey, usage: int, policy: int) -> None:
         """Import a secret key, in the place of the key that has the reference."""
         template = tlv.encode(0xE0, tlv.encode(0x88, key.value))
-        self._import(reference, key.spec, template + _rules(usage, policy))
+        self._import(reference, key.spec, template + rules_object(usage, policy))
 
     def secret_value(self, reference: int) -> bytes:
         """The value of a secret key; raises StatusWordError (6985 without POLICY_EXPORT, 6A88)."""
@@ -462,43 +333,8 @@ class TokenCard:
 
     def _choose_key(self, reference: int, spec: KeySpec) -> None:
         self._environment = None
-        kind = _KIND_OF_SECRET.get(spec.kind) or _KIND_OF_SPEC[spec]
-        self._call(0x22, 0x41, 0x00, tlv.encode(0x80, bytes((kind,))) + key_reference(reference))
-
-
-def key_reference(reference: int) -> bytes:
-    """The data object of a security environment that names a private or secret key."""
-    return tlv.encode(0x84, reference.to_bytes(2, "big"))
-
-
-def _pin_info(data: bytes) -> PinInfo:
-    fields = tlv.to_dict(tlv.parse(data))
-    flags = fields[0x83][0]
-    return PinInfo(
-        reference=fields[0x80][0],
-        tries_left=fields[0x81][0],
-        tries_max=fields[0x82][0],
-        initialised=bool(flags & _PIN_INITIALISED),
-        verified=bool(flags & _PIN_VERIFIED),
-        min_length=fields[0x84][0],
-        max_length=fields[0x85][0],
-    )
-
-
-def _card_key(data: bytes) -> CardKey:
-    fields = tlv.to_dict(tlv.parse(data))
-    reference = int.from_bytes(fields[0x84], "big")
-    return CardKey(reference, _spec(fields), fields[0x9C][0], fields[0x9D][0])
-
-
-def _spec(fields: Mapping[int, bytes]) -> KeySpec:
-    """The kind of key of an entry in the card's list; raises KeyError, IndexError, CryptoError."""
-    kind = fields[0x80][0]
-    if kind in _SECRET_OF_KIND:
-        return KeySpec.secret(_SECRET_OF_KIND[kind], 8 * int.from_bytes(fields[0x81], "big"))
-    if 0x06 in fields:
-        return KeySpec.from_oid_der(tlv.encode(0x06, fields[0x06]))
-    return _SPEC_OF_KIND[kind]
+        kind = tlv.encode(0x80, bytes((kind_code(spec),)))
+        self._call(0x22, 0x41, 0x00, kind + key_reference(reference))
 
 
 def _discretionary(answer: bytes) -> bytes:
@@ -533,50 +369,3 @@ def _fcp(file: NewFile) -> bytes:
     if not directory:
         inner += tlv.encode(0x80, len(file.content).to_bytes(3, "big"))
     return tlv.encode(0x62, inner + tlv.encode(0x86, file.conditions))
-
-
-def _curve(spec: KeySpec) -> bytes:
-    return spec.oid_der if spec.kind in _WITH_CURVE else b""
-
-
-def _rules(usage: int, policy: int) -> bytes:
-    inner = tlv.encode(0x80, bytes((usage,))) + tlv.encode(0x81, bytes((policy,)))
-    return tlv.encode(0xE2, inner)
-
-
-def _private_template(key: KeyMaterial) -> bytes:
-    """The key as PUT DATA takes it: 7F48 for RSA, E0 for the others."""
-    inner = b"".join(tlv.encode(tag, value) for tag, value in key.objects.items())
-    if key.spec.kind is KeyKind.RSA:
-        return tlv.encode(0x7F48, inner)
-    return tlv.encode(0xE0, _curve(key.spec) + inner)
-
-
-def parse_public_key(spec: KeySpec, answer: bytes) -> PublicKey:
-    """The public key data object 7F49 of a key of that kind; raises TransportError."""
-    try:
-        outer, _ = tlv.parse_one(answer)
-        fields = tlv.to_dict(tlv.parse(outer.value))
-        if spec.kind is KeyKind.RSA:
-            return rsa_public(fields[0x81], fields[0x82])
-        return _RAW_PUBLIC[spec.kind](spec, fields[0x86])
-    except (TlvError, KeyError, CryptoError) as error:
-        raise TransportError("the public key is malformed") from error
-
-
-def _edwards(spec: KeySpec, raw: bytes) -> PublicKey:
-    return edwards_public(spec.kind, raw)
-
-
-def _gost(spec: KeySpec, point: bytes) -> PublicKey:
-    return gost_public(spec.curve, point)
-
-
-_RAW_PUBLIC: Final[dict[KeyKind, Callable[[KeySpec, bytes], PublicKey]]] = {
-    KeyKind.EC: lambda spec, point: ec_public(curve_of(spec).name, point),
-    **dict.fromkeys(EDWARDS_SIZES, _edwards),
-    KeyKind.ML_DSA: lambda spec, raw: ml_dsa_public(spec.level, raw),
-    KeyKind.ML_KEM: lambda spec, raw: ml_kem_public(spec.level, raw),
-    **dict.fromkeys(GOST_SIZES, _gost),
-}
-"""Public keys from the bytes in data object 86."""

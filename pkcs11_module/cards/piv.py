@@ -18,8 +18,11 @@ from apdu.tlv import TlvError
 from apdu.transport import Shared, Transport, TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import CardInfo, CardKey, PinInfo, TokenCard
-from pkcs11_module.cards.entries import AnyEntry, DirectoryKind, encode
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_info import CardInfo, PinInfo
+from pkcs11_module.cards.card_keys import CardKey
+from pkcs11_module.cards.entries import AnyEntry, DirectoryKind
+from pkcs11_module.cards.entry_codec import encode
 from pkcs11_module.cards.piv_blocks import decipher, signature_input
 from pkcs11_module.cards.piv_slots import ALGORITHMS, DIRECTORIES, SLOTS, Slot, SlotKey
 from pkcs11_module.types import Pkcs11Error

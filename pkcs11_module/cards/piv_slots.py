@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import (
+from pkcs11_module.cards.card_keys import (
     POLICY_ALWAYS_AUTHENTICATE,
     USAGE_DECRYPT,
     USAGE_DERIVE,

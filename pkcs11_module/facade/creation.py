@@ -9,7 +9,7 @@ from typing import Final
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
-from pkcs11_module.cards.card import KEPT
+from pkcs11_module.cards.card_keys import KEPT
 from pkcs11_module.cards.entries import AnyEntry
 from pkcs11_module.facade import certificates, keys
 from pkcs11_module.facade.attributes import (
@@ -22,10 +22,11 @@ from pkcs11_module.facade.attributes import (
     rules,
     ulong,
 )
+from pkcs11_module.facade.card_rules import card_policy, card_usage
+from pkcs11_module.facade.entry_attributes import new_entry
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.facade.token_objects import card_policy, card_usage, new_entry, own_attributes
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import PrivateKey, PublicKey, SecretKey
 
@@ -154,7 +155,7 @@ def make_public_key(
     object has no handle yet.
     """
     check_place(session, full)
-    made = {**stamped(full, origin), **own_attributes(full, key)}
+    made = {**stamped(full, origin), **keys.own_attributes(full, key)}
     check_derived(full, made)
     if full[ck.CKA_TOKEN] != TRUE:
         return SessionObject(session, made, key)
@@ -166,7 +167,7 @@ def make_private_key(
 ) -> AnyObject:
     """The same for a private key: a session object, or imported into the card."""
     check_place(session, full)
-    made = {**stamped(full, origin), **own_attributes(full, key.public())}
+    made = {**stamped(full, origin), **keys.own_attributes(full, key.public())}
     check_derived(full, made)
     made = {**keys.secret_attributes(key), **made}
     if full[ck.CKA_TOKEN] != TRUE:

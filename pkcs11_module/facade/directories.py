@@ -14,7 +14,8 @@ from weakref import WeakSet
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import CardKey, TokenCard
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import CardKey
 from pkcs11_module.cards.entries import (
     AnyEntry,
     CertificateEntry,
@@ -24,11 +25,12 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    decode,
 )
+from pkcs11_module.cards.entry_codec import decode
 from pkcs11_module.facade.attributes import ulong
+from pkcs11_module.facade.entry_attributes import Identity, identity
 from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
-from pkcs11_module.facade.token_objects import Identity, TokenObject, identity
+from pkcs11_module.facade.token_objects import TokenObject
 
 if TYPE_CHECKING:
     from pkcs11_module.facade.slot import Slot

@@ -7,7 +7,7 @@ from typing import Final
 from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import CardInfo
+from pkcs11_module.cards.card_info import CardInfo
 from pkcs11_module.facade.application import Application
 from pkcs11_module.facade.registry import function, session_function
 from pkcs11_module.facade.sessions import Session

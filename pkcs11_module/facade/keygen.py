@@ -7,9 +7,10 @@ from typing import Final
 
 from pkcs11_module import _constants as ck
 from pkcs11_module.attribute_model import Purpose
-from pkcs11_module.cards.card import KEPT
+from pkcs11_module.cards.card_keys import KEPT
 from pkcs11_module.facade import gost_keys, keys
 from pkcs11_module.facade.attributes import TRUE, check_derived, collect, complete, number
+from pkcs11_module.facade.card_rules import card_policy, card_usage
 from pkcs11_module.facade.creation import (
     Origin,
     check_place,
@@ -18,6 +19,7 @@ from pkcs11_module.facade.creation import (
     make_secret_key,
     stamped,
 )
+from pkcs11_module.facade.entry_attributes import new_entry
 from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.secret_keys import (
     derived_key,
@@ -28,19 +30,10 @@ from pkcs11_module.facade.secret_keys import (
 )
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.facade.token_objects import card_policy, card_usage, new_entry, own_attributes
 from pkcs11_module.mechanisms import Function, check
 from pkcs11_module.mechanisms.parameters import by_hash
 from pkcs11_module.types import Attribute, Mechanism, Pkcs5Pbkd2Params2, Pkcs11Error
-from token_fw.crypto import (
-    Hash,
-    KeyKind,
-    KeySpec,
-    PublicKey,
-    generate,
-    generate_secret,
-    rsa,
-)
+from token_fw.crypto import Hash, KeyKind, KeySpec, PublicKey, generate, generate_secret, rsa
 from token_fw.crypto.kdf import pbkdf2
 
 _Template = tuple[Attribute, ...]
@@ -196,7 +189,7 @@ def _pair_on_card(
 
 def _told(full: _Attributes, key: PublicKey, origin: Origin) -> _Attributes:
     """All attributes of one half of a pair; raises Pkcs11Error where the template is not true."""
-    told = {**stamped(full, origin), **own_attributes(full, key)}
+    told = {**stamped(full, origin), **keys.own_attributes(full, key)}
     check_derived(full, told)
     return told
 

@@ -11,10 +11,10 @@ from apdu import tlv
 from apdu.tlv import TlvError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import der
-from pkcs11_module.cards.card import KeyMaterial
+from pkcs11_module.cards.card_keys import KeyMaterial
 from pkcs11_module.cards.der import Fields
 from pkcs11_module.facade import gost_keys
-from pkcs11_module.facade.attributes import number, ulong
+from pkcs11_module.facade.attributes import number, rules, ulong
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
     EDWARDS_SIZES,
@@ -224,6 +224,16 @@ def public_attributes(key: PublicKey) -> dict[int, bytes]:
     return common | {
         ck.CKA_EC_PARAMS: key.spec.oid_der,
         ck.CKA_EC_POINT: tlv.encode(der.OCTET_STRING, key.point),
+    }
+
+
+def own_attributes(attributes: Mapping[int, bytes], key: PublicKey) -> dict[int, bytes]:
+    """What a public key says, as far as it belongs to that public or private key's attributes."""
+    known = rules(number(attributes[ck.CKA_CLASS]), number(attributes[ck.CKA_KEY_TYPE]))
+    return {
+        name: value
+        for name, value in public_attributes(key).items()
+        if name in known and not known[name].secret
     }
 
 

@@ -14,7 +14,7 @@ from pkcs11_module.rulebook import Fact
 from pkcs11_module.types import Pkcs11Error
 
 if TYPE_CHECKING:
-    from pkcs11_module.cards.card import CardInfo
+    from pkcs11_module.cards.card_info import CardInfo
     from pkcs11_module.facade.operations import ActiveOperation
     from pkcs11_module.facade.sessions import Session
     from pkcs11_module.facade.slot import Slot

@@ -23,6 +23,7 @@ from pkcs11_module.facade.attributes import (
     kind_of,
 )
 from pkcs11_module.facade.base_keys import value_of
+from pkcs11_module.facade.card_rules import card_policy, card_usage
 from pkcs11_module.facade.creation import (
     Origin,
     check_name,
@@ -31,17 +32,13 @@ from pkcs11_module.facade.creation import (
     make_public_key,
     make_secret_key,
 )
+from pkcs11_module.facade.entry_attributes import changed_entry
 from pkcs11_module.facade.registry import session_function
 from pkcs11_module.facade.secret_keys import key_of
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.facade.token_objects import (
-    TokenObject,
-    card_policy,
-    card_usage,
-    changed_entry,
-)
+from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.facade.values import SENSITIVE, all_of, read
 from pkcs11_module.types import (
     UNAVAILABLE,
@@ -180,7 +177,7 @@ def set_attribute_value(session: Session, handle: int, template: tuple[Attribute
 
 def _change_on_token(session: Session, target: TokenObject, changed: Mapping[int, bytes]) -> None:
     slot = session.slot
-    entry = changed_entry(target, changed)
+    entry = changed_entry(target.entry, changed, spec=target.spec, private=target.private)
     if ck.CKA_VALUE in changed:
         slot.token.change_value(slot.card, target, entry, changed[ck.CKA_VALUE])
     elif changed.get(ck.CKA_EXTRACTABLE) == FALSE:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apdu.model import SW, StatusWordError
 from pkcs11_module import _constants as ck
-from pkcs11_module.cards.card import MAX_REFERENCE, TokenCard, key_reference
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import MAX_REFERENCE, key_reference
 from pkcs11_module.cards.entries import KeyEntry, PublicKeyEntry
 from pkcs11_module.facade.attributes import KEY_CLASSES, TRUE
 from pkcs11_module.facade.token_objects import TokenObject

@@ -8,7 +8,7 @@ from apdu.model import SW, StatusWordError
 from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import CardInfo, PinInfo
+from pkcs11_module.cards.card_info import CardInfo, PinInfo
 from pkcs11_module.cards.pkcs15 import PinEntry
 from pkcs11_module.facade.application import Application
 from pkcs11_module.facade.login import given

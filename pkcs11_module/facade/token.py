@@ -15,7 +15,8 @@ from apdu.model import SW, StatusWordError
 from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import MAX_REFERENCE, TokenCard
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import MAX_REFERENCE
 from pkcs11_module.cards.entries import (
     KIND_OF_ENTRY,
     AnyEntry,
@@ -25,10 +26,11 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    encode,
 )
+from pkcs11_module.cards.entry_codec import encode
 from pkcs11_module.facade.directories import Directory, TokenView, is_ours
-from pkcs11_module.facade.token_objects import TokenObject, identity
+from pkcs11_module.facade.entry_attributes import identity
+from pkcs11_module.facade.token_objects import TokenObject
 from pkcs11_module.types import Pkcs11Error
 
 _OF_CARD: Final = PrivateKeyEntry | SecretKeyEntry

@@ -20,9 +20,8 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    decode,
-    encode,
 )
+from pkcs11_module.cards.entry_codec import decode, encode
 
 COMMON = {
     "label": st.text(max_size=40),

@@ -15,8 +15,8 @@ from apdu.model import SW, StatusWordError
 from apdu.transport import Transport, TransportError
 from host_tools.conformance import pki_commands as pki
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import (
-    MAX_DATA,
+from pkcs11_module.cards.card import MAX_DATA, TokenCard
+from pkcs11_module.cards.card_keys import (
     POLICY_ALWAYS_AUTHENTICATE,
     POLICY_EXPORT,
     USAGE_DECRYPT,
@@ -28,7 +28,6 @@ from pkcs11_module.cards.card import (
     USAGE_WRAP,
     CardKey,
     KeyMaterial,
-    TokenCard,
     key_reference,
 )
 from tests import cards

@@ -11,7 +11,8 @@ from apdu.model import SW, StatusWordError
 from apdu.transport import Transport
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import pkcs15
-from pkcs11_module.cards.card import USAGE_MAC, TokenCard
+from pkcs11_module.cards.card import TokenCard
+from pkcs11_module.cards.card_keys import USAGE_MAC
 from pkcs11_module.cards.entries import DirectoryKind
 from pkcs11_module.types import Mechanism
 from tests.unit.facade_rig import (

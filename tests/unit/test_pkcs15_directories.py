@@ -20,9 +20,8 @@ from pkcs11_module.cards.entries import (
     PublicKeyEntry,
     SecretKeyEntry,
     Unknown,
-    decode,
-    encode,
 )
+from pkcs11_module.cards.entry_codec import decode, encode
 from pkcs11_module.cards.pkcs15 import PinEntry
 
 P256 = bytes.fromhex("06082A8648CE3D030107")
