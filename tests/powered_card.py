@@ -149,18 +149,25 @@ class PoweredCard(RuleBasedStateMachine):
             found = client.status(pki.select(path)) == OK
             assert found == (path in self.model.files)
             if found:
-                assert content_of(client.ok(pki.read(0))) == self.model.files[path]
+                assert content_of(self.durable(client, pki.read(0))) == self.model.files[path]
         for reference, (kind, point) in self.model.keys.items():
-            client.ok(pki.mse(pki.GENERATE, pki.EC, reference))
+            self.durable(client, pki.mse(pki.GENERATE, pki.EC, reference))
             if kind in SECRETS:
                 assert client.status(pki.public_key()) == 0x6985
                 continue
-            objects = pki.public_objects(client.ok(pki.public_key()))
+            objects = pki.public_objects(self.durable(client, pki.public_key()))
             seen = objects[0x81] if kind == "RSA" else objects[0x86]
             # The answer of the command that made the key may have been lost.
             assert point in {None, seen}
             self.model.keys[reference] = kind, seen
         self.search_pins(client)
+
+    @staticmethod
+    def durable(client: cards.Client, command: Command) -> bytes:
+        """What a command answers that has to work, as all it needs was promised."""
+        response = client.send(command)
+        assert response.sw == OK, f"{response.sw:04X} to {command}"
+        return response.data
 
     def search_pins(self, client: cards.Client) -> None:
         for ref in (USER, SO):
@@ -180,8 +187,8 @@ class PoweredCard(RuleBasedStateMachine):
         if kind in SECRETS:
             self.look_at_value(reference, client.send(pki.get_secret(reference)))
         choice, use = self.use_of(reference)
-        client.ok(choice)
-        self.check_use(reference, client.ok(use))
+        self.durable(client, choice)
+        self.check_use(reference, self.durable(client, use))
 
     def look_at_value(self, reference: int, response: Response) -> None:
         """Take what GET SECRET KEY gave the user; the first to see a generated value learns it."""

@@ -34,7 +34,7 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("token", name) for name in ("delete", "unlock")),
         *(("pin", name) for name in ("status", "change", "unblock", "enter", "cancel")),
         *(("control", name) for name in ("run", "token", "url")),
-        *(("finger", name) for name in ("add", "list", "remove", "present", "script")),
+        *(("finger", name) for name in ("add", "list", "rename", "remove", "present", "script")),
         *(("key", name) for name in ("generate", "list", "import", "delete")),
         *(("cert", name) for name in ("import", "request", "list", "export", "delete", "pack")),
         *(("cert", "ca", name) for name in ("create", "issue", "revoke", "crl", "ocsp")),
