@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import xor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apdu.chaining import (
     ChainInterrupted,
@@ -21,7 +20,6 @@ from apdu.chaining import (
     ResponseQueue,
 )
 from apdu.codec import CHAINING, MAX_SHORT_NE, ApduFormatError, Command, Response
-from apdu.ctap import Status
 from apdu.model import SW
 from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
@@ -31,24 +29,23 @@ from token_fw._pins import POLICIES
 from token_fw.apps import (
     Application,
     Handler,
+    Parts,
     Session,
     Told,
+    Work,
     check_data,
     class_error,
-    fido2,
-    fingerprint,
-    management,
-    piv,
-    pki,
 )
-from token_fw.apps.pki.files import FileSystem
-from token_fw.apps.pki.keys import Keys
+from token_fw.apps.installed import NAMES, Installed
 from token_fw.env import Env
 from token_fw.fingerprint import Matcher
 from token_fw.pin import MAX_TRIES, PinRef, Pins
 from token_fw.state import Attestation, Token
 from token_fw.storage.base import StorageError, Store
 from token_fw.transaction import Transaction
+
+if TYPE_CHECKING:
+    from token_fw.apps import fido2
 
 SERIAL_SIZE = 8
 MAX_RESPONSE = 65533
@@ -187,34 +184,33 @@ class Card:
         token = Token(self._transaction)
         pins = Pins(self._transaction, token.policy, env.rng)
         matcher = Matcher(self._transaction, pins, env.sensor)
-        core = pki.Core(
+        parts = Parts(
             transaction=self._transaction,
             token=token,
             pins=pins,
-            files=FileSystem(self._transaction),
-            keys=Keys(self._transaction),
             matcher=matcher,
-            rng=env.rng,
-            path=env.path if token.protected_path else None,
+            env=env,
             changes=lambda: self.changes,
+            run=self.run,
         )
-        self.authenticator = fido2.Authenticator(
-            fido2.core(self._transaction, token, pins, matcher, env)
-        )
-        self._fido2 = fido2.application(self.authenticator, self.ctap)
-        self._applications: tuple[Application[Any], ...] = (
-            pki.application(core),
-            piv.application(piv.core(self._transaction, token, pins, matcher, env)),
-            self._fido2,
-            fingerprint.application(fingerprint.Core(self._transaction, pins, matcher)),
-            management.application(token),
-        )
+        powered = env.clock()
+        self._applications = tuple(Installed(name, parts, powered) for name in NAMES)
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")
         self._asking = (env.path, env.presence, env.sensor)
         self._tell_change = env.changed
         self.used = True
         """A command ran since somebody cleared this."""
+
+    @property
+    def authenticator(self) -> fido2.Authenticator:
+        """That of the FIDO2 application."""
+        authenticator: fido2.Authenticator = self._fido2.core
+        return authenticator
+
+    @property
+    def _fido2(self) -> Installed:
+        return next(item for item in self._applications if item.spec.name == "fido2")
 
     def connect(self, *names: str) -> Interface:
         """Open a door to the card, with a reset, selection and security status of its own.
@@ -261,7 +257,7 @@ class Card:
         finally:
             self._lock.release()
 
-    def run(self, work: Callable[[], bytes | Response]) -> tuple[Response, Exception | None]:
+    def run(self, work: Work) -> tuple[Response, Exception | None]:
         """Run one command's `work` as one transaction; gives the cause of a refusal with it.
 
         Raises CardRemoved, and no other Exception, where the token was pulled meanwhile.
@@ -286,24 +282,17 @@ class Card:
         return whole, None
 
     def ctap(self, channel: fido2.Channel, request: bytes) -> bytes:
-        """Run one CTAP request: a command byte and CBOR; gives a status byte and CBOR.
-
-        Raises CardRemoved, and no other Exception, where the token was pulled.
-        """
-        with channel.running():
-            if self.closed:
-                raise CardRemoved("the card was removed")
-            response, _ = self.run(lambda: self.authenticator.execute(channel, request))
-        if response.sw != SW.NO_ERROR:
-            return bytes((Status.CTAP1_ERR_OTHER,))
-        return response.data
+        """Run one CTAP request on a channel of CTAPHID, see Authenticator.ctap."""
+        return self.authenticator.ctap(channel, request)
 
     def u2f(self, channel: fido2.Channel, command: bytes) -> bytes:
         """Run one command APDU of U2F on a channel of CTAPHID, where nothing is selected.
 
         Raises CardRemoved, and no other Exception, where the token was pulled.
         """
-        session = fido2.FidoSession(self.authenticator, self.ctap, channel)
+        from token_fw.apps import fido2  # noqa: PLC0415  whoever has a channel has loaded it
+
+        session = fido2.FidoSession(self.authenticator, channel)
         return Interface(self, (self._fido2,), session).transceive(command)
 
     def power_up(self) -> None:
@@ -312,7 +301,7 @@ class Card:
         What is selected and verified on interfaces is their own affair.
         """
         with self._lock:
-            self.authenticator.core.power_up()
+            self._fido2.power_up()
 
     def _fail(self, error: Exception) -> int:
         sw = _status(error)
@@ -342,7 +331,7 @@ class Interface:
     def __init__(
         self,
         card: Card,
-        applications: tuple[Application[Any], ...],
+        applications: tuple[Installed, ...],
         session: Session | None = None,
     ) -> None:
         """With a session, of the first application, that one is selected."""
@@ -351,8 +340,8 @@ class Interface:
         self._lock = threading.Lock()
         self._chain = CommandChain()
         self._queue = ResponseQueue()
-        self._selected: tuple[Application[Any], Session] | None = (
-            None if session is None else (applications[0], session)
+        self._selected: tuple[Application[Any, Any], Session] | None = (
+            None if session is None else (applications[0].application, session)
         )
         self._told = Told(applications=frozenset(item.spec.name for item in applications))
         self._closed = False
@@ -440,9 +429,9 @@ class Interface:
             return self._get_response(command)
         self._queue.clear()
         if command.ins == _SELECT and command.p1 == _BY_NAME and command.cla == 0x00:
-            for application in self._applications:
-                if application.spec.is_named(command.data):
-                    return self._select(application, command)
+            for item in self._applications:
+                if item.spec.is_named(command.data):
+                    return self._select(item, command)
         if self._selected is None:
             raise self._without_application(command)
         application, session = self._selected
@@ -472,15 +461,16 @@ class Interface:
             self._selected[1].begin(None)
         return self._queue.get_response(ne)
 
-    def _select(self, application: Application[Any], command: Command) -> Response:
+    def _select(self, item: Installed, command: Command) -> Response:
         """Begin a session; whatever the interface had verified or chosen is forgotten.
 
         Where the storage fails nothing is selected afterwards: its status word promises no state
         (ISO/IEC 7816-4:2013, 5.6), and so none in which access rights are left.
         """
+        application = item.application
         application.find(command)
         self._deselect()
-        session = application.open_session(self._told)
+        session = application.open_session(item.core, self._told)
         response, self.cause = self._card.run(lambda: application.select(session))
         if response.sw == SW.NO_ERROR:
             self._selected = application, session

@@ -16,7 +16,7 @@ from apdu.transport import CardRemoved, Transport
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import FailingStore
 from tests import cards
-from token_fw.apps import Application, Handler, Told
+from token_fw.apps import Application, Handler, Parts, Told
 from token_fw.apps.pki import HANDLERS, SPEC, PkiSession, information
 from token_fw.card import Card, Profile, personalise
 from token_fw.env import Env
@@ -188,14 +188,17 @@ def test_a_profile_says_what_can_be_made(profile: dict[str, object]) -> None:
 
 
 def test_an_application_whose_handlers_and_table_disagree_cannot_be_built() -> None:
-    def session(_: Told) -> PkiSession:
+    def install(_: Parts, _powered: float) -> None:
+        raise AssertionError
+
+    def session(_: None, _told: Told) -> PkiSession:
         raise AssertionError
 
     handlers = dict(HANDLERS)
     del handlers["VERIFY"]
     handlers["NO SUCH COMMAND"] = Handler(lambda _: None, lambda _session, _command: b"")
     with pytest.raises(ValueError, match="NO SUCH COMMAND, VERIFY"):
-        Application(SPEC, handlers, session)
+        Application(SPEC, handlers, install, session)
 
 
 def test_a_failing_storage_answers_memory_failure_and_changes_nothing() -> None:

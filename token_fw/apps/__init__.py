@@ -1,4 +1,8 @@
-"""What an application is: a table of commands, and for each the function that runs it."""
+"""What an application is: a table of commands, and for each the function that runs it.
+
+It is the same on every card; what it keeps of one it makes of the card's parts, when it is first
+reached there.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from apdu.codec import CHAINING, Command, Response
 from apdu.spec import Access, ApplicationSpec, CommandSpec, DataField
+from token_fw.env import Env
 from token_fw.errors import (
     ClassNotSupported,
     FileNotFound,
@@ -17,9 +22,33 @@ from token_fw.errors import (
     SecureMessagingNotSupported,
     WrongLength,
 )
+from token_fw.fingerprint import Matcher
+from token_fw.pin import Pins
+from token_fw.state import Token
+from token_fw.transaction import Transaction
 
 CARD_COMMANDS = frozenset({"GET RESPONSE"})
 """Commands in a catalogue that the card itself runs, for every application."""
+
+
+Work = Callable[[], "bytes | Response"]
+"""One command: it gives response data, or a whole response where 9000 is not its status word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every application of a card finds there: the token's durable state and the effects.
+
+    `changes` is the card's change counter; `run` runs work as one transaction, as Card.run does.
+    """
+
+    transaction: Transaction
+    token: Token
+    pins: Pins
+    matcher: Matcher
+    env: Env
+    changes: Callable[[], int]
+    run: Callable[[Work], tuple[Response, Exception | None]]
 
 
 @dataclass(slots=True)
@@ -50,6 +79,7 @@ class Session(Protocol):
         """The interface is closed: no command waits for its user any more. From any thread."""
 
 
+K = TypeVar("K")
 S = TypeVar("S", bound=Session)
 C = TypeVar("C")
 
@@ -74,17 +104,23 @@ SELECT_NAME: Handler[Any, None] = Handler(_no_such_name, lambda _session, _comma
 """SELECT of an application without files: the card has found no application of that name."""
 
 
-class Application(Generic[S]):
-    """An application of a card: its catalogue, its handlers, and how a session begins."""
+class Application(Generic[K, S]):
+    """An application: its catalogue, its handlers, and how it begins on a card and in a session."""
 
     def __init__(
         self,
         spec: ApplicationSpec,
         handlers: Mapping[str, Handler[S, Any]],
-        open_session: Callable[[Told], S],
+        install: Callable[[Parts, float], K],
+        open_session: Callable[[K, Told], S],
+        *,
         select: Callable[[S], bytes] = lambda _: b"",
+        power_up: Callable[[K], None] = lambda _: None,
     ) -> None:
-        """`select` runs when the application is selected and gives what SELECT answers.
+        """`install` makes what all interfaces of a card share, of its parts and when it got power.
+
+        `select` runs when the application is selected and gives what SELECT answers; `power_up`
+        when the power was taken from a card where it is installed, and given again.
 
         Raises ValueError when handlers and catalogue do not name the same commands.
         """
@@ -94,8 +130,10 @@ class Application(Generic[S]):
                 f"handlers and catalogue of {spec.name} disagree on: {', '.join(sorted(differing))}"
             )
         self.spec = spec
+        self.install = install
         self.open_session = open_session
         self.select = select
+        self.power_up = power_up
         self._table: dict[tuple[int, int], tuple[tuple[CommandSpec, Handler[S, Any]], ...]] = {}
         for command in spec.commands:
             if command.name in CARD_COMMANDS:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from apdu.codec import Command, Response
 from apdu.model import APPLICATIONS
-from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps import SELECT_NAME, Application, Handler, Parts
 from token_fw.apps.fido2 import u2f
+from token_fw.apps.fido2.attester import Attester
 from token_fw.apps.fido2.authenticator import Authenticator
 from token_fw.apps.fido2.channel import Channel
 from token_fw.apps.fido2.core import Core
+from token_fw.apps.fido2.credentials import Credentials
 from token_fw.apps.fido2.errors import CtapError
-from token_fw.apps.fido2.session import Ctap, FidoSession
+from token_fw.apps.fido2.secrets import Secrets
+from token_fw.apps.fido2.session import FidoSession
 from token_fw.errors import ConditionsNotSatisfied
 
 SPEC = APPLICATIONS["fido2"]
@@ -86,6 +89,30 @@ HANDLERS: dict[str, Handler[FidoSession, Any]] = {
 }
 
 
-def application(authenticator: Authenticator, ctap: Ctap) -> Application[FidoSession]:
-    """The application over the authenticator of one token, whose requests `ctap` runs."""
-    return Application(SPEC, HANDLERS, lambda _: FidoSession(authenticator, ctap), _select)
+def _install(parts: Parts, powered: float) -> Authenticator:
+    transaction, rng = parts.transaction, parts.env.rng
+    secrets = Secrets(transaction, rng)
+    core = Core(
+        transaction=transaction,
+        token=parts.token,
+        pins=parts.pins,
+        matcher=parts.matcher,
+        secrets=secrets,
+        credentials=Credentials(transaction, secrets, rng),
+        attester=Attester(transaction, rng),
+        rng=rng,
+        clock=parts.env.clock,
+        presence=parts.env.presence,
+        powered=powered,
+    )
+    return Authenticator(core, parts.run)
+
+
+APPLICATION: Final = Application(
+    SPEC,
+    HANDLERS,
+    _install,
+    lambda authenticator, _: FidoSession(authenticator),
+    select=_select,
+    power_up=lambda authenticator: authenticator.core.power_up(),
+)

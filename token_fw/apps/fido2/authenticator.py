@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from apdu.codec import Response
 from apdu.ctap import CtapCommand, Status
+from apdu.model import SW
+from apdu.transport import CardRemoved
+from token_fw.apps import Work
 from token_fw.apps.fido2 import cbor
 from token_fw.apps.fido2.bio_enrollment import bio_enrollment
 from token_fw.apps.fido2.channel import Channel
@@ -37,18 +41,29 @@ HANDLERS: Mapping[CtapCommand, Handler] = {
 
 
 class Authenticator:
-    """A CTAP authenticator over the durable state of one token."""
+    """A CTAP authenticator over the durable state of one token; `run` is its card's."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(
+        self, core: Core, run: Callable[[Work], tuple[Response, Exception | None]]
+    ) -> None:
         self.core = core
+        self._run = run
 
-    def execute(self, channel: Channel, request: bytes) -> bytes:
-        """Run one request: a command byte and its parameters; gives a status byte and the answer.
+    def ctap(self, channel: Channel, request: bytes) -> bytes:
+        """Run one request: a command byte and CBOR; gives a status byte and CBOR.
 
-        It is the work of Card.run, which commits what it changed, and holds the card's lock. A
-        refused request changes nothing but the tries that it spent. Raises StorageError and
-        CardRemoved.
+        A refused request changes nothing but the tries that it spent. Raises CardRemoved, and no
+        other Exception, where the token was pulled.
         """
+        with channel.running():
+            if self.core.transaction.closed:
+                raise CardRemoved("the card was removed")
+            response, _ = self._run(lambda: self._execute(channel, request))
+        if response.sw != SW.NO_ERROR:
+            return bytes((Status.CTAP1_ERR_OTHER,))
+        return response.data
+
+    def _execute(self, channel: Channel, request: bytes) -> bytes:
         core = self.core
         try:
             with core.alone(channel) as left:

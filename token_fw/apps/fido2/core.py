@@ -59,15 +59,15 @@ class Core:
     rng: Callable[[int], bytes]
     clock: Callable[[], float]
     presence: Presence | None
-    pin_uv: PinUvAuth = field(init=False)
-    powered: float = field(init=False)
+    powered: float
     """When the power came, by `clock`."""
+    pin_uv: PinUvAuth = field(init=False)
     left: Left | None = field(default=None, init=False)
     _running: Channel | None = field(default=None, init=False)
     """Whose request runs; while that waits for its user the card is open to others."""
 
     def __post_init__(self) -> None:
-        self.power_up()
+        self.pin_uv = PinUvAuth(self.transaction, self.rng, self.clock)
 
     def power_up(self) -> None:
         """The power came: tokens in use, wrong PINs in a row and enumerations are of the past.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from apdu.codec import Response
 from apdu.model import SW
@@ -16,15 +15,12 @@ from token_fw.errors import ConditionsNotSatisfied
 UPDATE_SECONDS = 0.08
 """How long a request may run until a client that takes updates is told that it does."""
 
-Ctap = Callable[[Channel, bytes], bytes]
-"""Runs a CTAP request on a channel, as Card.ctap does."""
-
 
 class _Request:
     """A request that runs in a thread of its own."""
 
-    def __init__(self, ctap: Ctap, channel: Channel, data: bytes) -> None:
-        self._ctap = ctap
+    def __init__(self, authenticator: Authenticator, channel: Channel, data: bytes) -> None:
+        self._authenticator = authenticator
         self._channel = channel
         self._data = data
         self._done = threading.Event()
@@ -33,7 +29,7 @@ class _Request:
 
     def _run(self) -> None:
         try:
-            self._answer = self._ctap(self._channel, self._data)
+            self._answer = self._authenticator.ctap(self._channel, self._data)
         except CardRemoved:
             # Whoever waits finds the card gone by itself.
             self._answer = None
@@ -57,11 +53,8 @@ class FidoSession:
     `channel`: what it is to the authenticator, where that is not a card in a reader.
     """
 
-    def __init__(
-        self, authenticator: Authenticator, ctap: Ctap, channel: Channel | None = None
-    ) -> None:
+    def __init__(self, authenticator: Authenticator, channel: Channel | None = None) -> None:
         self.authenticator = authenticator
-        self._ctap = ctap
         self.channel = channel or Channel(Transport.SMART_CARD)
         self._request: _Request | None = None
 
@@ -76,7 +69,7 @@ class FidoSession:
 
     def branch(self) -> FidoSession:
         """A client of its own."""
-        return FidoSession(self.authenticator, self._ctap)
+        return FidoSession(self.authenticator)
 
     def end(self) -> None:
         """The interface is closed: no request waits for its user."""
@@ -84,7 +77,7 @@ class FidoSession:
 
     def ask(self, data: bytes, *, updates: bool) -> bytes | Response:
         """Run a request; with `updates`, what it waits for is answered meanwhile."""
-        self._request = _Request(self._ctap, self.channel, data)
+        self._request = _Request(self.authenticator, self.channel, data)
         return self.go_on(UPDATE_SECONDS if updates else None)
 
     def go_on(self, seconds: float | None = UPDATE_SECONDS) -> bytes | Response:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from apdu.model import APPLICATIONS
-from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps import SELECT_NAME, Application, Handler, Parts
 from token_fw.apps.fingerprint import commands
 from token_fw.apps.fingerprint.session import Core, FingerprintSession
 
-__all__ = ["SPEC", "Core", "FingerprintSession", "application"]
+__all__ = ["APPLICATION", "HANDLERS", "SPEC", "Core", "FingerprintSession"]
 
 SPEC = APPLICATIONS["fingerprint"]
 
@@ -25,6 +25,8 @@ HANDLERS: dict[str, Handler[FingerprintSession, Any]] = {
 }
 
 
-def application(core: Core) -> Application[FingerprintSession]:
-    """The application over the durable state of one token."""
-    return Application(SPEC, HANDLERS, lambda _: FingerprintSession(core))
+def _install(parts: Parts, _powered: float) -> Core:
+    return Core(parts.transaction, parts.pins, parts.matcher)
+
+
+APPLICATION: Final = Application(SPEC, HANDLERS, _install, lambda core, _: FingerprintSession(core))

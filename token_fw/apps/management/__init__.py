@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from apdu import tlv
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
 from apdu.spec import Access, CommandSpec
-from token_fw.apps import SELECT_NAME, Application, Handler, Told
+from token_fw.apps import SELECT_NAME, Application, Handler, Parts, Told
 from token_fw.apps.yubikey import FORM_FACTOR, VERSION, serial_number
 from token_fw.state import Token
 
@@ -70,6 +70,8 @@ HANDLERS: dict[str, Handler[ManagementSession, Any]] = {
 }
 
 
-def application(token: Token) -> Application[ManagementSession]:
-    """The application of one token."""
-    return Application(SPEC, HANDLERS, lambda told: ManagementSession(token, told), _name)
+def _install(parts: Parts, _powered: float) -> Token:
+    return parts.token
+
+
+APPLICATION: Final = Application(SPEC, HANDLERS, _install, ManagementSession, select=_name)

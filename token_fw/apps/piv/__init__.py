@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from apdu.model import APPLICATIONS
-from token_fw.apps import SELECT_NAME, Application, Handler
+from token_fw.apps import SELECT_NAME, Application, Handler, Parts
 from token_fw.apps.piv import authenticate, commands, information, key_commands, pin_commands
 from token_fw.apps.piv.objects import DataObjects
 from token_fw.apps.piv.session import Core, PivSession
 from token_fw.apps.piv.slots import ManagementKey, SlotKeys
-from token_fw.env import Env
-from token_fw.fingerprint import Matcher
-from token_fw.pin import Pins
-from token_fw.state import Token
-from token_fw.transaction import Transaction
 
-__all__ = ["SPEC", "Core", "PivSession", "application", "core"]
+__all__ = ["APPLICATION", "HANDLERS", "SPEC", "Core", "PivSession"]
 
 SPEC = APPLICATIONS["piv"]
 
@@ -47,22 +42,21 @@ HANDLERS: dict[str, Handler[PivSession, Any]] = {
 }
 
 
-def core(transaction: Transaction, token: Token, pins: Pins, matcher: Matcher, env: Env) -> Core:
-    """What all interfaces share of one token."""
+def _install(parts: Parts, _powered: float) -> Core:
     return Core(
-        transaction=transaction,
-        token=token,
-        pins=pins,
-        keys=SlotKeys(transaction),
-        objects=DataObjects(transaction, SPEC.aid),
-        management=ManagementKey(transaction),
-        matcher=matcher,
-        rng=env.rng,
-        clock=env.clock,
-        presence=env.presence,
+        transaction=parts.transaction,
+        token=parts.token,
+        pins=parts.pins,
+        keys=SlotKeys(parts.transaction),
+        objects=DataObjects(parts.transaction, SPEC.aid),
+        management=ManagementKey(parts.transaction),
+        matcher=parts.matcher,
+        rng=parts.env.rng,
+        clock=parts.env.clock,
+        presence=parts.env.presence,
     )
 
 
-def application(core: Core) -> Application[PivSession]:
-    """The application over the durable state of one token."""
-    return Application(SPEC, HANDLERS, lambda _: PivSession(core), information.select)
+APPLICATION: Final = Application(
+    SPEC, HANDLERS, _install, lambda core, _: PivSession(core), select=information.select
+)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from apdu.codec import Command
 from apdu.model import APPLICATIONS
-from token_fw.apps import Application, Handler
+from token_fw.apps import Application, Handler, Parts
 from token_fw.apps.pki import (
     algorithms,
     commands,
@@ -16,9 +16,11 @@ from token_fw.apps.pki import (
     pin_commands,
     secret_commands,
 )
+from token_fw.apps.pki.files import FileSystem
+from token_fw.apps.pki.keys import Keys
 from token_fw.apps.pki.session import Core, PkiSession
 
-__all__ = ["SPEC", "Core", "PkiSession", "application"]
+__all__ = ["APPLICATION", "HANDLERS", "SPEC", "Core", "PkiSession"]
 
 SPEC = APPLICATIONS["pki"]
 
@@ -81,8 +83,20 @@ HANDLERS: dict[str, Handler[PkiSession, Any]] = {
 }
 
 
-def application(core: Core) -> Application[PkiSession]:
-    """The application over the durable state of one token."""
-    return Application(
-        SPEC, HANDLERS, lambda told: PkiSession(core, told), lambda _: information.VERSION_0
+def _install(parts: Parts, _powered: float) -> Core:
+    return Core(
+        transaction=parts.transaction,
+        token=parts.token,
+        pins=parts.pins,
+        files=FileSystem(parts.transaction),
+        keys=Keys(parts.transaction),
+        matcher=parts.matcher,
+        rng=parts.env.rng,
+        path=parts.env.path if parts.token.protected_path else None,
+        changes=parts.changes,
     )
+
+
+APPLICATION: Final = Application(
+    SPEC, HANDLERS, _install, PkiSession, select=lambda _: information.VERSION_0
+)
