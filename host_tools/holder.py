@@ -14,7 +14,8 @@ from token_fw.pin_pad import PinPad
 from token_fw.touch_pad import TouchPad
 
 if TYPE_CHECKING:
-    from host_tools.doors import ControlPeer, Doors
+    from host_tools.control_peer import ControlPeer
+    from host_tools.doors import Doors
 
 _MAX_PIN = 64
 _MAX_STEPS = 1000

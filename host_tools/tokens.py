@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apdu.transport import CardRemoved, Transport, TransportError
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
-from host_tools.inspection import TokenFacts, inspect
 from host_tools.registry import Record, Registry
 from host_tools.token_files import lasts, load_key, make_store, remove_store, stamp_of
-from host_tools.tracing import Tracer, Watched
+from host_tools.tracing import Tracer
 from host_tools.wakeful import MOST_AWAKE, Wakeful
 from pkcs11_module.facade import SlotEvents
 from token_fw.card import Card, Interface, Profile
@@ -32,6 +32,10 @@ from token_fw.storage import keyfile
 from token_fw.storage.base import StorageError
 from token_fw.storage.sqlite import SqliteStore
 from token_fw.touch_pad import TouchPad
+
+if TYPE_CHECKING:
+    from host_tools.inspection import TokenFacts
+    from host_tools.watched import Watched
 
 _log = logging.getLogger("klyuch.tokens")
 
@@ -105,7 +109,7 @@ class Door:
         """As `reset`, for a reader, which takes the power away."""
         self._interface.power_up()
 
-    def _around(self) -> Watched:
+    def _around(self) -> "Watched":
         """What tells the APDUs: anew whenever somebody watches, to begin with what is selected."""
         if self._watched is None:
             self._watched = self._tracer.around(self._interface, self._serial, self._number)
@@ -335,8 +339,10 @@ def _open_card(
     return _OpenCard(store, card, pad, touch, fingers, wakeful)
 
 
-def look(reader: TokenReader) -> TokenFacts:
+def look(reader: TokenReader) -> "TokenFacts":
     """A token's account of itself. Raises TransportError where there is none to ask."""
+    from host_tools.inspection import inspect  # noqa: PLC0415  for who asks at the control door
+
     door = reader.connect()
     try:
         return inspect(door.unwatched)

@@ -4,19 +4,18 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
+from typing import TYPE_CHECKING
 
-from apdu.model import APPLICATIONS
-from apdu.recording import Entry, Mask, Recorder
-from apdu.trace import Trace
 from host_tools.control import Json
 from token_fw.card import Interface
+
+if TYPE_CHECKING:
+    from host_tools.watched import Watched
 
 # A watcher that does not read loses lines rather than filling the daemon's memory.
 _QUEUE_LINES = 10_000
 _TICK = 0.25
-_FIRST = "pki"
 
 
 class Watch:
@@ -44,35 +43,6 @@ class Watch:
                 yield None
             if self.recording and self._lost:
                 yield {"lost": self._lost}
-
-
-class Watched:
-    """An interface that tells every APDU to whoever watches its token."""
-
-    def __init__(self, interface: Interface, tracer: "Tracer", serial: str, door: int) -> None:
-        self._tracer = tracer
-        self._serial = serial
-        # It may have been selected before anybody watched.
-        application = APPLICATIONS[interface.application or _FIRST]
-        trace = Trace(interface, self._tell, application, cause=lambda: str(interface.cause or ""))
-        self._recorder = Recorder(trace, self._keep, Mask(application), door)
-
-    def transceive(self, command: bytes) -> bytes:
-        return self._recorder.transceive(command)
-
-    def was_reset(self) -> None:
-        """Tell that the interface was reset."""
-        self._recorder.was_reset()
-
-    def _tell(self, line: str) -> None:
-        for watch in self._tracer.watches(self._serial):
-            if not watch.recording:
-                watch.put({"line": line})
-
-    def _keep(self, entry: Entry) -> None:
-        for watch in self._tracer.watches(self._serial):
-            if watch.recording:
-                watch.put({"entry": replace(entry, at=entry.at - watch.began).line()})
 
 
 class Tracer:
@@ -107,6 +77,8 @@ class Tracer:
         """A number for a new way to a card."""
         return next(self._doors)
 
-    def around(self, interface: Interface, serial: str, door: int) -> Watched:
+    def around(self, interface: Interface, serial: str, door: int) -> "Watched":
         """The same interface, telling every APDU to whoever watches that token."""
+        from host_tools.watched import Watched  # noqa: PLC0415  for who watches
+
         return Watched(interface, self, serial, door)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from host_tools import holder
 from host_tools.control import ErrorCode, encode
-from host_tools.doors import _HANDLERS, ControlPeer, Doors
+from host_tools.control_peer import _HANDLERS, ControlPeer
+from host_tools.doors import Doors
 from host_tools.home import Home
 
 

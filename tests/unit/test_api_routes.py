@@ -22,7 +22,7 @@ from host_tools.api.routes import (
     parse,
 )
 from host_tools.control import ControlError
-from host_tools.doors import _HANDLERS
+from host_tools.control_peer import _HANDLERS
 from host_tools.holder import AWAITING
 from host_tools.home import Home
 
