@@ -11,8 +11,9 @@ from apdu.model import StatusWordError
 from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.facade.events import SlotWatch
+from pkcs11_module.facade.functions import handler
 from pkcs11_module.facade.readers import Reader, Readers
-from pkcs11_module.facade.registry import HANDLERS, end_refused
+from pkcs11_module.facade.registry import end_refused
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.shared import SharedSlot
 from pkcs11_module.facade.slot import Slot, refusal
@@ -68,11 +69,11 @@ class Application:
         """Run the function of that name; raises Pkcs11Error."""
         if self.closed.is_set():
             raise Pkcs11Error(ck.CKR_CRYPTOKI_NOT_INITIALIZED)
-        handler = HANDLERS.get(name)
-        if handler is None:
+        run = handler(name)
+        if run is None:
             raise Pkcs11Error(ck.CKR_FUNCTION_NOT_SUPPORTED)
         try:
-            return handler(self, *args)
+            return run(self, *args)
         except (StatusWordError, TransportError) as error:
             raise refusal(error) from error
 

@@ -13,7 +13,7 @@ from pkcs11_module.facade.attributes import TRUE
 from pkcs11_module.facade.engines import cipher_engine
 from pkcs11_module.facade.operations import on_card
 from pkcs11_module.facade.session_objects import SessionObject
-from pkcs11_module.mechanisms import CipherPlan
+from pkcs11_module.mechanisms.ciphers import CipherPlan
 from pkcs11_module.mechanisms.parameters import algorithm, card_hash
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (

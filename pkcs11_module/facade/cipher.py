@@ -8,7 +8,9 @@ from pkcs11_module.facade.engines import Engine, cipher_engine
 from pkcs11_module.facade.operations import KeyOperation, choose_key
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import CipherPlan, Function, check, cipher
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.mechanisms.ciphers import CipherPlan, cipher
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Buffer, Length, Mechanism
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from pkcs11_module.facade.secret_keys import (
 )
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.mechanisms import Function, check
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Attribute, Mechanism, Pkcs11Error
 from token_fw.crypto import KeyKind
 

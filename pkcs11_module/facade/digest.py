@@ -7,7 +7,9 @@ from pkcs11_module.facade.base_keys import value_of
 from pkcs11_module.facade.operations import ActiveOperation, key_object
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import Function, check, digest_of
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.mechanisms.parameters import digest_of
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Buffer, Length, Mechanism, Pkcs11Error
 from token_fw.crypto import RunningDigest
 from token_fw.crypto import digest as digests

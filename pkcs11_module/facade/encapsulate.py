@@ -20,8 +20,9 @@ from pkcs11_module.facade.secret_keys import (
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.mechanisms import Function, check
+from pkcs11_module.mechanisms.checks import check
 from pkcs11_module.mechanisms.parameters import algorithm
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Attribute, Buffer, Length, Mechanism, Pkcs11Error
 from token_fw.crypto import KeySpec, PrivateKey
 

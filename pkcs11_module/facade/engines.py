@@ -23,8 +23,7 @@ from pkcs11_module.facade.operations import (
     session_key,
 )
 from pkcs11_module.facade.signing import MAX_GATHERED
-from pkcs11_module.mechanisms import CipherPlan
-from pkcs11_module.mechanisms.ciphers import environment
+from pkcs11_module.mechanisms.ciphers import CipherPlan, environment
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
     Cbc,

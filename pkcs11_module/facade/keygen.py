@@ -30,8 +30,9 @@ from pkcs11_module.facade.secret_keys import (
 )
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.mechanisms import Function, check
+from pkcs11_module.mechanisms.checks import check
 from pkcs11_module.mechanisms.parameters import by_hash
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Attribute, Mechanism, Pkcs5Pbkd2Params2, Pkcs11Error
 from token_fw.crypto import Hash, KeyKind, KeySpec, PublicKey, generate, generate_secret, rsa
 from token_fw.crypto.kdf import pbkdf2

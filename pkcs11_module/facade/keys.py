@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from asn1crypto.keys import PrivateKeyInfo
-
 from apdu import tlv
 from apdu.tlv import TlvError
 from pkcs11_module import _constants as ck
@@ -49,6 +47,14 @@ from token_fw.crypto import (
     rsa_public,
 )
 
+_RSA_SECRETS: Final = (
+    ck.CKA_PRIVATE_EXPONENT,
+    ck.CKA_PRIME_1,
+    ck.CKA_PRIME_2,
+    ck.CKA_EXPONENT_1,
+    ck.CKA_EXPONENT_2,
+    ck.CKA_COEFFICIENT,
+)
 KEY_TYPES: Final[dict[KeyKind, int]] = {
     KeyKind.RSA: ck.CKK_RSA,
     KeyKind.EC: ck.CKK_EC,
@@ -354,22 +360,21 @@ def secret_attributes(key: PrivateKey) -> dict[int, bytes]:
         return {ck.CKA_SEED: key.seed}
     if isinstance(key, GostPrivateKey):
         return gost_keys.secret_attributes(key)
-    info = PrivateKeyInfo.load(key.to_pkcs8())
-    parsed = info["private_key"].parsed
+    # PrivateKeyInfo (RFC 5958 2): version, algorithm, and the key in an OCTET STRING.
+    info = Fields(tlv.parse(key.to_pkcs8())[0].value)
+    info.need(der.INTEGER)
+    info.need(der.SEQUENCE)
+    private = tlv.parse(info.need(der.OCTET_STRING))[0].value
     if key.spec.kind is KeyKind.RSA:
-        names = {
-            ck.CKA_PRIVATE_EXPONENT: "private_exponent",
-            ck.CKA_PRIME_1: "prime1",
-            ck.CKA_PRIME_2: "prime2",
-            ck.CKA_EXPONENT_1: "exponent1",
-            ck.CKA_EXPONENT_2: "exponent2",
-            ck.CKA_COEFFICIENT: "coefficient",
-        }
-        return {name: _bytes(parsed[field].native) for name, field in names.items()}
+        # RSAPrivateKey (RFC 8017 A.1.2): version, modulus, public exponent, and these.
+        numbers = [der.integer(item.value) for item in tlv.parse(private)]
+        return dict(zip(_RSA_SECRETS, map(_bytes, numbers[3:]), strict=True))
     if key.spec.kind is KeyKind.EC:
-        size = curve_of(key.spec).size
-        return {ck.CKA_VALUE: parsed["private_key"].native.to_bytes(size, "big")}
-    return {ck.CKA_VALUE: bytes(parsed.native)}
+        # ECPrivateKey (RFC 5915 3): version, and the number as long as the order.
+        fields = Fields(private)
+        fields.need(der.INTEGER)
+        return {ck.CKA_VALUE: fields.need(der.OCTET_STRING)}
+    return {ck.CKA_VALUE: private}
 
 
 def write_public_key(key: PublicKey) -> bytes:

@@ -10,8 +10,9 @@ from pkcs11_module.facade.engines import Engine, cipher_engine
 from pkcs11_module.facade.operations import KeyOperation, choose_key
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
-from pkcs11_module.mechanisms import CipherPlan, Function, check
-from pkcs11_module.mechanisms.ciphers import gcm
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.mechanisms.ciphers import CipherPlan, gcm
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import (
     Buffer,
     GcmMessageParams,

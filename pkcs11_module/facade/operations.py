@@ -14,8 +14,8 @@ from pkcs11_module.cards.card_keys import MAX_REFERENCE, key_reference
 from pkcs11_module.cards.entries import KeyEntry, PublicKeyEntry
 from pkcs11_module.facade.attributes import KEY_CLASSES, TRUE
 from pkcs11_module.facade.token_objects import TokenObject
-from pkcs11_module.mechanisms import Capability, Function, check_key
-from pkcs11_module.rulebook import State
+from pkcs11_module.mechanisms.checks import check_key
+from pkcs11_module.rulebook import Capability, Function, State
 from pkcs11_module.types import Pkcs11Error
 from token_fw.crypto import (
     CryptoError,

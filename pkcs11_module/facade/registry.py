@@ -1,8 +1,8 @@
 """The table from a function's name to its handler, and the rules every call of one obeys.
 
-Every module of the facade fills the table in. What a function demands of its session and of the
-session's operations stands in spec/pkcs11/rules.toml and is checked here alone: a handler runs only
-where its function may be called, and says nothing of states.
+Every module with handlers fills the table in; `functions` says which. What a function demands of a
+session and of its operations stands in spec/pkcs11/rules.toml and is checked here alone:
+a handler runs only where its function may be called, and says nothing of states.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkcs11_module.facade.registry import begin_function, operation_function
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.signing import SignatureOperation, begin_signature
-from pkcs11_module.mechanisms import Function
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Buffer, Length, Mechanism
 
 

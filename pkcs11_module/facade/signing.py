@@ -11,7 +11,9 @@ from apdu.transport import TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.card import MAX_DATA
 from pkcs11_module.facade.operations import KeyOperation, choose_key, crypto_refusal, public_key
-from pkcs11_module.mechanisms import Function, SignaturePlan, check, signature
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.mechanisms.signatures import SignaturePlan, signature
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Mechanism, Pkcs11Error
 from token_fw.crypto import (
     EDWARDS_SIZES,

@@ -16,7 +16,7 @@ from pkcs11_module.facade.login_rules import Call
 from pkcs11_module.facade.readers import Reader
 from pkcs11_module.facade.registry import function
 from pkcs11_module.facade.slot import Slot, refusal
-from pkcs11_module.mechanisms import MECHANISMS
+from pkcs11_module.mechanisms.checks import MECHANISMS
 from pkcs11_module.types import Buffer, Length, Pkcs11Error
 
 MANUFACTURER: Final = pkcs15.MANUFACTURER

@@ -33,7 +33,9 @@ from pkcs11_module.facade.secret_keys import (
 from pkcs11_module.facade.session_objects import SessionObject
 from pkcs11_module.facade.sessions import Session
 from pkcs11_module.facade.slot import AnyObject
-from pkcs11_module.mechanisms import Function, check, cipher
+from pkcs11_module.mechanisms.checks import check
+from pkcs11_module.mechanisms.ciphers import cipher
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import (
     Attribute,
     Buffer,

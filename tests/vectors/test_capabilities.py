@@ -12,7 +12,8 @@ import pytest
 from pkcs11_module import _constants as ck
 from pkcs11_module import types
 from pkcs11_module.facade.attributes import ulong
-from pkcs11_module.mechanisms import MECHANISMS, Function, check, check_key, check_size
+from pkcs11_module.mechanisms.checks import MECHANISMS, check, check_key, check_size
+from pkcs11_module.rulebook import Function
 from pkcs11_module.types import Buffer, Mechanism, Pkcs11Error
 from tests.unit.facade_rig import Client, Rig, template
 from token_fw.crypto import KeyKind, KeySpec
