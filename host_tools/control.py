@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -296,6 +295,8 @@ def start_daemon(home: Home, *extra: str) -> bool:
 
     It leaves when another daemon of this home won the lock, and when it cannot start.
     """
+    import subprocess  # noqa: PLC0415  the daemon, which starts no other, needs it not
+
     home.make()
     listening, ready = os.pipe()
     with os.fdopen(listening, "rb", buffering=0) as news:

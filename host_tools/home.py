@@ -22,7 +22,6 @@ import errno
 import os
 import shlex
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +122,8 @@ class Home:
 
     def unwritable(self) -> HomeError | None:
         """Why nothing can be kept in the home; None where a small file was, and is gone again."""
+        import tempfile  # noqa: PLC0415  for doctor alone, and slow to load
+
         folder = next((one for one in (self.tokens, self.path) if one.is_dir()), None)
         if folder is None:
             return None

@@ -8,12 +8,6 @@ from token_fw.crypto import digest
 from token_fw.crypto.ciphers import AES_CIPHER, DES3_CIPHER
 from token_fw.crypto.digest import Hash
 from token_fw.crypto.errors import DataLength, InvalidKey, Unsupported
-from token_fw.crypto.gost.modes import (
-    KUZNYECHIK_CIPHER,
-    KUZNYECHIK_TWIN_CIPHER,
-    MAGMA_CIPHER,
-    MAGMA_TWIN_CIPHER,
-)
 from token_fw.crypto.keys import Key
 from token_fw.crypto.kinds import SECRET_KINDS, KeyKind, KeySpec
 from token_fw.crypto.macs import RunningMac, start_hmac
@@ -21,20 +15,27 @@ from token_fw.crypto.running import BlockCipher, MacState, Running
 from token_fw.crypto.schemes import Cmac, Ecb, Hmac, MacScheme, SymmetricScheme, WrapScheme
 
 _CHECK_VALUE_SIZE = 3
+_NO_CIPHER = BlockCipher(block_size=0, keyed=lambda _: None, starts={})
 _CIPHERS: dict[KeyKind, BlockCipher] = {
     KeyKind.AES: AES_CIPHER,
     KeyKind.DES3: DES3_CIPHER,
-    KeyKind.KUZNYECHIK: KUZNYECHIK_CIPHER,
-    KeyKind.KUZNYECHIK_TWIN: KUZNYECHIK_TWIN_CIPHER,
-    KeyKind.MAGMA: MAGMA_CIPHER,
-    KeyKind.MAGMA_TWIN: MAGMA_TWIN_CIPHER,
+    KeyKind.GENERIC: _NO_CIPHER,
 }
-_NO_CIPHER = BlockCipher(block_size=0, keyed=lambda _: None, starts={})
+"""The ciphers of cryptography."""
+
+
+def _cipher(kind: KeyKind) -> BlockCipher:
+    found = _CIPHERS.get(kind)
+    if found is None:
+        from token_fw.crypto.gost.modes import CIPHERS  # noqa: PLC0415  tables of many kilobytes
+
+        found = CIPHERS.get(kind, _NO_CIPHER)
+    return found
 
 
 def block_size(spec: KeySpec) -> int:
     """The length in bytes of the cipher's blocks; 0 for kinds of key that are not of a cipher."""
-    return _CIPHERS.get(spec.kind, _NO_CIPHER).block_size
+    return _cipher(spec.kind).block_size
 
 
 class SecretKey(Key):
@@ -49,7 +50,7 @@ class SecretKey(Key):
     def __init__(self, spec: KeySpec, value: bytes) -> None:
         self._spec = spec
         self._value = value
-        self._cipher = _CIPHERS.get(spec.kind, _NO_CIPHER)
+        self._cipher = _cipher(spec.kind)
         self._keyed = self._cipher.keyed(value)
         self._macs: dict[Hash | None, MacState] = {}
 

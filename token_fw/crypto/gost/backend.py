@@ -1,7 +1,7 @@
 """Who does the work of GOST R 34.10-2012 and Streebog: Python, or an accelerator in its place.
 
 The accelerator is taken where it is there and passes its self-test, which happens at the first
-use. `SETTING` in the environment can demand either.
+use. `SETTING` in the environment can demand either. What is not in use is not loaded.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from threading import Lock
 from typing import Final
 
 from token_fw.crypto.errors import CryptoError, Unsupported
-from token_fw.crypto.gost.engine import EngineBackend
 from token_fw.crypto.gost.interface import Backend
-from token_fw.crypto.gost.pure import PureBackend
-from token_fw.crypto.gost.self_test import failure
 
 SETTING: Final = "KLYUCH_GOST"
 AUTO, ENGINE, PURE = "auto", "engine", "pure"
@@ -30,22 +27,40 @@ class Choice:
     reason: str = ""
 
 
-def choose(setting: str, accelerator: Callable[[], Backend] = EngineBackend) -> Choice:
+def _engine() -> Backend:
+    from token_fw.crypto.gost.engine import EngineBackend  # noqa: PLC0415  where it may be used
+
+    return EngineBackend()
+
+
+def _pure() -> Backend:
+    from token_fw.crypto.gost.pure import PureBackend  # noqa: PLC0415  where it is used
+
+    return PureBackend()
+
+
+def _failure(accelerator: Backend) -> str:
+    from token_fw.crypto.gost.self_test import failure  # noqa: PLC0415  where it may be used
+
+    return failure(accelerator)
+
+
+def choose(setting: str, accelerator: Callable[[], Backend] = _engine) -> Choice:
     """Choose by the setting and by what the accelerator can do."""
     if setting == PURE:
-        return Choice(PureBackend(), f"{SETTING} is {PURE}")
+        return Choice(_pure(), f"{SETTING} is {PURE}")
     if setting not in {AUTO, ENGINE}:
         return Choice(None, f"{SETTING} is {setting!r}, not {AUTO}, {ENGINE} or {PURE}")
     try:
         found = accelerator()
-        reason = failure(found)
+        reason = _failure(found)
         if not reason:
             return Choice(found)
     except (OSError, CryptoError) as error:
         reason = str(error)
     if setting == ENGINE:
         return Choice(None, f"{SETTING} is {ENGINE}, but {reason}")
-    return Choice(PureBackend(), reason)
+    return Choice(_pure(), reason)
 
 
 _lock = Lock()

@@ -18,6 +18,7 @@ from token_fw.crypto.gost.keystream import KEY_SIZE, KeyedBlocks, Keystream
 from token_fw.crypto.gost.kuznyechik import Kuznyechik
 from token_fw.crypto.gost.magma import Magma
 from token_fw.crypto.gost.mgm import start_mgm
+from token_fw.crypto.kinds import KeyKind
 from token_fw.crypto.running import BlockCipher, Blocks, Gathered, Running, padded
 from token_fw.crypto.schemes import Cbc, CtrAcpkm, Ecb, KExp15, Mgm
 
@@ -215,7 +216,9 @@ def _twin_cipher(blocks: Callable[[bytes], KeyedBlocks], block_size: int) -> Blo
     return BlockCipher(block_size, keyed, {KExp15: _kexp15})
 
 
-KUZNYECHIK_CIPHER: Final = _cipher(Kuznyechik)
-KUZNYECHIK_TWIN_CIPHER: Final = _twin_cipher(Kuznyechik, Kuznyechik.block_size)
-MAGMA_CIPHER: Final = _cipher(Magma)
-MAGMA_TWIN_CIPHER: Final = _twin_cipher(Magma, Magma.block_size)
+CIPHERS: Final[dict[KeyKind, BlockCipher]] = {
+    KeyKind.KUZNYECHIK: _cipher(Kuznyechik),
+    KeyKind.KUZNYECHIK_TWIN: _twin_cipher(Kuznyechik, Kuznyechik.block_size),
+    KeyKind.MAGMA: _cipher(Magma),
+    KeyKind.MAGMA_TWIN: _twin_cipher(Magma, Magma.block_size),
+}
