@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import xor
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +321,12 @@ class Card:
         self._tell_change()
 
 
+@cache
+def _found(*names: str) -> frozenset[str]:
+    """The applications that are found through an interface, the same object for many of them."""
+    return frozenset(names)
+
+
 class Interface:
     """One door to the card: a Transport that never raises for any bytes of a command.
 
@@ -343,7 +349,7 @@ class Interface:
         self._selected: tuple[Application[Any, Any], Session] | None = (
             None if session is None else (applications[0].application, session)
         )
-        self._told = Told(applications=frozenset(item.spec.name for item in applications))
+        self._told = Told(applications=_found(*(item.spec.name for item in applications)))
         self._closed = False
         self.cause: Exception | None = None
         """Why the last command was refused, for a trace; None when it was not."""

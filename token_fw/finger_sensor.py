@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,13 +35,13 @@ class ScriptedSensor:
     ) -> None:
         self._patience = patience
         self._captures = Questions[_Capture](patience, clock)
-        self._script: deque[Step] = deque()
+        self._script: list[Step] = []
 
     def ask(self, patience: float | None = None) -> _Capture:
         """Wait for a finger; the next step of the script is for this capture."""
         patience = self._patience if patience is None else patience
         try:
-            step = self._script.popleft()
+            step = self._script.pop(0)
         except IndexError:
             step = Step(None)
         capture = _Capture(self._captures, patience, step)

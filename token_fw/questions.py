@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 Q = TypeVar("Q")
 
@@ -15,14 +14,15 @@ class Questions(Generic[Q]):
     """Questions in the order they came, of which the first is shown. Thread-safe.
 
     One that nobody answers ends after `patience` seconds. `clock` counts seconds and never goes
-    back.
+    back. Of a thousand tokens few ever ask: they share what wakes who waits.
     """
+
+    _changed: ClassVar = threading.Condition()
 
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
         self._clock = clock
-        self._changed = threading.Condition()
-        self._open: deque[Q] = deque()
+        self._open: list[Q] = []
         self._closed = False
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Questions(Generic[Q]):
         with self._changed:
             if not self._open:
                 return None
-            question = self._open.popleft()
+            question = self._open.pop(0)
             fill(question)
             self._changed.notify_all()
         return question

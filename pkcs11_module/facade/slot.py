@@ -14,7 +14,7 @@ from apdu.transport import CardRemoved, Shared, Transport, TransportError
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards import open_card
 from pkcs11_module.cards.card import TokenCard
-from pkcs11_module.facade.index import ENTRY_ATTRIBUTES, VALUE_ATTRIBUTES, Index
+from pkcs11_module.facade.index import ALL_ATTRIBUTES, Index
 from pkcs11_module.facade.login_rules import PIN_REFERENCES
 from pkcs11_module.facade.readers import Reader
 from pkcs11_module.facade.session_objects import SessionObject
@@ -145,7 +145,7 @@ class Slot:
         self._objects: dict[int, AnyObject] = {}
         self._handles: dict[AnyObject, int] = {}
         self._of_session: dict[Session, dict[SessionObject, None]] = {}
-        self._index: Index[SessionObject] = Index((*ENTRY_ATTRIBUTES, *VALUE_ATTRIBUTES))
+        self._index: Index[SessionObject] = Index(ALL_ATTRIBUTES)
 
     def _make_lock(self) -> Mutex:
         return threading.RLock()
