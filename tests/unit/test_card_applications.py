@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -49,6 +50,22 @@ def test_all_interfaces_of_a_card_share_what_an_application_keeps() -> None:
     desk = Desk()
     assert desk.card.authenticator is desk.card.authenticator
     assert desk.card.authenticator is not Desk().card.authenticator
+
+
+def test_threads_that_reach_an_application_first_together_share_it() -> None:
+    desk, start, found = Desk(), threading.Barrier(8), []
+
+    def reach() -> None:
+        start.wait()
+        found.append(desk.card.authenticator)
+
+    threads = [threading.Thread(target=reach) for _ in range(start.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == start.parties
+    assert set(found) == {desk.card.authenticator}
 
 
 def test_an_application_that_is_installed_late_knows_when_the_power_came() -> None:
