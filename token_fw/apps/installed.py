@@ -56,6 +56,7 @@ class Installed:
 
     def power_up(self) -> None:
         """The power was taken from the card and given again; the card's lock is held."""
-        self._powered = self._parts.env.clock()
-        if self._core is not None:
-            self.application.power_up(self._core)
+        with _installing:
+            self._powered = self._parts.env.clock()
+            if self._core is not None:
+                self.application.power_up(self._core)
