@@ -8,6 +8,7 @@ and no file. One that cannot be opened leaves its slot empty and the others alon
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -151,6 +152,7 @@ class TokenReader:
         self._changes: int | None = None
         self.record = record
         self.generation = 1
+        self._powered = time.monotonic()
         self.fault = ""
         """Why the token is damaged, until it is inserted anew."""
         self._unread = ""
@@ -263,15 +265,19 @@ class TokenReader:
         key = keyfile.load(self._home.key(self.serial), passphrase)
         with self._moving():
             self._storage_key = key
-            self.generation += 1
+            self._appear()
 
     def insert(self, record: Record) -> None:
         """Take the token in; a damaged one is tried again."""
         with self._moving():
             self.fault = self._unread = ""
             if not self.record.inserted:
-                self.generation += 1
+                self._appear()
             self.record = record
+
+    def _appear(self) -> None:
+        self.generation += 1
+        self._powered = time.monotonic()
 
     def eject(self, record: Record) -> None:
         """Take the token out; a command that runs is finished first, later ones find no card."""
@@ -302,7 +308,9 @@ class TokenReader:
                 raise TransportError(f"The token cannot be opened: {why}.")
             path = self._home.store(self.serial)
             try:
-                self._opened = _open_card(path, self._storage_key, self._wakeful, self._told_change)
+                self._opened = _open_card(
+                    path, self._storage_key, self._wakeful, self._told_change, self._powered
+                )
             except StorageError as error:
                 self._note(error, lasting=lasts(error))
                 raise TransportError(f"The token cannot be opened: {error}.") from error
@@ -324,12 +332,23 @@ _PRESENT = frozenset((TokenState.INSERTED, TokenState.UNREADABLE))
 
 
 def _open_card(
-    path: Path, storage_key: bytes, wakeful: Wakeful, changed: Callable[[], None]
+    path: Path,
+    storage_key: bytes,
+    wakeful: Wakeful,
+    changed: Callable[[], None],
+    powered: float,
 ) -> _OpenCard:
     store = SqliteStore(path, storage_key, create=False)
     try:
         pad, touch, fingers = PinPad(), TouchPad(), ScriptedSensor()
-        env = Env(store, path=pad, changed=changed, presence=touch, sensor=fingers)
+        env = Env(
+            store,
+            path=pad,
+            changed=changed,
+            presence=touch,
+            sensor=fingers,
+            powered=powered,
+        )
         card = Card(env)
     except BaseException:
         store.close()

@@ -193,7 +193,7 @@ class Card:
             changes=lambda: self.changes,
             run=self.run,
         )
-        powered = env.clock()
+        powered = env.clock() if env.powered is None else env.powered
         self._applications = tuple(Installed(name, parts, powered) for name in NAMES)
         # Volatile, hence from a random start: a reader of the last run must see a difference.
         self.changes = int.from_bytes(env.rng(4), "big")

@@ -98,6 +98,7 @@ class Env:
     `clock` counts seconds and never goes back; `rng(n)` gives n unpredictable bytes. `path` is how
     the token asks its user itself, None where it has no such way; `presence` how it is touched,
     None where nobody is there to touch it; `sensor` takes fingerprints, None where there is none.
+    `powered`: since when the card has its power, by the clock; since it was opened for None.
     `changed` is called after every change of the card's contents, before the command that made it
     is answered.
     """
@@ -109,3 +110,4 @@ class Env:
     changed: Callable[[], None] = lambda: None
     presence: Presence | None = None
     sensor: Sensor | None = None
+    powered: float | None = None

@@ -2,15 +2,20 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
 
-from apdu.transport import CardRemoved, TransportError
-from host_tools import registry
+from apdu.codec import Command
+from apdu.ctap import Status
+from apdu.model import APPLICATIONS
+from apdu.transport import CardClient, CardRemoved, TransportError
+from host_tools import registry, tokens
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.control import ControlError, ErrorCode
@@ -110,6 +115,29 @@ def test_what_is_inserted_stays_so_over_a_restart(rack: Rack, folder: Home) -> N
     again = Rack(folder)
     assert [r.state for r in again.readers()] == [TokenState.REMOVED, TokenState.INSERTED]
     assert [r.slot_id for r in again.readers()] == [reader.slot_id, other.slot_id]
+
+
+def test_a_token_has_its_power_since_it_was_put_in_not_since_somebody_came(
+    rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: time.monotonic() - 11))
+        reader = _make(rack, "Long here")
+        rack.remove(reader)
+        rack.insert(reader)
+    assert _erase(reader) is Status.CTAP2_ERR_NOT_ALLOWED
+    rack.remove(reader)
+    rack.insert(reader)
+    assert _erase(reader) is Status.CTAP2_OK
+
+
+def _erase(reader: TokenReader) -> Status:
+    """What authenticatorReset is answered with a finger on the token."""
+    card = CardClient(reader.connect("fido2"))
+    assert reader.touch is not None
+    reader.touch.press()
+    card.call(Command(0x00, 0xA4, 0x04, 0x00, APPLICATIONS["fido2"].aid, 256))
+    return Status(card.call(Command(0x80, 0x10, 0x00, 0x00, b"\x07", 256))[0])
 
 
 def test_a_deleted_token_leaves_an_empty_slot_and_no_files(rack: Rack, folder: Home) -> None:
