@@ -11,7 +11,8 @@ from apdu.wire.frames import WireError
 from host_tools.control import ControlError
 from host_tools.epoch import EPOCH, Epoch
 from host_tools.home import Home
-from host_tools.tokens import Rack, TokenReader
+from host_tools.rack import Rack
+from host_tools.tokens import TokenReader
 from host_tools.wakeful import MOST_AWAKE
 from pkcs11_module.facade import Module, Reader, SlotEvents
 from pkcs11_module.server import ApplicationRegistry, ProtocolError, RpcConnection

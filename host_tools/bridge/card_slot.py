@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from apdu.transport import TransportError
 from apdu.wire.ifd import Inserted, Removed
 from apdu.wire.reader import PowerDown, PowerUp, Request, Reset, Transmit
-from host_tools.tokens import Door, Rack, TokenReader
+from host_tools.rack import Rack
+from host_tools.tokens import Door, TokenReader
 from token_fw.card import ATR
 
 

@@ -10,7 +10,7 @@ from apdu.wire.ifd import DaemonEnd, FromDaemon, Hello, Removed
 from apdu.wire.reader import Answer, Transmit
 from host_tools.bridge.address import SHOWN
 from host_tools.bridge.card_slot import CardSlot
-from host_tools.tokens import Rack
+from host_tools.rack import Rack
 
 
 class ReaderPeer:

@@ -20,7 +20,8 @@ from host_tools.bridge.ifd import ReaderPeer
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
-from host_tools.tokens import Rack, TokenReader
+from host_tools.rack import Rack
+from host_tools.tokens import TokenReader
 from tests import piv_cards
 from token_fw.card import ATR, Profile
 from token_fw.touch_pad import TouchPad

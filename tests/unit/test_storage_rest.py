@@ -14,7 +14,8 @@ import pytest
 from apdu.model import SW
 from host_tools.conformance import pki_commands as pki
 from host_tools.home import Home
-from host_tools.tokens import Rack, look
+from host_tools.rack import Rack
+from host_tools.tokens import look
 from host_tools.wakeful import Wakeful
 from tests import cards
 from token_fw.card import Card, Profile, personalise

@@ -20,7 +20,8 @@ from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
-from host_tools.tokens import Rack, TokenReader, TokenState, look
+from host_tools.rack import Rack
+from host_tools.tokens import TokenReader, TokenState, look
 from token_fw.card import Profile
 from token_fw.storage.base import WrongKey
 
