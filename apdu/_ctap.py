@@ -191,6 +191,7 @@ class MakeCredentialExtensions:
     hmac_secret_mc: HmacSecretInput | None = None
     large_blob_key: bool | None = None
     min_pin_length: bool | None = None
+    pin_complexity_policy: bool | None = None
     third_party_payment: bool | None = None
 
 
@@ -396,6 +397,7 @@ _MAKE_CREDENTIAL_EXTENSIONS = StructureSpec(
         ),
         FieldSpec(key="largeBlobKey", name="large_blob_key", type=FieldType.BOOL),
         FieldSpec(key="minPinLength", name="min_pin_length", type=FieldType.BOOL),
+        FieldSpec(key="pinComplexityPolicy", name="pin_complexity_policy", type=FieldType.BOOL),
         FieldSpec(key="thirdPartyPayment", name="third_party_payment", type=FieldType.BOOL),
     ),
 )

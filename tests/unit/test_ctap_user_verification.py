@@ -350,7 +350,7 @@ def test_secrets_at_once_need_the_extension_itself(owner: Owner) -> None:
     assert status is Status.CTAP2_ERR_MISSING_PARAMETER
 
 
-# minPinLength
+# minPinLength and pinComplexityPolicy
 
 
 def test_the_shortest_pin_is_told_to_relying_parties_of_the_list(owner: Owner) -> None:
@@ -359,4 +359,20 @@ def test_the_shortest_pin_is_told_to_relying_parties_of_the_list(owner: Owner) -
     core.transaction.commit()
     asked = {6: {"minPinLength": True}}
     assert owner.desk.make(more=asked).auth_data.extensions == {"minPinLength": 6}
+    assert owner.desk.make(rp="example.com", more=asked).auth_data.extensions is None
+
+
+@pytest.mark.parametrize("policy", [False, True])
+def test_the_policy_of_pins_is_told_to_relying_parties_of_the_list(
+    owner: Owner, policy: bool
+) -> None:
+    core = owner.desk.card.authenticator.core
+    core.settings = replace(
+        core.settings, pin_complexity_policy=policy, min_pin_length_rp_ids=(RP,)
+    )
+    core.transaction.commit()
+    asked = {6: {"pinComplexityPolicy": True}}
+    assert owner.desk.make(more=asked).auth_data.extensions == {"pinComplexityPolicy": policy}
+    unasked = {6: {"pinComplexityPolicy": False}}
+    assert owner.desk.make(more=unasked).auth_data.extensions is None
     assert owner.desk.make(rp="example.com", more=asked).auth_data.extensions is None

@@ -19,6 +19,8 @@ from fido2.ctap2.extensions import (
     CredPropsExtension,
     CredProtectExtension,
     LargeBlobExtension,
+    MinPinLengthExtension,
+    PinComplexityPolicyExtension,
 )
 from fido2.ctap2.pin import ClientPin
 
@@ -214,6 +216,24 @@ def test_a_page_keeps_a_small_blob_and_asks_for_protection(secured: FidoKey) -> 
     assert made.data.extensions == {"credBlob": True, "credProtect": 3}
     got = page.log_in(made, uv="required", extensions={"getCredBlob": True})
     assert got.data.extensions == {"credBlob": b"small"}
+
+
+def test_a_page_that_the_owner_trusts_learns_what_pins_have_to_be(secured: FidoKey) -> None:
+    ctap2, client, token = token_of(secured, ClientPin.PERMISSION.AUTHENTICATOR_CFG)
+    Config(ctap2, client.protocol, token).set_min_pin_length(
+        6, rp_ids=["example.org"], pin_complexity_policy=True
+    )
+    another = "another correct horse"
+    client.change_pin(PIN, another)
+    asked = {"minPinLength": True, "pinComplexityPolicy": True}
+
+    def told(rp_id: str) -> object:
+        extensions = [MinPinLengthExtension(), PinComplexityPolicyExtension()]
+        page = WebAuthn(secured.device(), rp_id, pin=another, extensions=extensions)
+        return page.register(extensions=asked).data.extensions
+
+    assert told("example.org") == asked | {"minPinLength": 6}
+    assert told("example.com") is None
 
 
 def test_what_is_deleted_logs_nobody_in(secured: FidoKey) -> None:

@@ -24,6 +24,7 @@ NAMES = (
     "hmac-secret-mc",
     "largeBlobKey",
     "minPinLength",
+    "pinComplexityPolicy",
     "thirdPartyPayment",
 )
 
@@ -61,7 +62,10 @@ class Salts:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Making:
-    """What the extensions ask of a new credential; `min_pin_length` is 0 if not to be told."""
+    """What the extensions ask of a new credential.
+
+    `min_pin_length` is 0 and `pin_complexity_policy` None where that is not to be told.
+    """
 
     protection: Protection = Protection.OPTIONAL
     tells_protection: bool = False
@@ -70,6 +74,7 @@ class Making:
     cred_blob: bytes | None = None
     large_blob_key: bool = False
     min_pin_length: int = 0
+    pin_complexity_policy: bool | None = None
     third_party_payment: bool = False
 
     @classmethod
@@ -86,7 +91,9 @@ class Making:
         if asked.hmac_secret_mc is not None and not asked.hmac_secret:
             raise CtapError(Status.CTAP2_ERR_MISSING_PARAMETER, "hmac-secret is missing")
         settings = core.settings
-        told = asked.min_pin_length and rp_id in settings.min_pin_length_rp_ids
+        trusted = rp_id in settings.min_pin_length_rp_ids
+        tells_length = trusted and asked.min_pin_length
+        tells_policy = trusted and asked.pin_complexity_policy
         return cls(
             protection=_protection(asked.cred_protect),
             tells_protection=asked.cred_protect is not None,
@@ -94,7 +101,8 @@ class Making:
             salts=None if asked.hmac_secret_mc is None else Salts.of(core, asked.hmac_secret_mc),
             cred_blob=asked.cred_blob,
             large_blob_key=bool(asked.large_blob_key),
-            min_pin_length=settings.min_pin_length if told else 0,
+            min_pin_length=settings.min_pin_length if tells_length else 0,
+            pin_complexity_policy=settings.pin_complexity_policy if tells_policy else None,
             third_party_payment=bool(asked.third_party_payment),
         )
 
@@ -116,6 +124,8 @@ class Making:
             outputs["hmac-secret-mc"] = self.salts.output(core, made, uv=uv)
         if self.min_pin_length:
             outputs["minPinLength"] = self.min_pin_length
+        if self.pin_complexity_policy is not None:
+            outputs["pinComplexityPolicy"] = self.pin_complexity_policy
         return outputs
 
 
