@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from apdu.transport import TransportError
 from apdu.wire.ctaphid import (
+    PACKET,
     Begun,
     Cancel,
     Capability,
@@ -25,7 +26,7 @@ from token_fw.apps.fido2 import Channel, Keepalive
 from token_fw.apps.yubikey import VERSION
 
 _MOST_CHANNELS = 256
-"""Channels whose clients are remembered; what an older one had begun is forgotten."""
+"""Channels of one connection that are remembered; what an older one had begun is forgotten."""
 
 Run = Callable[[Channel, bytes], bytes]
 """Runs a request on a channel, as Card.ctap and Card.u2f; raises TransportError without a token."""
@@ -33,7 +34,7 @@ Run = Callable[[Channel, bytes], bytes]
 
 @dataclass(slots=True)
 class _Client:
-    """What is known of a channel: who writes on it, and what it is to the authenticator."""
+    """What is known of a channel: whose it is, and what it is to the authenticator."""
 
     connection: HidConnection
     channel: Channel
@@ -85,17 +86,29 @@ class HidDevice(Closing):
             self._changed.notify_all()
 
     def take(self, connection: HidConnection, packet: bytes) -> None:
-        """A client has written a packet. Raises OSError where the device is gone."""
+        """A client has written a packet; what is none is passed over.
+
+        Raises OSError where the device is gone.
+        """
         with self._changed:
             if self._closed:
                 raise OSError("the device is gone")
+            if len(packet) != PACKET:
+                return
+            now = self._clock()
+            # All that is said from here on answers this packet, so it is for its writer.
+            self._end.tick(now, self._status())
+            self._deliver()
             cid = _channel(packet)
-            if self._end.knows(cid):
+            owner = self._clients.get(cid)
+            foreign = owner is not None and owner.connection is not connection
+            if not foreign and self._end.knows(cid):
                 self._client(connection, cid)
-            event = self._end.receive(packet, self._clock())
+            event = self._end.receive(packet, now, foreign=foreign)
             if event is not None:
                 self._carry_out(connection, event)
-            self._deliver(connection)
+            for said in self._end.packets():
+                connection.put(said)
             self._changed.notify_all()
 
     def leave(self, connection: HidConnection) -> None:
@@ -125,12 +138,23 @@ class HidDevice(Closing):
                 self._winks()
 
     def _client(self, connection: HidConnection, cid: int) -> _Client:
-        client = self._clients.setdefault(cid, _Client(connection, Channel()))
-        client.connection = connection
+        """The client of a channel that is the connection's, or nobody's yet."""
+        client = self._clients.get(cid)
+        if client is None:
+            self._make_room(connection)
+            client = self._clients[cid] = _Client(connection, Channel())
         self._clients.move_to_end(cid)
-        if len(self._clients) > _MOST_CHANNELS:
-            self._clients.popitem(last=False)
         return client
+
+    def _make_room(self, connection: HidConnection) -> None:
+        """Forget the channel that the connection used longest ago, if it has too many.
+
+        Never the one whose request runs; there is one such channel at most.
+        """
+        own = [cid for cid, one in self._clients.items() if one.connection is connection]
+        if len(own) >= _MOST_CHANNELS:
+            running = None if self._running is None else self._running.channel
+            del self._clients[next(cid for cid in own if cid != running)]
 
     def _run(self, request: Request, channel: Channel) -> None:
         """Run a request, in a thread of its own, and answer it."""
@@ -148,13 +172,13 @@ class HidDevice(Closing):
                 self._end.answer(request, answer)
             if self._running is request:
                 self._running = None
-            self._deliver(None)
+            self._deliver()
 
     def _keep_time(self) -> None:
         with self._changed:
             while not self._closed:
                 self._end.tick(self._clock(), self._status())
-                self._deliver(None)
+                self._deliver()
                 self._changed.wait(self._end.wait(self._clock()))
 
     def _status(self) -> int:
@@ -162,13 +186,12 @@ class HidDevice(Closing):
         client = self._clients.get(self._running.channel) if self._running is not None else None
         return Keepalive.PROCESSING if client is None else client.channel.keepalive
 
-    def _deliver(self, writer: HidConnection | None) -> None:
-        """Give each packet to the client of its channel, else to who has just written."""
+    def _deliver(self) -> None:
+        """Give each packet to the client of its channel, if it is still there."""
         for packet in self._end.packets():
             client = self._clients.get(_channel(packet))
-            receiver = client.connection if client is not None else writer
-            if receiver is not None:
-                receiver.put(packet)
+            if client is not None:
+                client.connection.put(packet)
 
 
 def _channel(packet: bytes) -> int:

@@ -214,14 +214,24 @@ class DeviceEnd:
             self._due = now + KEEPALIVE_SECONDS
             self._send(request.channel, HidCommand.KEEPALIVE, bytes((status,)))
 
-    def receive(self, packet: bytes, now: float) -> FromClient | None:
-        """Take a packet; what it asks of the device, where that is not answered already."""
+    def receive(self, packet: bytes, now: float, *, foreign: bool = False) -> FromClient | None:
+        """Take a packet; what it asks of the device, where that is not answered already.
+
+        `foreign`: its channel is another client's than its writer's, where that can be known, and
+        is to the writer as one that was never given.
+        """
         if len(packet) != PACKET:
             return None
         if self._message is not None:
             self.tick(now, self._told)
         taken = _Packet.parse(packet)
-        return self._begin(taken, now) if taken.first else self._continue(taken, now)
+        known = self.knows(taken.channel) and not foreign
+        if not taken.first:
+            return self._continue(taken, now) if known else None
+        if not known and (taken.channel, taken.command) != (BROADCAST, HidCommand.INIT):
+            self._refuse(taken.channel, HidError.INVALID_CHANNEL)
+            return None
+        return self._begin(taken, now)
 
     def answer(self, request: Request, data: bytes) -> None:
         """Answer the request that runs; nothing happens where the client has given it up.
@@ -257,7 +267,7 @@ class DeviceEnd:
     def _begin(self, packet: _Packet, now: float) -> FromClient | None:
         if packet.command == HidCommand.INIT:
             return self._init(packet)
-        if packet.command == HidCommand.CANCEL and self.knows(packet.channel):
+        if packet.command == HidCommand.CANCEL:
             return self._cancel(packet.channel)
         error = self._objection(packet, now)
         if error is None:
@@ -270,8 +280,6 @@ class DeviceEnd:
     def _objection(self, packet: _Packet, now: float) -> HidError | None:
         """Why no message can begin with the packet."""
         channel, message = packet.channel, self._message
-        if not self.knows(channel):
-            return HidError.INVALID_CHANNEL
         if message is not None and message.channel == channel:
             return HidError.INVALID_SEQ
         if message is not None or self._request is not None or self._locked(channel, now):
@@ -311,9 +319,6 @@ class DeviceEnd:
         channel = packet.channel
         if packet.length != NONCE:
             self._refuse(channel, HidError.INVALID_LEN)
-            return None
-        if channel != BROADCAST and not self.knows(channel):
-            self._refuse(channel, HidError.INVALID_CHANNEL)
             return None
         given = channel
         if channel == BROADCAST:
