@@ -126,6 +126,7 @@ class HidDevice(Closing):
             case Request():
                 self._running = event
                 channel = self._client(connection, event.channel).channel
+                channel.take()
                 work = (event, channel)
                 threading.Thread(target=self._run, args=work, name="HID", daemon=True).start()
             case Cancel(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,7 @@ from apdu.wire.ctaphid import (
 )
 from host_tools.hid import HidDevice
 from tests.fido_cards import Desk
+from token_fw.apps.fido2 import Channel
 from token_fw.touch_pad import TouchPad
 
 LONG = 20
@@ -37,8 +39,15 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.pad = TouchPad(patience=LONG)
-        card = Desk(self.pad).card
-        self.device = HidDevice(card.ctap, card.u2f, clock=lambda: self.now)
+        self.card = Desk(self.pad).card
+        self.begins = threading.Event()
+        self.begins.set()
+        self.device = HidDevice(self._ctap, self.card.u2f, clock=lambda: self.now)
+
+    def _ctap(self, channel: Channel, request: bytes) -> bytes:
+        """Run a request, once requests begin."""
+        assert self.begins.wait(LONG)
+        return self.card.ctap(channel, request)
 
     def client(self) -> Client:
         """One with a connection and a channel of its own."""
@@ -170,3 +179,16 @@ def test_the_channel_of_a_client_that_is_gone_is_there_for_the_next(bench: Bench
     first.connection.close()
     second.write(HidCommand.PING, b"taken over")
     assert second.heard() == Answer(HidCommand.PING, b"taken over")
+
+
+def test_a_cancel_that_overtakes_the_thread_of_its_request_is_not_lost(bench: Bench) -> None:
+    client = bench.client()
+    bench.begins.clear()
+    client.write(HidCommand.CBOR, SELECTION)
+    client.write(HidCommand.CANCEL)
+    bench.begins.set()
+    assert client.heard() == CANCELLED
+    client.write(HidCommand.CBOR, SELECTION)
+    assert bench.pad.awaited(LONG)
+    bench.touch()
+    assert client.heard() == SELECTED

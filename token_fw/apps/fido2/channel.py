@@ -36,8 +36,8 @@ class Keepalive(IntEnum):
 class Channel:
     """One that asks. What an enumeration leaves for its next request is for the same object alone.
 
-    One request runs on it at a time, from `running` on; `cancel` and `keepalive` are for any
-    thread meanwhile.
+    One request runs on it at a time, from `take` on, or from `running` where nobody took it before;
+    `cancel` and `keepalive` are for any thread meanwhile.
     """
 
     def __init__(self, transport: Transport = Transport.USB) -> None:
@@ -53,11 +53,16 @@ class Channel:
         """Whether the request that runs waits for its user."""
         return Keepalive.PROCESSING if self._question is None else Keepalive.UPNEEDED
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """A request of this channel runs, or waits for the card."""
+    def take(self) -> None:
+        """A request of this channel was taken and will run: from now on it can be cancelled."""
         with self._lock:
             self._running, self._cancelled = True, self._closed
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The request that was taken, or else one that is taken now, runs or waits for the card."""
+        if not self._running:
+            self.take()
         try:
             yield
         finally:

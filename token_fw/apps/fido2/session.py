@@ -25,6 +25,7 @@ class _Request:
         self._data = data
         self._done = threading.Event()
         self._answer: bytes | None = None
+        channel.take()
         threading.Thread(target=self._run, name="CTAP request", daemon=True).start()
 
     def _run(self) -> None:
@@ -97,6 +98,6 @@ class FidoSession:
 
     def _abandon(self) -> None:
         request, self._request = self._request, None
-        while request is not None and not request.wait(UPDATE_SECONDS):
-            # It may not have begun at the first time.
+        if request is not None:
             self.channel.cancel()
+            request.wait()
