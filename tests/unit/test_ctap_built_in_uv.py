@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from apdu.ctap import Permission, Status
+from apdu.ctap import ClientPinSubCommand, Permission, Status
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests.fido_cards import OTHER_FINGER, USER_FINGER, Desk
 from tests.fido_platform import EXAMPLE, NEW_PIN, PIN, Platform, at_desk, status
@@ -49,6 +49,27 @@ def test_a_finger_gives_a_token_with_the_user_present() -> None:
     assert token.user_present
     assert token.user_verified
     assert token.rp_id == EXAMPLE
+
+
+def test_what_is_wrong_first_is_said_first() -> None:
+    """The order of 6.5.5.7.3: missing, protocol, no permission, one that cannot be had."""
+    platform = with_finger()
+    sub = ClientPinSubCommand.GET_PIN_UV_AUTH_TOKEN_USING_UV_WITH_PERMISSIONS
+    key = platform.agree().key
+
+    def answer(**fields: object) -> Status:
+        request = {"keyAgreement": key, "permissions": int(Permission.ACFG)} | fields
+        return status(platform.ask, sub, **request)
+
+    for permissions in (0, int(Permission.ACFG), int(Permission.GA | Permission.ACFG)):
+        for missing in ("pinUvAuthProtocol", "keyAgreement"):
+            asked = answer(permissions=permissions, **{missing: None})
+            assert asked is Status.CTAP2_ERR_MISSING_PARAMETER
+    assert answer(permissions=None, pinUvAuthProtocol=3) is Status.CTAP2_ERR_MISSING_PARAMETER
+    assert answer(pinUvAuthProtocol=3) is Status.CTAP1_ERR_INVALID_PARAMETER
+    assert answer(permissions=0) is Status.CTAP1_ERR_INVALID_PARAMETER
+    assert answer() is Status.CTAP2_ERR_UNAUTHORIZED_PERMISSION
+    assert platform.uv_tries() == MAX_TRIES
 
 
 def test_a_wrong_finger_costs_a_try_and_the_right_one_gives_it_back() -> None:

@@ -88,7 +88,8 @@ def test_the_parameters_are_what_was_signed() -> None:
 
 @pytest.mark.parametrize("subcommand", [0x00, 0x04, ConfigSubCommand.VENDOR_PROTOTYPE])
 def test_an_unknown_subcommand_and_a_vendors_prototype_are_refused(subcommand: int) -> None:
-    assert signed(at_desk(), subcommand) is Status.CTAP2_ERR_INVALID_SUBCOMMAND
+    assert signed(at_desk(), subcommand) is Status.CTAP1_ERR_INVALID_PARAMETER
+    assert signed(at_desk(), subcommand, _4=None) is Status.CTAP1_ERR_INVALID_PARAMETER
 
 
 def test_settings_outlive_the_power() -> None:

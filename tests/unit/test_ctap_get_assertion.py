@@ -106,7 +106,7 @@ def test_the_user_touches_the_token_unless_the_option_up_is_false() -> None:
     assert desk.get(ident).auth_data.flags == UP
     desk.finger = ABSENT
     desk.power()
-    assert refused(desk, ident) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
+    assert refused(desk, ident) is Status.CTAP2_ERR_OPERATION_DENIED
     assert desk.get(ident, up=False).auth_data.flags == 0
 
 

@@ -122,7 +122,7 @@ def test_the_first_known_format_of_a_preference_is_taken() -> None:
 
 
 def test_a_new_credential_needs_a_touch() -> None:
-    assert refused(Desk(ABSENT)) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
+    assert refused(Desk(ABSENT)) is Status.CTAP2_ERR_OPERATION_DENIED
     assert refused(Desk(), up=False) is Status.CTAP2_ERR_INVALID_OPTION
     assert Desk().make(up=True).auth_data.flags & UP
 
@@ -175,6 +175,15 @@ def test_a_credential_of_the_list_excludes_the_token_after_the_wait_for_a_touch(
     desk.power()
     assert refused(desk, more=excluding) is Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
     assert absent.asked == 1
+
+
+def test_where_nobody_can_touch_the_token_nothing_is_told_of_its_credentials() -> None:
+    desk = Desk()
+    known = ident_of(desk.make())
+    desk.finger = None
+    desk.power()
+    excluded = refused(desk, more={5: descriptors(known)})
+    assert excluded is Status.CTAP2_ERR_OPERATION_DENIED
 
 
 def test_who_cancels_is_not_told_of_an_excluded_credential() -> None:
@@ -246,7 +255,7 @@ def test_three_wrong_fingers_block_the_sensor_also_after_a_power_cut() -> None:
         refused(desk, uv=True)
     desk.power()
     desk.present(USER_FINGER)
-    assert refused(desk, uv=True) is Status.CTAP2_ERR_OPERATION_DENIED
+    assert refused(desk, uv=True) is Status.CTAP2_ERR_PIN_BLOCKED
 
 
 def test_a_discoverable_credential_of_a_protected_token_needs_the_verified_user() -> None:

@@ -181,7 +181,7 @@ def test_an_empty_param_asks_for_a_touch_and_whether_there_is_a_pin(what: str) -
     assert refusal(getattr(desk, what), more=empty) is Status.CTAP2_ERR_PIN_INVALID
     desk.finger = ABSENT
     desk.power()
-    assert refusal(getattr(desk, what), more=empty) is Status.CTAP2_ERR_USER_ACTION_TIMEOUT
+    assert refusal(getattr(desk, what), more=empty) is Status.CTAP2_ERR_OPERATION_DENIED
 
 
 def test_without_a_pin_no_param_is_right() -> None:

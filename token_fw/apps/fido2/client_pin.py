@@ -95,40 +95,49 @@ def _change_pin(call: Call, request: ClientPIN) -> None:
 
 def _get_pin_token(call: Call, request: ClientPIN) -> dict[int, Any]:
     """6.5.5.7.1: the way of CTAP 2.0, without permissions."""
+    current = need(request.pin_hash_enc, "pinHashEnc")
+    agreement = _agreement(call.core, request)
     if request.permissions is not None or request.rp_id is not None:
         raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "getPinToken names no permissions")
-    return _token_by_pin(call, request, _WITHOUT_PERMISSIONS, Status.CTAP2_ERR_PIN_INVALID)
+    secret = _prove_pin(call.core, request, agreement, current, Status.CTAP2_ERR_PIN_INVALID)
+    return _issue(call, request, secret, _WITHOUT_PERMISSIONS, user_present=False)
 
 
 def _get_token_using_pin(call: Call, request: ClientPIN) -> dict[int, Any]:
     """6.5.5.7.2."""
-    need(request.pin_hash_enc, "pinHashEnc")
-    permissions = _permissions(call.core, request, ~Permission(0))
-    return _token_by_pin(call, request, permissions, Status.CTAP2_ERR_PIN_POLICY_VIOLATION)
-
-
-def _token_by_pin(
-    call: Call, request: ClientPIN, permissions: Permission, forced: Status
-) -> dict[int, Any]:
-    """`forced`: what is answered where the PIN has to be changed first."""
     core = call.core
     current = need(request.pin_hash_enc, "pinHashEnc")
+    asked = _asked(request)
     agreement = _agreement(core, request)
+    permissions = _permissions(core, asked, ~Permission(0))
+    forced = Status.CTAP2_ERR_PIN_POLICY_VIOLATION
+    secret = _prove_pin(core, request, agreement, current, forced)
+    return _issue(call, request, secret, permissions, user_present=False)
+
+
+def _prove_pin(
+    core: Core, request: ClientPIN, agreement: KeyAgreement, current: bytes, forced: Status
+) -> SharedSecret:
+    """Compare the PIN, whose encrypted hash is `current`; gives the secret shared for the answer.
+
+    Raises CtapError, `forced` where the PIN has to be changed first.
+    """
     _check_usable(core)
     secret = _shared(agreement, request)
     _check_pin(core, agreement, _decrypt(secret, current))
     if core.settings.force_pin_change:
         _keep_tries(core)
         raise CtapError(forced, "the PIN has to be changed first")
-    return _issue(call, request, secret, permissions, user_present=False)
+    return secret
 
 
 def _get_token_using_uv(call: Call, request: ClientPIN) -> dict[int, Any]:
     """6.5.5.7.3: by a finger, which shows that the user is present as well."""
     core = call.core
     _need_sensor(core)
-    permissions = _permissions(core, request, _BY_FINGER)
+    asked = _asked(request)
     agreement = _agreement(core, request)
+    permissions = _permissions(core, asked, _BY_FINGER)
     secret = _shared(agreement, request)
     if core.settings.force_pin_change:
         raise CtapError(Status.CTAP2_ERR_PIN_POLICY_VIOLATION, "the PIN has to be changed first")
@@ -157,9 +166,16 @@ def _issue(
     return {_TOKEN: secret.encrypt(pin_uv.token.value)}
 
 
-def _permissions(core: Core, request: ClientPIN, allowed: Permission) -> Permission:
-    """The permissions that are asked for; raises CtapError."""
+def _asked(request: ClientPIN) -> int:
+    """The parameter permissions, with the RP ID that some need; raises CtapError."""
     asked = need(request.permissions, "permissions")
+    if asked & _NEED_RP_ID:
+        need(request.rp_id, "rpId")
+    return asked
+
+
+def _permissions(core: Core, asked: int, allowed: Permission) -> Permission:
+    """The permissions that are asked for, those that nobody knows left out; raises CtapError."""
     if not asked:
         raise CtapError(Status.CTAP1_ERR_INVALID_PARAMETER, "no permission is asked for")
     known = Permission(asked & sum(Permission))
@@ -167,12 +183,10 @@ def _permissions(core: Core, request: ClientPIN, allowed: Permission) -> Permiss
         allowed &= ~Permission.BE
     # The persistent token has one permission, and lives too long for another.
     alone = Permission.PCMR not in known or known == Permission.PCMR
-    if known != asked or known & ~allowed or not alone:
+    if known & ~allowed or not alone:
         raise CtapError(
             Status.CTAP2_ERR_UNAUTHORIZED_PERMISSION, "a permission cannot be had this way"
         )
-    if known & _NEED_RP_ID:
-        need(request.rp_id, "rpId")
     return known
 
 

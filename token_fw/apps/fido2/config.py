@@ -19,8 +19,8 @@ _PREFIX = b"\xff" * 32 + bytes((CtapCommand.CONFIG,))
 
 
 def config(call: Call, request: Config) -> None:
-    """Change a setting; raises CtapError."""
-    change = subcommand(_SUBCOMMANDS, request.sub_command)
+    """Change a setting; raises CtapError, CTAP1_ERR_INVALID_PARAMETER for no setting of ours."""
+    change = subcommand(_SUBCOMMANDS, request.sub_command, Status.CTAP1_ERR_INVALID_PARAMETER)
     core = call.core
     parameters = request.sub_command_params or _NOTHING
     # Without a PIN, a token that always verifies its user could not be set up at all.

@@ -106,18 +106,23 @@ class Core:
         """Whether the user can be verified in any way."""
         return self.pin_set or self.uv_enabled
 
-    def touch(self, channel: Channel, patience: float | None = None) -> None:
+    def touch(
+        self,
+        channel: Channel,
+        patience: float | None = None,
+        late: Status = Status.CTAP2_ERR_USER_ACTION_TIMEOUT,
+    ) -> None:
         """Wait until the user touches the token; others use the card meanwhile.
 
         `patience`: seconds, those of the touch sensor for None.
         Nothing may wait for a commit, and what was checked before is to be checked again. Raises
-        CtapError: CTAP2_ERR_USER_ACTION_TIMEOUT, CTAP2_ERR_KEEPALIVE_CANCEL, and
+        CtapError: `late` where no touch came in time, CTAP2_ERR_KEEPALIVE_CANCEL, and
         CTAP2_ERR_OPERATION_DENIED where nobody is there to touch it.
         """
         if self.presence is None:
             raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, "nobody is there to touch the token")
         if not channel.wait(self.transaction, self.presence.ask(patience)):
-            raise CtapError(Status.CTAP2_ERR_USER_ACTION_TIMEOUT, "nobody touched the token")
+            raise CtapError(late, "nobody touched the token")
 
     @contextmanager
     def alone(self, channel: Channel) -> Iterator[Left | None]:
@@ -183,9 +188,9 @@ class Call:
     def _keep(self, left: Left) -> None:
         self.core.left = left
 
-    def touch(self) -> None:
+    def touch(self, late: Status = Status.CTAP2_ERR_USER_ACTION_TIMEOUT) -> None:
         """See Core.touch."""
-        self.core.touch(self.channel)
+        self.core.touch(self.channel, late=late)
 
     def finger(self) -> None:
         """performBuiltInUv, one try: wait for a finger and compare it (CTAP 2.1 6.5.3.1).

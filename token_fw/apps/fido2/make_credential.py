@@ -151,12 +151,9 @@ def _excluded(call: Call, plan: _Plan, proof: Proof) -> CtapError:
 
     Raises CtapError, as Call.touch, where that wait was cancelled, or is none.
     """
-    try:
-        verification.present(call, plan.claim, proof)
-    except CtapError as error:
-        if error.status is not Status.CTAP2_ERR_USER_ACTION_TIMEOUT:
-            raise
-    return CtapError(Status.CTAP2_ERR_CREDENTIAL_EXCLUDED, "a credential of the list is here")
+    excluded = Status.CTAP2_ERR_CREDENTIAL_EXCLUDED
+    verification.present(call, plan.claim, proof, late=excluded)
+    return CtapError(excluded, "a credential of the list is here")
 
 
 def _check_room(core: Core, plan: _Plan) -> None:

@@ -11,14 +11,15 @@ from token_fw.apps.fido2.errors import CtapError
 T = TypeVar("T")
 
 
-def subcommand(table: Mapping[int, T], number: int | None) -> T:
-    """What runs a subcommand.
-
-    Raises CtapError: CTAP2_ERR_MISSING_PARAMETER, CTAP2_ERR_INVALID_SUBCOMMAND.
-    """
+def subcommand(
+    table: Mapping[int, T],
+    number: int | None,
+    unknown: Status = Status.CTAP2_ERR_INVALID_SUBCOMMAND,
+) -> T:
+    """What runs a subcommand; raises CtapError: CTAP2_ERR_MISSING_PARAMETER, `unknown`."""
     found = table.get(need(number, "subCommand"))
     if found is None:
-        raise CtapError(Status.CTAP2_ERR_INVALID_SUBCOMMAND, "there is no such subcommand")
+        raise CtapError(unknown, "there is no such subcommand")
     return found
 
 

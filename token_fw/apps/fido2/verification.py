@@ -10,7 +10,13 @@ from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.pin_uv import PinUvAuth, invalid
 
-_WRONG_FINGER = {Status.CTAP2_ERR_UV_BLOCKED, Status.CTAP2_ERR_UV_INVALID}
+_LATE = Status.CTAP2_ERR_OPERATION_DENIED
+"""Who does not touch the token in time has declined."""
+_WRONG_FINGER = {
+    Status.CTAP2_ERR_UV_BLOCKED: Status.CTAP2_ERR_PIN_BLOCKED,
+    Status.CTAP2_ERR_UV_INVALID: Status.CTAP2_ERR_OPERATION_DENIED,
+}
+"""What the request is told where there is no PIN to verify the user by instead."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,7 +53,7 @@ def check_param(call: Call, param: bytes | None, protocol: int | None) -> int:
     if param is None:
         return 0
     if not param:
-        call.touch()
+        call.touch(_LATE)
         if core.protected:
             raise CtapError(Status.CTAP2_ERR_PIN_INVALID, "the user chose this token")
         raise CtapError(Status.CTAP2_ERR_PIN_NOT_SET, "the user chose this token")
@@ -89,20 +95,21 @@ def verify(call: Call, claim: Claim) -> Proof:
         try:
             call.finger()
         except CtapError as error:
-            if error.status not in _WRONG_FINGER:
+            status = _WRONG_FINGER.get(error.status)
+            if status is None:
                 raise
             if core.pin_set:
-                raise CtapError(Status.CTAP2_ERR_PUAT_REQUIRED, str(error)) from None
-            raise CtapError(Status.CTAP2_ERR_OPERATION_DENIED, str(error)) from None
+                status = Status.CTAP2_ERR_PUAT_REQUIRED
+            raise CtapError(status, str(error)) from None
         return Proof(uv=True, up=True)
     return Proof()
 
 
-def present(call: Call, claim: Claim, proof: Proof) -> Proof:
-    """Have the user present, by a touch if nothing showed it before; raises CtapError."""
+def present(call: Call, claim: Claim, proof: Proof, late: Status = _LATE) -> Proof:
+    """Have the user present, by a touch if nothing showed it before; raises as Core.touch."""
     token = claim.param is not None and call.core.pin_uv.token.user_present
     if not proof.up and not token:
-        call.touch()
+        call.touch(late)
     return replace(proof, up=True)
 
 
