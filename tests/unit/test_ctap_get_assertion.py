@@ -21,7 +21,7 @@ from tests.fido_cards import (
     with_sensor,
 )
 from tests.piv_cards import Finger
-from token_fw.apps.fido2 import Channel
+from token_fw.apps.fido2 import Channel, credentials
 from token_fw.apps.fido2.core import ENUMERATION_SECONDS
 
 ABSENT = Finger(touches=False)
@@ -165,6 +165,29 @@ def test_every_credential_has_a_counter_of_its_own() -> None:
     assert counts == [[2, 3, 4], [2, 3, 4]]
     desk.power()
     assert desk.get(idents[0], up=False).auth_data.counter == 5
+
+
+def test_where_counters_run_out_further_credentials_share_one_that_never_falls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials, "MOST_COUNTERS", 2)
+    desk = Desk()
+    made = [desk.make() for _ in range(4)]
+    own, _, first, second = map(ident_of, made)
+    assert [one.auth_data.counter for one in made] == [1, 1, 1, 2]
+    counts = [desk.get(ident).auth_data.counter for ident in (first, second, first, own)]
+    assert counts == [3, 4, 5, 2]
+    kept = desk.make(rk=True)
+    assert kept.auth_data.counter == 1
+    assert desk.get().auth_data.counter == 2
+    desk.power()
+    core = desk.card.authenticator.core
+    assert len(core.transaction.idents("fido-counter")) == 4
+    core.credentials.delete(core.credentials.all()[0])
+    core.transaction.commit()
+    monkeypatch.undo()
+    assert desk.make().auth_data.counter == 1
+    assert [desk.get(ident).auth_data.counter for ident in (second, own)] == [6, 3]
 
 
 # The next assertions

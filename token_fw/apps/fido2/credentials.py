@@ -1,7 +1,8 @@
 """Credentials: discoverable ones as records, others wrapped in their own identifiers.
 
-Both have a signature counter of their own, from 1 on. A record's identifier is 32 random bytes; a
-wrapped one holds what its credential is, encrypted and bound to the RP ID's hash.
+A record's identifier is 32 random bytes; a wrapped one holds what its credential is, encrypted and
+bound to the RP ID's hash. Both have a signature counter of their own, from 1 on; of the wrapped
+ones, which nobody can delete, those that are made once there are many counters share one.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ MAX_ID_LENGTH = 320
 
 _RECORD, _COUNTER = "fido-credential", "fido-counter"
 _RECORD_ID_SIZE = 32
-FIRST_COUNT = 1
-"""The signature counter of a new credential."""
+MOST_COUNTERS = 512
+"""Signature counters until further wrapped credentials share one (WebAuthn 6.1.1 allows that)."""
+_SHARED_COUNTER = b"\x00"
 _LARGEST_COUNT = 0xFFFFFFFF
 
 
@@ -189,7 +191,10 @@ class Credentials:
                 self.delete(same)
             made = replace(credential, account=account, id=self._rng(_RECORD_ID_SIZE))
             self.put(made)
-        self._put_count(made, FIRST_COUNT)
+        counters = self._transaction.idents(_COUNTER)
+        if made.account is not None or len(counters) < MOST_COUNTERS:
+            self._put_count(self._secrets.name(made.id), 0)
+        self.count(made)
         return made
 
     def of_user(self, rp_id_hash: bytes, user_id: bytes) -> Credential | None:
@@ -217,18 +222,30 @@ class Credentials:
 
     def count(self, credential: Credential) -> int:
         """The signature counter after another signature, durable with the transaction."""
-        record = self._transaction.get(_COUNTER, self._secrets.name(credential.id))
-        last = 0 if record is None else int.from_bytes(record, "big")
-        self._put_count(credential, min(last + 1, _LARGEST_COUNT))
-        return min(last + 1, _LARGEST_COUNT)
+        place, last = self._counter(credential)
+        count = min(last + 1, _LARGEST_COUNT)
+        self._put_count(place, count)
+        return count
+
+    def last_count(self, credential: Credential) -> int:
+        """The signature counter as it stands, 1 or more."""
+        _, last = self._counter(credential)
+        return last
 
     def cred_random(self, credential: Credential, *, uv: bool) -> bytes:
         """CredRandom of 32 bytes, another one with user verification (CTAP 2.1 12.5)."""
         return self._secrets.make((b"with uv" if uv else b"without") + credential.id)
 
-    def _put_count(self, credential: Credential, count: int) -> None:
-        ident = self._secrets.name(credential.id)
-        self._transaction.put(_COUNTER, ident, count.to_bytes(4, "big"), visible=False)
+    def _counter(self, credential: Credential) -> tuple[bytes, int]:
+        """Where the signature counter is, and what it is: its own, or else the shared one."""
+        for place in (self._secrets.name(credential.id), _SHARED_COUNTER):
+            record = self._transaction.get(_COUNTER, place)
+            if record is not None:
+                return place, int.from_bytes(record, "big")
+        return _SHARED_COUNTER, 0
+
+    def _put_count(self, place: bytes, count: int) -> None:
+        self._transaction.put(_COUNTER, place, count.to_bytes(4, "big"), visible=False)
 
     def _place(self, rp_id_hash: bytes, ident: bytes) -> bytes:
         return self._secrets.name(rp_id_hash) + self._secrets.name(ident)

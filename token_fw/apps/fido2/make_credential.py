@@ -16,7 +16,7 @@ from apdu.ctap import (
 from token_fw.apps.fido2 import auth_data, cose, verification
 from token_fw.apps.fido2.core import Call, Core
 from token_fw.apps.fido2.cose import Algorithm
-from token_fw.apps.fido2.credentials import FIRST_COUNT, Account, Credential, Protection
+from token_fw.apps.fido2.credentials import Account, Credential, Protection
 from token_fw.apps.fido2.errors import CtapError
 from token_fw.apps.fido2.extensions import LARGE_BLOB_KEY_SIZE, Making
 from token_fw.apps.fido2.verification import Claim, Proof
@@ -64,7 +64,8 @@ def make_credential(call: Call, request: MakeCredential) -> dict[int, Any]:
     made = core.credentials.add(_credential(core, plan, cose.pack(private)))
     outputs = plan.making.outputs(core, made, uv=proof.uv)
     attested = auth_data.attested_data(made)
-    data = auth_data.encode(made, proof, FIRST_COUNT, outputs, attested)
+    count = core.credentials.last_count(made)
+    data = auth_data.encode(made, proof, count, outputs, attested)
     return _attest(core, plan, private, data) | _large_blob_key(made)
 
 
