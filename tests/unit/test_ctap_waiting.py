@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 
 import pytest
 
@@ -119,6 +120,39 @@ def test_a_finger_that_is_right_gets_no_token_that_the_power_ended() -> None:
         desk.card.power_up()
         assert not sensor.present(USER_FINGER)
         assert answer.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+
+
+class Slow:
+    """A user who does not hear that nobody waits any more; the next one touches at once."""
+
+    def __init__(self) -> None:
+        self.asked, self.hears = Event(), Event()
+
+    def ask(self, _patience: float | None = None) -> Slow:
+        return self
+
+    def wait(self) -> bool:
+        if not self.asked.is_set():
+            self.asked.set()
+            assert self.hears.wait(LONG)
+        return True
+
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_request_that_was_cancelled_and_has_not_ended_keeps_nobody_out() -> None:
+    user = Slow()
+    desk = Desk(user)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(desk.status, SELECTION)
+        assert user.asked.wait(LONG)
+        desk.channel.close()
+        assert desk.status(SELECTION, channel=Channel()) is Status.CTAP2_OK
+        user.hears.set()
+        assert first.result(LONG) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+        assert desk.status(SELECTION, channel=Channel()) is Status.CTAP2_OK
 
 
 def test_another_channel_is_told_that_the_token_is_busy_and_cancels_nothing() -> None:

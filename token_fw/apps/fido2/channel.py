@@ -53,6 +53,11 @@ class Channel:
         """Whether the request that runs waits for its user."""
         return Keepalive.PROCESSING if self._question is None else Keepalive.UPNEEDED
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the request that runs was called off: it changes nothing more."""
+        return self._cancelled
+
     def take(self) -> None:
         """A request of this channel was taken and will run: from now on it can be cancelled."""
         with self._lock:

@@ -128,9 +128,10 @@ class Core:
     def alone(self, channel: Channel) -> Iterator[Left | None]:
         """Run one request, of a furnished application; gives what the one before left.
 
-        Raises CtapError(CTAP1_ERR_CHANNEL_BUSY) while another one runs.
+        Raises CtapError(CTAP1_ERR_CHANNEL_BUSY) while another one runs. One that was cancelled does
+        nothing more but end.
         """
-        if self._running is not None:
+        if self._running is not None and not self._running.cancelled:
             raise CtapError(Status.CTAP1_ERR_CHANNEL_BUSY, "another request waits for its user")
         self.furnish()
         left, self.left = self.left, None
@@ -138,7 +139,7 @@ class Core:
         try:
             yield left
         finally:
-            # Since the power came again it may be another's.
+            # Since it was cancelled it may be another's.
             if self._running is channel:
                 self._running = None
 
