@@ -1,251 +1,297 @@
-"""A hypothesis machine that drives an authenticator by CTAP and cuts its power anywhere.
-
-A step either is answered as the model says and leaves what the model says, or the power is cut in
-it; then the token is opened again, and is as before the step, as after it, or has spent a try.
-"""
+"""A hypothesis machine that drives an authenticator by CTAP and cuts its power anywhere."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
-from apdu.ctap import CtapCommand, Permission, Status
-from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
-from tests.fido_cards import HASH, Desk, Refused, ident_of
-from tests.fido_platform import PIN, WRONG_PIN, Platform
-from token_fw.apps.fido2.core import PIN_TRIES
-from token_fw.apps.fido2.reset import RESET_SECONDS
-from token_fw.pin import PinRef
-from token_fw.storage.memory import Medium
-
-RPS = ("example.org", "example.com")
-USERS = (b"first", b"second", b"third")
-OK = Status.CTAP2_OK
-MISSES = 3
-
-Act = Callable[[Desk], Any]
-
-rps, users = st.sampled_from(RPS), st.sampled_from(USERS)
-cuts = st.none() | st.builds(
-    Cut, st.sampled_from((Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT)), st.integers(1, 3)
+from apdu.ctap import (
+    BioEnrollmentSubCommand,
+    ConfigSubCommand,
+    CtapCommand,
+    Permission,
 )
-reads = cuts | st.builds(Cut, st.just(Moment.READ), st.integers(1, 12))
+from host_tools.testing.faults import Cut
+from tests.ctap_choices import (
+    ARRAYS,
+    FINGERS,
+    GRANTS,
+    IN_THE_OLD_WAY,
+    PINS,
+    STRANGER,
+    USERS,
+    By,
+    Meanwhile,
+    cuts,
+    fingers,
+    mostly,
+    on_the_sensor,
+    pins,
+    seldom,
+    thens,
+    tokens,
+    uses,
+    versions,
+)
+from tests.ctap_credentials import CredentialRules
+from tests.ctap_state import (
+    RPS,
+    SAMPLES,
+    UV_TRIES,
+    Assertions,
+    Credentials,
+    Enrolling,
+    Held,
+    Rps,
+    Staged,
+)
+from tests.ctap_steps import GoOn, present
+from tests.fido_platform import WRONG_PIN, Platform
 
 
-@dataclass(frozen=True)
-class Durable:
-    """What outlasts the power: of each relying party its users, the newest first; the counters of
-    credentials; whether there is a PIN, and its tries."""
-
-    users: Mapping[str, tuple[bytes, ...]] = field(default_factory=lambda: dict.fromkeys(RPS, ()))
-    counts: Mapping[bytes, int] = field(default_factory=dict)
-    pin: bool = False
-    tries: int = PIN_TRIES
-
-    def named(self, rp: str, user: bytes) -> Durable:
-        """With a new discoverable credential."""
-        others = tuple(other for other in self.users[rp] if other != user)
-        return replace(self, users={**self.users, rp: (user, *others)})
-
-    def counted(self, ident: bytes) -> Durable:
-        """With one more signature of a credential."""
-        return replace(self, counts={**self.counts, ident: self.counts.get(ident, 0) + 1})
-
-
-def seen(desk: Desk, idents: Mapping[bytes, str]) -> Durable:
-    """What is durable on a token, of these credentials of relying parties."""
-    core = desk.card.authenticator.core
-    core.furnish()
-    users, counts = {}, {}
-    for rp in RPS:
-        known = core.credentials.of(_hash(rp))
-        users[rp] = tuple(each.account.user_id for each in known if each.account)
-    for ident, rp in idents.items():
-        credential = core.credentials.find(_hash(rp), ident)
-        if credential is not None:
-            # What the next signature would have, which is then taken back.
-            counts[ident] = core.credentials.count(credential) - 1
-            core.transaction.rollback()
-    record = core.pins.record(PinRef.FIDO)
-    return Durable(users, counts, record.initialised, record.tries_left)
-
-
-class CtapMachine(RuleBasedStateMachine):
-    """One token, one client that knows the PIN, and somebody who does not."""
-
-    store_type: ClassVar[type[PowerCutStore]] = PowerCutStore
+class CtapMachine(CredentialRules):
+    """Somebody who knows the PIN and has an enrolled finger, and somebody who has neither."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(store=self.store_type())
-        self.desk.info()
-        self.model = Durable()
-        self.idents: dict[bytes, str] = {}
-        self.misses = 0
-        self.left: list[tuple[str, bytes]] = []
-        self.powered = self.desk.now
+        self.array, self.written = ARRAYS[0], 10
+        self.enrolling = b"\x01"
 
-    # How a step is judged
-
-    def step(
-        self, act: Act, expected: Status, after: Durable, cut: Cut | None, *between: Durable
-    ) -> Any:
-        """Run a step; gives its answer, None where it was refused or the power was cut."""
-        store = self.desk.store
-        assert isinstance(store, PowerCutStore)
-        store.arm(cut)
-        try:
-            answer, status = act(self.desk), OK
-        except Refused as refused:
-            answer, status = None, refused.status
-        except PowerCut:
-            self.power()
-            now = self.look()
-            assert now in (self.model, *between, after)
-            self.model = now
-            return None
-        finally:
-            store.arm(None)
-        assert status is expected
-        self.model = after if status is OK or after.tries < self.model.tries else self.model
-        return answer
-
-    def look(self) -> Durable:
-        return seen(self.desk, self.idents)
-
-    def power(self) -> None:
-        """The power goes and comes; nothing volatile is left."""
-        self.desk.store = self.store_type(Medium(dict(self.desk.store.medium.records)))
-        self.desk.power()
-        self.misses, self.left, self.powered = 0, [], self.desk.now
-
-    @invariant()
-    def the_token_is_as_the_model_says(self) -> None:
-        assert self.look() == self.model
-
-    @property
-    def pin_usable(self) -> bool:
-        return self.model.pin and self.misses < MISSES and self.model.tries > 0
-
-    # Credentials
-
-    @rule(rp=rps, user=users, cut=reads)
-    def make_wrapped(self, rp: str, user: bytes, cut: Cut | None) -> None:
-        self.left = []
-        made = self.step(lambda desk: desk.make(user, rp), OK, self.model, cut)
-        self.remember(made, rp)
-
-    @rule(rp=rps, user=users, cut=reads)
-    def make_discoverable(self, rp: str, user: bytes, cut: Cut | None) -> None:
-        self.left = []
-        proof: dict[int, Any] = {}
-        if self.pin_usable:
-            platform = Platform(self.desk)
-            proof = {8: platform.sign(platform.token(Permission.MC, rp), HASH), 9: 2}
-            self.misses, self.model = 0, replace(self.model, tries=PIN_TRIES)
-        refused = self.model.pin and not proof
-        expected = Status.CTAP2_ERR_PUAT_REQUIRED if refused else OK
-        replaced = self.idents_of(rp, user)
-        kept = {ident: n for ident, n in self.model.counts.items() if ident not in replaced}
-        after = self.model if refused else replace(self.model.named(rp, user), counts=kept)
-        made = self.step(
-            lambda desk: desk.make(user, rp, more=proof, rk=True), expected, after, cut
-        )
-        self.remember(made, rp)
-
-    def remember(self, made: Any, rp: str) -> None:
-        if made is not None:
-            self.idents[ident_of(made)] = rp
-            self.model = self.model.counted(ident_of(made))
-
-    def idents_of(self, rp: str, user: bytes) -> set[bytes]:
-        core = self.desk.card.authenticator.core
-        known = core.credentials.of_user(_hash(rp), user)
-        return set() if known is None else {known.id}
-
-    @precondition(lambda self: self.idents)
-    @rule(data=st.data(), cut=reads)
-    def sign(self, data: st.DataObject, cut: Cut | None) -> None:
-        self.left = []
-        ident = data.draw(st.sampled_from(sorted(self.idents)))
-        known = ident in self.model.counts
-        expected = OK if known else Status.CTAP2_ERR_NO_CREDENTIALS
-        after = self.model.counted(ident) if known else self.model
-        got = self.step(lambda desk: desk.get(ident, rp=self.idents[ident]), expected, after, cut)
-        assert got is None or got.auth_data.counter == self.model.counts[ident]
-
-    @rule(rp=rps)
-    def discover(self, rp: str) -> None:
-        known = self.model.users[rp]
-        if not known:
-            assert status_of(lambda: self.desk.get(rp=rp)) is Status.CTAP2_ERR_NO_CREDENTIALS
-            self.left = []
+    @initialize(blank=st.sampled_from((False, False, False, True)))
+    def begin(self, blank: bool) -> None:
+        """Mostly with a token in use, of which most requests mean something."""
+        if blank:
             return
-        got = self.desk.get(rp=rp)
-        assert (got.number_of_credentials or 1) == len(known)
-        self.check_next(got, rp, known[0])
-        self.left = [(rp, user) for user in known[1:]]
-
-    @rule()
-    def go_on(self) -> None:
-        if self.left:
-            self.check_next(self.desk.next(), *self.left.pop(0))
-        else:
-            assert status_of(self.desk.next) is Status.CTAP2_ERR_NOT_ALLOWED
-
-    def check_next(self, got: Any, rp: str, user: bytes) -> None:
-        assert got.user["id"] == user
-        ident = got.credential["id"]
-        if ident not in self.idents:
-            # The power was cut before anybody learned of it.
-            self.idents[ident] = rp
-            self.model = self.model.counted(ident)
-        self.model = self.model.counted(ident)
-        assert got.auth_data.counter == self.model.counts[ident]
+        for rp, user in ((RPS[0], USERS[0]), (RPS[0], USERS[1]), (RPS[1], USERS[0])):
+            self.make(rp=rp, user=user, rk=True, ep=False, by=By.NOTHING, on=None, cut=None)
+        self.set_pin(PINS[1], None)
+        self.enrol(FINGERS[0], SAMPLES, By.FRESH, None)
 
     # The PIN
 
-    @precondition(lambda self: not self.model.pin)
-    @rule(cut=reads)
-    def set_pin(self, cut: Cut | None) -> None:
-        self.left = []
-        after = replace(self.model, pin=True, tries=PIN_TRIES)
-        self.step(lambda desk: Platform(desk).set_pin(), OK, after, cut)
+    @precondition(lambda self: self.model.durable.pin is None)
+    @rule(new=pins, cut=cuts)
+    def set_pin(self, new: str, cut: Cut | None) -> None:
+        self.step(lambda: Platform(self.desk).set_pin(new), lambda: self.model.set_pin(new), cut)
 
-    @precondition(lambda self: self.model.pin)
-    @rule(times=st.integers(1, MISSES))
-    def guess(self, times: int) -> None:
+    @rule(new=pins, right=mostly, signed=mostly, version=versions, cut=cuts)
+    def change_pin(
+        self, new: str, right: bool, signed: bool, version: int, cut: Cut | None
+    ) -> None:
+        old = self.pin if right else WRONG_PIN
+        self.step(
+            lambda: self.send_new_pin(version, old, new, signed=signed),
+            lambda: self.model.change_pin(old, new, signed=signed),
+            cut,
+        )
+
+    @precondition(lambda self: self.model.durable.pin)
+    @rule(times=st.integers(1, 10), on_and_on=seldom)
+    def guess(self, times: int, on_and_on: bool) -> None:
+        """At most so often as it is worth something, but with the power taken away in between."""
+        for _ in range(times if on_and_on else min(times, 3)):
+            if on_and_on and self.model.waits_for_power:
+                self.power()
+            self.ask_token(Permission.CM, pin=WRONG_PIN)
+
+    # Tokens
+
+    @rule(
+        grant=st.sampled_from((IN_THE_OLD_WAY, *GRANTS)), version=versions, right=mostly, cut=cuts
+    )
+    def get_token(
+        self,
+        grant: tuple[Permission | None, str | None],
+        version: int,
+        right: bool,
+        cut: Cut | None,
+    ) -> None:
+        self.ask_token(*grant, version=version, pin=None if right else WRONG_PIN, cut=cut)
+
+    @rule(grant=st.sampled_from(GRANTS), version=versions, on=on_the_sensor, cut=cuts)
+    def get_token_by_finger(
+        self,
+        grant: tuple[Permission, str | None],
+        version: int,
+        on: bytes | None,
+        cut: Cut | None,
+    ) -> None:
+        platform = Platform(self.desk, version)
+        done = self.step(
+            lambda: platform.uv_token(*grant),
+            lambda: self.model.token_by_finger(on, version, *grant),
+            cut,
+            on,
+        )
+        self.keep(done)
+
+    @precondition(lambda self: self.model.durable.fingers)
+    @rule(times=st.integers(1, UV_TRIES + 1))
+    def put_a_strangers_finger_on_the_sensor(self, times: int) -> None:
         for _ in range(times):
-            self.try_pin(right=False, cut=None)
+            self.get_token_by_finger((Permission.CM, None), 2, STRANGER, None)
 
-    @precondition(lambda self: self.model.pin)
-    @rule(right=st.booleans(), cut=cuts)
-    def try_pin(self, right: bool, cut: Cut | None) -> None:
-        self.left = []
-        spent = replace(self.model, tries=self.model.tries - 1)
-        expected, after = self.try_answered(right, spent)
-        if self.pin_usable:
-            self.misses = 0 if right else self.misses + 1
-        pin = PIN if right else WRONG_PIN
-        self.step(lambda desk: Platform(desk).token(pin=pin), expected, after, cut, spent)
+    @rule(
+        grant=st.sampled_from((*[IN_THE_OLD_WAY] * 3, *GRANTS[:-1])),
+        by_finger=st.booleans(),
+        uses=uses,
+    )
+    def use_a_token_again(
+        self,
+        grant: tuple[Permission | None, str | None],
+        by_finger: bool,
+        uses: list[tuple[Permission, str, float]],
+    ) -> None:
+        """For one thing after the other, and with time between them."""
+        permissions, rp = grant
+        if by_finger and permissions is not None:
+            self.get_token_by_finger((permissions, rp), 2, FINGERS[0], None)
+        else:
+            self.ask_token(permissions, rp)
+        for use, where, seconds in uses:
+            self.wait(seconds)
+            USES[use](self, where)
 
-    def try_answered(self, right: bool, spent: Durable) -> tuple[Status, Durable]:
-        if not self.model.tries:
-            return Status.CTAP2_ERR_PIN_BLOCKED, self.model
-        if self.misses >= MISSES:
-            return Status.CTAP2_ERR_PIN_AUTH_BLOCKED, self.model
-        if right:
-            return OK, replace(self.model, tries=PIN_TRIES)
-        if not spent.tries:
-            return Status.CTAP2_ERR_PIN_BLOCKED, spent
-        blocked = self.misses + 1 >= MISSES
-        wrong = Status.CTAP2_ERR_PIN_AUTH_BLOCKED if blocked else Status.CTAP2_ERR_PIN_INVALID
-        return wrong, spent
+    # Settings
+
+    @rule(by=tokens, cut=cuts)
+    def enable_enterprise_attestation(self, by: By, cut: Cut | None) -> None:
+        held = self.hold(by, Permission.ACFG)
+        self.configure(
+            held,
+            ConfigSubCommand.ENABLE_ENTERPRISE_ATTESTATION,
+            None,
+            lambda: self.model.enable_enterprise(held),
+            cut,
+        )
+
+    @rule(by=tokens, cut=cuts)
+    def toggle_always_uv(self, by: By, cut: Cut | None) -> None:
+        held = self.hold(by, Permission.ACFG)
+        self.configure(
+            held,
+            ConfigSubCommand.TOGGLE_ALWAYS_UV,
+            None,
+            lambda: self.model.toggle_always_uv(held),
+            cut,
+        )
+
+    @rule(least=st.sampled_from((None, 4, 5, 7, 64)), force=st.booleans(), by=tokens, cut=cuts)
+    def set_min_pin_length(self, least: int | None, force: bool, by: By, cut: Cut | None) -> None:
+        held = self.hold(by, Permission.ACFG)
+        self.configure(
+            held,
+            ConfigSubCommand.SET_MIN_PIN_LENGTH,
+            present({1: least, 3: force or None}),
+            lambda: self.model.set_min_length(held, least, force=force),
+            cut,
+        )
+
+    def configure(
+        self,
+        held: Held | None,
+        sub: ConfigSubCommand,
+        parameters: Any,
+        request: Callable[[], None],
+        cut: Cut | None,
+    ) -> None:
+        self.step(lambda: self.config(held, sub, parameters), request, cut)
+
+    # Large blobs
+
+    @rule(array=st.sampled_from(ARRAYS), whole=seldom, by=tokens, cut=cuts, then=thens)
+    def begin_writing(
+        self, array: bytes, *, whole: bool, by: By, cut: Cut | None, then: list[Meanwhile]
+    ) -> None:
+        held = self.hold(by, Permission.LBW)
+        self.array, self.written = array, 0
+        self.write(held, len(array) if whole else 10, len(array), cut)
+        self.follow(then)
+
+    def go_on_writing(self, held: Held | None, _: bytes | None, cut: Cut | None) -> None:
+        self.write(held, len(self.array), None, cut)
+
+    def write(self, held: Held | None, end: int, length: int | None, cut: Cut | None) -> None:
+        offset = self.written
+        fragment = self.array[offset:end]
+        self.written = end
+        self.step(
+            lambda: self.write_blobs(held, fragment, offset, length),
+            lambda: self.model.write(held, fragment, offset, length),
+            cut,
+        )
+
+    # Fingers
+
+    @rule(finger=fingers, samples=st.integers(1, SAMPLES), by=tokens, cut=cuts)
+    def enrol(self, finger: bytes, samples: int, by: By, cut: Cut | None) -> None:
+        """So many samples of a finger; the cut is for the last one."""
+        held = self.hold(by, Permission.BE)
+        sub = BioEnrollmentSubCommand.ENROLL_BEGIN
+        done = self.step(
+            lambda: self.enrolment(held, sub),
+            lambda: self.model.begin_enrolment(held, finger),
+            cut if samples == 1 else None,
+            finger,
+        )
+        if done is not None:
+            answer, told = done
+            assert (answer[4], answer[5], answer[6]) == told
+            self.enrolling = told[0]
+        for left in reversed(range(samples - 1)):
+            self.next_sample(held, finger, None if left else cut)
+
+    def next_sample(self, held: Held | None, on: bytes | None, cut: Cut | None) -> None:
+        sub, parameters = BioEnrollmentSubCommand.ENROLL_CAPTURE_NEXT_SAMPLE, {1: self.enrolling}
+        done = self.step(
+            lambda: self.enrolment(held, sub, parameters),
+            lambda: self.model.next_sample(held, on),
+            cut,
+            on,
+        )
+        if done is not None:
+            answer, told = done
+            assert (self.enrolling, answer[5], answer[6]) == told
+
+    @rule(ident=st.sampled_from((b"\x01", b"\x02")), name=st.text("ab", max_size=2))
+    def rename_finger(self, ident: bytes, name: str) -> None:
+        self.change_finger(ident, name, By.FRESH, None)
+
+    @rule(ident=st.sampled_from((b"\x01", b"\x02")), name=st.none(), by=tokens, cut=cuts)
+    def change_finger(self, ident: bytes, name: str | None, by: By, cut: Cut | None) -> None:
+        """Name a finger; without a name, remove it."""
+        held = self.hold(by, Permission.BE)
+        sub, parameters = BioEnrollmentSubCommand.SET_FRIENDLY_NAME, {1: ident, 2: name}
+        if name is None:
+            sub, parameters = BioEnrollmentSubCommand.REMOVE_ENROLLMENT, {1: ident}
+        self.step(
+            lambda: self.enrolment(held, sub, parameters),
+            lambda: (
+                self.model.remove_finger(held, ident)
+                if name is None
+                else self.model.rename_finger(held, ident, name)
+            ),
+            cut,
+        )
+
+    # What goes on with the request before
+
+    @rule(kind=st.sampled_from((Assertions, Credentials, Rps, Staged, Enrolling)))
+    def go_on_with_something_else(self, kind: type) -> None:
+        self.goes_on[kind](self.hold(By.LAST, Permission(0)), FINGERS[0], None)
+
+    @property
+    def goes_on(self) -> Mapping[type, GoOn]:
+        return {
+            Assertions: self.next_assertion,
+            Credentials: self.next_credential,
+            Rps: self.next_rp,
+            Staged: self.go_on_writing,
+            Enrolling: self.next_sample,
+        }
 
     # Power, time and reset
 
@@ -253,29 +299,32 @@ class CtapMachine(RuleBasedStateMachine):
     def take_the_power_away(self) -> None:
         self.power()
 
-    @rule(seconds=st.sampled_from((1.0, 6.0)))
-    def wait(self, seconds: float) -> None:
-        self.desk.now += seconds
+    @rule()
+    def have_a_reader_take_the_power_away(self) -> None:
+        """The card stays what it is, with all that it keeps in memory."""
+        self.desk.card.power_up()
+        self.model.power_up()
 
-    @rule(cut=reads, late=st.sampled_from((True, True, False)))
+    @rule(cut=cuts, late=mostly)
     def reset(self, cut: Cut | None, late: bool) -> None:
-        self.left = []
-        self.desk.now += RESET_SECONDS * late
-        late = self.desk.now - self.powered > RESET_SECONDS
-        expected = Status.CTAP2_ERR_NOT_ALLOWED if late else OK
-        after = self.model if late else Durable()
-        self.step(lambda desk: desk.ask(CtapCommand.RESET), expected, after, cut)
-        if not late:
-            self.misses = 0
+        self.desk.now += 11.0 * late
+        self.step(lambda: self.desk.ask(CtapCommand.RESET), self.model.reset, cut)
 
 
-def status_of(work: Callable[[], Any]) -> Status:
-    try:
-        work()
-    except Refused as refused:
-        return refused.status
-    return OK
-
-
-def _hash(rp: str) -> bytes:
-    return hashlib.sha256(rp.encode()).digest()
+USES: Mapping[Permission, Callable[[CtapMachine, str], None]] = {
+    Permission.MC: lambda machine, rp: machine.make(
+        rp=rp, user=USERS[2], rk=False, ep=False, by=By.LAST, on=None, cut=None
+    ),
+    # Mostly of another relying party's credential, by which a token is bound and not spent.
+    Permission.GA: lambda machine, rp: machine.get(
+        rp, next(iter(machine.model.names), None), By.LAST, None, None
+    ),
+    Permission.CM: lambda machine, rp: machine.enumerate_credentials(
+        rp=rp, bound=None, by=By.LAST, permission=Permission.CM, cut=None, then=[]
+    ),
+    Permission.LBW: lambda machine, _: machine.begin_writing(
+        ARRAYS[0], whole=True, by=By.LAST, cut=None, then=[]
+    ),
+    Permission.ACFG: lambda machine, _: machine.enable_enterprise_attestation(By.LAST, None),
+}
+"""What a token that was given last is used for, one use a permission."""
