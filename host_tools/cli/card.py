@@ -11,7 +11,7 @@ import click
 
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.secret_input import MANAGEMENT_KEY, PUK, SO_PIN, USER_PIN, Secret
-from host_tools.cli.session import control, resolve
+from host_tools.cli.session import control, need_inserted, resolve
 
 if TYPE_CHECKING:
     from host_tools.conformance.subject import Card
@@ -95,10 +95,7 @@ def place(reader: str | None, token_name: str | None) -> Place:
     """
     if reader is None:
         details = resolve(token_name)
-        if details["state"] != "inserted":
-            state, name = details["state"], details["label"] or details["serial"]
-            raise Failure(Exit.TOKEN_STATE, f"The token {name} is {state}.", "See: klyuch doctor")
-        return Place(str(details["label"] or details["serial"]), details=details)
+        return Place(need_inserted(details), details=details)
     if token_name is not None and _given("token_name"):
         raise Failure(Exit.USAGE, "Name a reader or a token, not both.")
     from host_tools.readers import find_reader

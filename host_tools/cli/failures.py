@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from apdu.transport import TransportError
+from apdu.transport import CardRemoved, TransportError
 from host_tools.cli.output import printable
 from host_tools.control import ControlError, ErrorCode
 from host_tools.home import HomeError
@@ -62,6 +62,7 @@ _BY_ERROR: Final = {
     ErrorCode.TOKEN_STATE: Exit.TOKEN_STATE,
     ErrorCode.DAEMON: Exit.DAEMON,
 }
+_INSERT_AGAIN: Final = "Insert it again; a token of this home by: klyuch token insert TOKEN"
 
 
 class Failure(click.ClickException):
@@ -94,7 +95,10 @@ def reported() -> Iterator[None]:
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
     except TransportError as error:
-        raise Failure(Exit.TOKEN_STATE, f"{str(error).removesuffix('.')}.") from error
+        message = str(error).removesuffix(".")
+        hint = _INSERT_AGAIN if isinstance(error, CardRemoved) else ""
+        text = f"{message[:1].upper()}{message[1:]}."
+        raise Failure(Exit.TOKEN_STATE, text, hint) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(Exit.GENERAL, f"{where}{error.strerror}.") from error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fido2.cose import CoseKey
 
 
+_MAX_PIN = 63
 _RESET_REFUSALS: Refusals = {
     "NOT_ALLOWED": (
         Exit.TOKEN_STATE,
@@ -72,8 +73,10 @@ def _facts(authenticator: Authenticator) -> Json:
         "versions": told.versions,
         "aaguid": str(told.aaguid),
         "pin_set": told.options.get("clientPin"),
+        "pin_must_be_changed": told.force_pin_change,
         **tries,
         "min_pin_length": told.min_pin_length,
+        "pin_complexity_policy": told.pin_complexity_policy,
         "fingerprints_enrolled": told.options.get("bioEnroll"),
         "always_verifies_the_user": told.options.get("alwaysUv", False),
         "enterprise_attestation": told.options.get("ep", False),
@@ -95,7 +98,9 @@ def _algorithm(number: int) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return {None: "-", True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 @fido.command(
@@ -126,14 +131,14 @@ def pin(
     with opened(reader, token_name) as authenticator:
         changes = authenticator.pin_is_set
         old = FIDO_PIN.read(pin, pin_file) if changes else ""
-        new = NEW_PIN.read(new_pin, new_pin_file, confirm=True)
+        new = _checked(NEW_PIN.read(new_pin, new_pin_file, confirm=True))
         try:
             if changes:
                 authenticator.client_pin.change_pin(old, new)
             else:
                 authenticator.client_pin.set_pin(new)
         except ValueError as error:
-            # What is too short or too long python-fido2 does not even send.
+            # What is too short python-fido2 does not even send.
             raise Failure(Exit.UNACCEPTABLE, f"{error}.", "See: klyuch fido info") from error
         name = authenticator.where.name
     done = "changed" if changes else "set"
@@ -141,6 +146,17 @@ def pin(
         print_json({"token": name, "pin": "fido", "done": done})
     else:
         click.echo(f"The FIDO PIN of {name} is {done}.")
+
+
+def _checked(new: str) -> str:
+    """A new PIN that is as short as CTAP wants it (CTAP 2.1 6.5.1). Raises Failure."""
+    if len(new.encode()) > _MAX_PIN:
+        raise Failure(
+            Exit.USAGE,
+            f"A FIDO PIN has 4 code points to {_MAX_PIN} bytes of UTF-8; this one is longer.",
+            "Give a shorter one.",
+        )
+    return new
 
 
 @fido.command(

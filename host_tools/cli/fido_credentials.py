@@ -102,7 +102,9 @@ def delete(
     value = FIDO_PIN.read(pin, pin_file)
     with opened(reader, token_name) as authenticator:
         manager = _manager(authenticator, value)
-        found = _only([one for one in _find(manager) if one.id.startswith(ident.lower())], ident)
+        # Every identifier begins with nothing, which is no way to name one.
+        begun = [one for one in _find(manager) if ident and one.id.startswith(ident.lower())]
+        found = _only(begun, ident)
         confirm(f"Delete the credential of {found.user} at {found.relying_party}?", yes)
         manager.delete_cred(_descriptor(found.id))
     if as_json:
@@ -143,7 +145,7 @@ def _only(found: list[_Credential], ident: str) -> _Credential:
         )
     raise Failure(
         Exit.NOT_FOUND,
-        f"No credential has an identifier that begins with {ident}.",
+        f"No credential has an identifier that begins with {ident or repr(ident)}.",
         "See: klyuch fido credentials list",
     )
 

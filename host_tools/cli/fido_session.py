@@ -81,9 +81,18 @@ class Authenticator:
         self.client_pin = ClientPin(self.ctap2)
 
     def token(self, pin: str, permission: str) -> bytes:
-        """A pinUvAuthToken, for which the PIN is proven, with the permission of that name."""
+        """A pinUvAuthToken, for which the PIN is proven, with the permission of that name.
+
+        Raises Failure where the PIN has to be changed first (CTAP 2.1 6.4, forcePINChange).
+        """
         from fido2.ctap2.pin import ClientPin
 
+        if self.ctap2.get_info().force_pin_change:
+            raise Failure(
+                Exit.TOKEN_STATE,
+                f"The FIDO PIN of {self.where.name} has to be changed before it is good for more.",
+                "Change it: klyuch fido pin",
+            )
         return self.client_pin.get_pin_token(pin, ClientPin.PERMISSION[permission])
 
     @property

@@ -29,12 +29,21 @@ class Secret:
         return f"Give it by --{self.option}-file FILE or in {self.variable}."
 
     def given(self, value: str | None, file: Path | None) -> str | None:
-        """The secret where it can be had without asking: option, file, environment."""
-        if value is not None:
-            return value
-        if file is not None:
+        """The secret where it can be had without asking: option, file, environment.
+
+        Raises Failure for what is no text in UTF-8.
+        """
+        if value is None and file is not None:
             return first_line(file)
-        return os.environ.get(self.variable) or None
+        given = os.environ.get(self.variable) or None if value is None else value
+        try:
+            # What Python cannot read of an argument or the environment stands for single bytes.
+            (given or "").encode()
+        except UnicodeEncodeError as error:
+            raise Failure(
+                Exit.USAGE, f"The {self.title} is no text in UTF-8.", "Give it as UTF-8 text."
+            ) from error
+        return given
 
     def among(self, options: Mapping[str, str | Path | None]) -> tuple[str | None, Path | None]:
         """The values of its two options among those of a command."""

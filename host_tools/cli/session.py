@@ -76,11 +76,24 @@ def _only(client: ControlClient) -> str:
 def usable(name: str | None) -> Token:
     """The named token, or the only one, ready for use. Raises Failure with what it lacks."""
     details = resolve(name)
+    shown = need_inserted(details)
+    if not details.get("initialised"):
+        raise Failure(
+            Exit.TOKEN_STATE,
+            f"The token {shown} is blank.",
+            f"Initialise it: klyuch token reset {shlex.quote(shown)} --label LABEL",
+        )
     label, serial = str(details["label"]), str(details["serial"])
-    shown = label or serial
+    return Token(label, serial, int(str(details["slot"])), details)
+
+
+def need_inserted(details: Json) -> str:
+    """What to call a token that is ready for use. Raises Failure with what it lacks."""
+    shown = str(details["label"] or details["serial"])
+    quoted = shlex.quote(shown)
     remedies = {
-        "removed": f"Insert it: klyuch token insert {shown}",
-        "locked": f"Unlock it: klyuch token unlock {shown}",
+        "removed": f"Insert it: klyuch token insert {quoted}",
+        "locked": f"Unlock it: klyuch token unlock {quoted}",
         "unreadable": "Mend what it names and try again; see: klyuch doctor",
         "corrupt": "See: klyuch doctor",
     }
@@ -89,13 +102,7 @@ def usable(name: str | None) -> Token:
         why = details["fault"] or details["trouble"]
         is_so = f"{state}: {why}" if why else state
         raise Failure(Exit.TOKEN_STATE, f"The token {shown} is {is_so}.", remedies[state])
-    if not details.get("initialised"):
-        raise Failure(
-            Exit.TOKEN_STATE,
-            f"The token {shown} is blank.",
-            f"Initialise it: klyuch token reset {shown} --label LABEL",
-        )
-    return Token(label, serial, int(str(details["slot"])), details)
+    return shown
 
 
 _REFUSALS = (ErrorCode.PIN_WRONG, ErrorCode.PIN_LOCKED)

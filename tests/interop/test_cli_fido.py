@@ -7,8 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+from fido2.ctap import CtapError
+from fido2.ctap2.base import Ctap2
+from fido2.ctap2.config import Config
+from fido2.ctap2.pin import ClientPin
 
 from host_tools.control import ControlError
 from host_tools.fido_device import CardDevice
@@ -52,6 +57,50 @@ def test_info_tells_what_the_authenticator_is(command: Command, token: ScratchTo
     assert "Room for credentials" in told
 
 
+def shown_fact(command: Command, name: str) -> str:
+    """What `klyuch fido info` shows people under that name."""
+    lines = command("fido", "info").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith(name)]
+    return str(line.removeprefix(name).strip())
+
+
+def test_info_shows_people_counts_as_numbers(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    command("fido", "fingerprints", "add", "--finger", "thumb", **WITH_PIN)
+    tries = []
+    with home.control() as client:
+        card = Ctap2(CardDevice(TokenTransport(client, secured.serial)))
+        for _ in range(3):
+            tries.append(shown_fact(command, "Fingerprint tries"))
+            home.script_fingers(secured, "stranger")
+            with pytest.raises(CtapError, match="UV_INVALID|UV_BLOCKED"):
+                ClientPin(card).get_uv_token(ClientPin.PERMISSION.GET_ASSERTION, "example.org")
+    assert tries == ["3", "2", "1"]
+    assert shown_fact(command, "Fingerprint tries") == "0"
+    assert shown_fact(command, "Pin set") == "yes"
+    assert shown_fact(command, "Enterprise attestation") == "no"
+
+
+def test_a_pin_that_has_to_be_changed_is_told_as_such(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    assert shown_fact(command, "Pin must be changed") == "no"
+    with home.control() as client:
+        card = Ctap2(CardDevice(TokenTransport(client, secured.serial)))
+        pin = ClientPin(card)
+        proof = pin.get_pin_token(PIN, ClientPin.PERMISSION.AUTHENTICATOR_CFG)
+        Config(card, pin.protocol, proof).set_min_pin_length(len(PIN) + 1)
+    assert shown_fact(command, "Pin must be changed") == "yes"
+    assert shown_fact(command, "Pin complexity policy") == "no"
+    refused = command("fido", "credentials", "list", code=9, **WITH_PIN)
+    assert "has to be changed" in refused.stderr
+    assert "klyuch fido pin" in refused.stderr
+    command("fido", "pin", KLYUCH_FIDO_PIN=PIN, KLYUCH_NEW_PIN=f"{NEW_PIN}7")
+    assert shown_fact(command, "Pin must be changed") == "no"
+    command("fido", "credentials", "list", KLYUCH_FIDO_PIN=f"{NEW_PIN}7")
+
+
 def test_the_pin_is_set_then_changed_and_tries_are_told(
     command: Command, secured: ScratchToken
 ) -> None:
@@ -81,6 +130,21 @@ def test_a_pin_that_is_too_short_is_refused(command: Command, token: ScratchToke
     assert "klyuch fido info" in refused.output
 
 
+def test_a_pin_that_is_too_long_or_no_text_is_refused(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    for pin in ("1" * 64, "я" * 32):
+        refused = command("fido", "pin", code=2, KLYUCH_NEW_PIN=pin)
+        assert "4 code points to 63 bytes" in refused.stderr
+    latin = tmp_path / "pin.txt"
+    latin.write_bytes(b"caf\xe9 1234\n")
+    refused = command("fido", "pin", "--new-pin-file", latin, code=2)
+    assert f"{latin} is no text in UTF-8." in refused.stderr
+    refused = command("fido", "pin", code=2, KLYUCH_NEW_PIN="caf\udce9 1234")
+    assert "The new PIN is no text in UTF-8." in refused.stderr
+    command("fido", "pin", KLYUCH_NEW_PIN="я" * 31 + "1")
+
+
 def test_without_a_pin_nothing_is_managed(command: Command, token: ScratchToken) -> None:
     refused = command("fido", "credentials", "list", code=9, **WITH_PIN)
     assert "Set one: klyuch fido pin" in refused.output
@@ -103,6 +167,8 @@ def test_credentials_are_listed_and_deleted(
     (left,) = json.loads(command("fido", "credentials", "list", "--json", **WITH_PIN).stdout)
     assert left == listed[1]
     command("fido", "credentials", "delete", first, "--yes", code=5, **WITH_PIN)
+    # Every identifier begins with nothing.
+    command("fido", "credentials", "delete", "", "--yes", code=5, **WITH_PIN)
     command("fido", "credentials", "delete", left["id"], "--yes", **WITH_PIN)
     assert json.loads(command("fido", "credentials", "list", "--json", **WITH_PIN).stdout) == []
 
@@ -173,7 +239,10 @@ def test_another_programs_request_is_told(
         busy = command("fido", "info", code=9)
         assert "Another program's request waits" in busy.stderr
         hand.call("token.remove", token=secured.serial)
-        enrolling.result(30)
+        ended = enrolling.result(30).stderr
+    assert "Error: The card was removed.\nNext: Insert it again" in ended
+    removed = command("fido", "info", code=9)
+    assert "Next: Insert it: klyuch token insert Work" in removed.stderr
 
 
 def test_a_reset_waits_for_a_touch_and_leaves_the_rest_of_the_token(
