@@ -12,7 +12,7 @@ import click
 from host_tools.cli.card import card_options, need_own
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.fido_session import Authenticator, Refusals, opened
-from host_tools.cli.finger_option import finger_option
+from host_tools.cli.finger_option import finger_option, need_free_sensor, refused_sample
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import FIDO_PIN, secret_options
 from host_tools.cli.session import control
@@ -101,12 +101,17 @@ def add(
         need_own(reader, "--finger")
     with _proven(reader, token_name, pin, pin_file) as (authenticator, sensor):
         _check_name(sensor, name)
+        if given is not None:
+            need_free_sensor(authenticator.where.serial)
         ident = _enrol(authenticator, sensor, given, quiet=as_json)
-        if name or given:
-            _name(sensor, ident, name or given or "")
+        # One that is known from elsewhere has a name, which its word does not change.
+        known = sensor.enumerate_enrollments().get(ident) or ""
+        called = name or known or given or ""
+        if called != known:
+            _name(sensor, ident, called)
         where = authenticator.where.name
     if as_json:
-        print_json({"id": ident.hex(), "name": name or given or ""})
+        print_json({"id": ident.hex(), "name": called})
     else:
         click.echo(f"Finger {ident.hex()} of {where} is enrolled.")
 
@@ -135,13 +140,17 @@ def _enrol(
                 ) from error
             if given is not None:
                 enrolment.cancel()
-                raise Failure(
-                    Exit.TOKEN_STATE, f"The sample was refused: {error}.", "Try another finger."
-                ) from error
-            click.echo(f"The sample was refused: {error}.", err=True)
+                raise refused_sample(_word(error.code), "klyuch fido fingerprints list") from error
+            click.echo(f"The sample was refused: {_word(error.code)}.", err=True)
         if not quiet:
             click.echo(f"{enrolment.remaining} samples to go.")
     return ident
+
+
+def _word(feedback: int) -> str:
+    """What a sample was like, in the words of ``klyuch finger`` (CTAP 2.1 6.7.4)."""
+    name = getattr(feedback, "name", f"status {feedback}")
+    return name.removeprefix("FP_").lower().replace("_", "-")
 
 
 def _check_name(sensor: FPBioEnrollment, name: str) -> None:
@@ -229,9 +238,12 @@ def _tell(ident: str, done: str, as_json: bool) -> None:
 
 def _identifier(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        ident = bytes.fromhex(text)
     except ValueError:
-        raise click.UsageError(f"{text!r} is no identifier of a finger.") from None
+        ident = b""
+    if not ident:
+        raise click.UsageError(f"{text!r} is no identifier of a finger.")
+    return ident
 
 
 @contextmanager

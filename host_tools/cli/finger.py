@@ -7,8 +7,12 @@ from pathlib import Path
 
 import click
 
-from host_tools.cli.failures import Exit, Failure
-from host_tools.cli.finger_option import finger_option, put_once_awaited
+from host_tools.cli.finger_option import (
+    finger_option,
+    need_free_sensor,
+    put_once_awaited,
+    refused_sample,
+)
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import USER_PIN, secret_options
 from host_tools.cli.session import control, usable
@@ -62,12 +66,22 @@ def add(
     present, or name it here.
     """
     with _proven(token_name, application, pin, pin_file) as (client, serial):
-        samples = list(_samples(client, name or given or "", serial, given, quiet=as_json))
-    number = samples[-1].number
+        if given is not None:
+            need_free_sensor(serial)
+        samples = list(_samples(client, name, serial, given, quiet=as_json))
+        number = samples[-1].number
+        if given is not None and number is not None:
+            _name_new(client, number, given)
     if as_json:
         print_json({"number": number, "samples": [one.status for one in samples]})
     else:
         click.echo(f"Finger {number} of {token_name} is enrolled.")
+
+
+def _name_new(client: FingerClient, number: int, given: str) -> None:
+    """Call a finger by its word where it has no name, from this enrolment or an earlier one."""
+    if not any(one.name for one in client.list().fingers if one.number == number):
+        client.rename(number, given)
 
 
 def _samples(
@@ -80,7 +94,7 @@ def _samples(
         if not quiet:
             click.echo(f"Sample: {sampled.status}, {remaining} to go.")
         if given is not None and sampled.status != "good":
-            raise _refused(sampled.status)
+            raise refused_sample(sampled.status, "klyuch finger list TOKEN")
         yield sampled
 
 
@@ -91,14 +105,6 @@ def _sample(client: FingerClient, serial: str, given: str | None, *, quiet: bool
     if not quiet:
         click.echo("Put the finger on the sensor.", err=True)
     return client.capture()
-
-
-def _refused(status: str) -> Failure:
-    if status == "exists":
-        return Failure(
-            Exit.CONFLICT, "That finger is enrolled already.", "See: klyuch finger list TOKEN"
-        )
-    return Failure(Exit.TOKEN_STATE, f"The sample was refused: {status}.", "Try another finger.")
 
 
 @finger.command("list", epilog="\b\nExample:\n  klyuch finger list Work\n")

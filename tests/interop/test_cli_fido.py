@@ -187,7 +187,10 @@ def test_fingers_are_enrolled_named_and_removed(
     with page(home, secured) as there:
         command("finger", "script", "Work", "thumb")
         assert there.register(uv="required").data.is_user_verified()
-    command(*fingers, "add", "--finger", "thumb", code=9, **WITH_PIN)
+    again = command(*fingers, "add", "--finger", "thumb", code=7, **WITH_PIN)
+    assert "That finger is enrolled already." in again.stderr
+    command(*fingers, "remove", "", code=2, **WITH_PIN)
+    command(*fingers, "rename", "", "left thumb", code=2, **WITH_PIN)
     command(*fingers, "remove", ident, **WITH_PIN)
     command(*fingers, "remove", ident, code=5, **WITH_PIN)
     command(*fingers, "remove", "thumb", code=2, **WITH_PIN)
@@ -205,6 +208,32 @@ def test_a_finger_whose_enrolment_is_refused_lets_nobody_in(
     with home.control() as client:
         assert client.call("finger.clear", token=secured.serial) == {"dropped": 0}
     command(*add, "x" * 33, code=2, **WITH_PIN)
+
+
+def test_a_script_that_goes_on_is_in_the_way_of_a_finger(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    home.script_fingers(secured, *["ghost"] * 4)
+    add = ("fido", "fingerprints", "add", "--finger", "thumb")
+    refused = command(*add, code=9, **WITH_PIN)
+    assert "steps left: 4" in refused.stderr
+    assert "klyuch finger script Work --clear" in refused.stderr
+    command("finger", "script", "Work", "--clear")
+    command(*add, **WITH_PIN)
+    home.script_fingers(secured, "thumb")
+    with page(home, secured) as there:
+        assert there.register(uv="required").data.is_user_verified()
+
+
+def test_a_finger_that_is_known_keeps_its_name(
+    command: Command, home: Scratch, secured: ScratchToken
+) -> None:
+    pki = {"KLYUCH_PIN": secured.pin}
+    command("finger", "add", "Work", "--finger", "thumb", "--name", "right thumb", **pki)
+    add = ("fido", "fingerprints", "add", "--finger", "thumb", "--json")
+    added = json.loads(command(*add, **WITH_PIN).stdout)
+    assert added["name"] == "right thumb"
+    assert "right thumb" in command("finger", "list", "Work", **pki).stdout
 
 
 def test_an_enrolment_that_cannot_end_well_leaves_no_finger(

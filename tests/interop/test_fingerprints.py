@@ -253,12 +253,48 @@ def test_a_program_that_is_killed_takes_its_wait_with_it(
     command("finger", "present", "Work", "thumb", code=9)
 
 
+def test_a_script_that_goes_on_is_in_the_way_of_a_finger(
+    home: Scratch, token: ScratchToken, command: Command
+) -> None:
+    command("finger", "script", "Work", *["ghost"] * 4)
+    add = ("finger", "add", "Work", "--finger", "index")
+    refused = command(*add, code=9, KLYUCH_PIN=token.pin)
+    assert "steps left: 4" in refused.stderr
+    assert "klyuch finger script Work --clear" in refused.stderr
+    assert not fingers(command, token)
+    command("finger", "script", "Work", "--clear")
+    command(*add, KLYUCH_PIN=token.pin)
+    assert fingers(command, token) == {1: "index"}
+
+
+def fingers(command: Command, token: ScratchToken, application: str = "pki") -> dict[int, str]:
+    """The names of the fingers that stand for the PIN of an application, by their numbers."""
+    pin = token.pin if application == "pki" else piv_cards.PIN.decode()
+    listed = command("finger", "list", "Work", "--app", application, "--json", KLYUCH_PIN=pin)
+    return {one["number"]: one["name"] for one in json.loads(listed.stdout)["fingers"]}
+
+
+def test_a_finger_that_is_known_keeps_its_name(
+    home: Scratch, token: ScratchToken, command: Command
+) -> None:
+    add = ("finger", "add", "Work", "--finger")
+    pin, piv_pin = {"KLYUCH_PIN": token.pin}, {"KLYUCH_PIN": piv_cards.PIN.decode()}
+    command(*add, "thumb", "--name", "right thumb", **pin)
+    command(*add, "index", "--name", "left index", **pin)
+    command(*add, "thumb", "--app", "piv", **piv_pin)
+    command(*add, "index", "--app", "piv", "--name", "index of the left", **piv_pin)
+    command(*add, "little", "--app", "piv", **piv_pin)
+    known = {"right thumb", "index of the left"}
+    assert {*fingers(command, token).values()} == known
+    assert {*fingers(command, token, "piv").values()} == {*known, "little"}
+
+
 def test_a_finger_whose_enrolment_fails_is_not_left_at_the_sensor(
     home: Scratch, token: ScratchToken, command: Command
 ) -> None:
-    command("finger", "script", "Work", "thumb")
-    refused = command("finger", "add", "Work", "--finger", "index", code=9, KLYUCH_PIN=token.pin)
-    assert "merge-failure" in refused.stderr
+    command("finger", "add", "Work", "--finger", "index", KLYUCH_PIN=token.pin)
+    refused = command("finger", "add", "Work", "--finger", "index", code=7, KLYUCH_PIN=token.pin)
+    assert "enrolled already" in refused.stderr
     with home.control() as control:
         assert control.call("finger.clear", token="Work") == {"dropped": 0}
     command("finger", "add", "Work", "--finger", "x" * 33, code=2, KLYUCH_PIN=token.pin)
