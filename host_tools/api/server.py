@@ -19,6 +19,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from host_tools.api import routes
+from host_tools.api.crowd import Crowd
 from host_tools.api.routes import Access, Call, Greeting, HttpError, HttpRequest, Stream, Wish
 from host_tools.control import ControlClient, ControlError, DaemonSilent, ErrorCode, Json
 from host_tools.home import Home, HomeError
@@ -45,7 +46,7 @@ class ApiServer(ThreadingHTTPServer):
         """Raises OSError where the port is taken."""
         self.home = home
         self.access = access
-        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.crowd = Crowd(MAX_CONNECTIONS)
         super().__init__((ADDRESS, port), _Handler)
 
     def server_bind(self) -> None:
@@ -59,16 +60,15 @@ class ApiServer(ThreadingHTTPServer):
     def process_request(self, request: object, client_address: object) -> None:
         """Serve a connection in a thread of its own, or turn it away where there are too many."""
         assert isinstance(request, socket.socket)
-        if not self._room.acquire(blocking=False):
+        if self.crowd.enter(request):
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        try:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
-        finally:
-            self._room.release()
+    def shutdown_request(self, request: object) -> None:
+        assert isinstance(request, socket.socket)
+        self.crowd.leave(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """What ended a connection: of a client that went away nobody need know."""
@@ -89,10 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         try:
             wish = routes.parse(self._request(), self.server.access)
-            if isinstance(wish, Stream):
-                self._stream(wish)
-            else:
-                self._reply(HTTPStatus.OK, perform(self.server.home, wish, self.connection))
+            with self.server.crowd.answering(self.connection):
+                if isinstance(wish, Stream):
+                    self._stream(wish)
+                else:
+                    self._reply(HTTPStatus.OK, perform(self.server.home, wish, self.connection))
         except HttpError as error:
             # What is left of the body would be taken for the next request.
             self.close_connection = True

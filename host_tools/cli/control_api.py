@@ -6,6 +6,7 @@ import click
 
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.output import json_option, print_json
+from host_tools.cli.session import resolve
 from host_tools.home import current
 
 
@@ -41,7 +42,7 @@ def run(port: int, ports: tuple[str, ...]) -> None:
     from host_tools.api.server import ApiServer
 
     home = current()
-    access = Access(bearer(home), dict(map(_port, ports)))
+    access = Access(bearer(home), _tokens(ports))
     if (served := running(home)) is not None:
         raise Failure(Exit.DAEMON, f"The control API runs already, at {served}.", "End that one.")
     try:
@@ -61,6 +62,17 @@ def run(port: int, ports: tuple[str, ...]) -> None:
                 server.serve_forever()
         except KeyboardInterrupt:
             click.echo("Ended.")
+
+
+def _tokens(ports: tuple[str, ...]) -> dict[int, str]:
+    """The token behind each port. Raises UsageError, and ControlError for one that is not there."""
+    named = [_port(text) for text in ports]
+    tokens = dict(named)
+    if len(tokens) != len(named):
+        raise click.UsageError("A port of --pico has one token: name each port once.")
+    for token in tokens.values():
+        resolve(token)
+    return tokens
 
 
 def _port(text: str) -> tuple[int, str]:

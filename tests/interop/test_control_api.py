@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -267,23 +267,44 @@ def answered(connection: socket.socket) -> bytes:
         return b""
 
 
-def test_connections_that_say_nothing_hold_up_nobody_for_ever(api: Api) -> None:
-    silent = [
-        socket.create_connection(("127.0.0.1", api.port), LONG)
-        for _ in range(api_server.MAX_CONNECTIONS)
-    ]
-    # One more is turned away, and served again when one of these has left.
-    with socket.create_connection(("127.0.0.1", api.port), LONG) as refused:
-        refused.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        assert not answered(refused)
-    for connection in silent:
-        connection.close()
-    while True:
-        try:
-            api.ok("GET", "/v1/tokens")
-            break
-        except (OSError, http.client.HTTPException):
-            continue
+@pytest.mark.parametrize("said", [b"", b"GET /v1/tokens HTTP/1.1\r\nAuthorization: Bearer "])
+def test_connections_that_ask_for_nothing_give_way(api: Api, said: bytes) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connected(api)) for _ in range(api_server.MAX_CONNECTIONS)]
+        for connection in silent:
+            connection.sendall(said)
+        api.ok("GET", "/v1/tokens")
+        oldest, *others = silent
+        assert not answered(oldest)
+        for connection in others:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+
+
+def test_connections_that_are_being_answered_do_not_give_way(api: Api) -> None:
+    head = f"Host: localhost\r\nAuthorization: Bearer {api.bearer}"
+    watch = f"GET /v1/trace HTTP/1.1\r\n{head}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        watching = [stack.enter_context(connected(api)) for _ in range(api_server.MAX_CONNECTIONS)]
+        for connection in watching:
+            connection.sendall(watch)
+            assert b"200 OK" in answered(connection)
+        with connected(api) as refused, suppress(BrokenPipeError):
+            refused.sendall(watch)
+            assert not answered(refused)
+        # It is let in when one of them has left.
+        watching[0].close()
+        while True:
+            try:
+                api.ok("GET", "/v1/tokens")
+                break
+            except (OSError, http.client.HTTPException):
+                continue
+
+
+def connected(api: Api) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", api.port), LONG)
 
 
 def test_one_home_has_one_api_and_knows_where(api: Api, home: Scratch, command: Command) -> None:
@@ -320,6 +341,15 @@ def test_an_api_that_was_killed_is_not_in_the_way(api: Api, command: Command) ->
     assert "Choose another port" in refused.stderr
     for wrong in ("Work", "6=", "x=Work", "1000=Work"):
         command("control", "run", "--pico", wrong, code=2)
+
+
+def test_a_port_for_python_fido2_has_one_token_and_it_is_there(
+    command: Command, token: ScratchToken
+) -> None:
+    twice = command("control", "run", "--pico", "6=Work", "--pico", "06=Work", code=2)
+    assert "name each port once" in twice.stderr
+    missing = command("control", "run", "--pico", "6=Work", "--pico", "7=Nope", code=5)
+    assert "Nope" in missing.stderr
 
 
 def test_python_fido2s_controller_touches_and_switches_its_token_alone(
