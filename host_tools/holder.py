@@ -1,4 +1,4 @@
-"""What the control door does for whoever holds a token: PINs entered, touches, fingers."""
+"""What the control door does for whoever holds a token: PINs entered, touches, fingers, trust."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -180,6 +180,15 @@ def _sample(request: Request) -> Sample:
     return Sample(finger, QUALITIES[quality])
 
 
+def _authority(_peer: "ControlPeer", doors: "Doors", request: Request) -> Json:
+    """How the token attests FIDO credentials, and its authority's certificate in hexadecimal.
+
+    There is none where nothing leads to it.
+    """
+    kind, certificate = doors.find(request).authority()
+    return {"attestation": kind, "certificate": certificate.hex() or None}
+
+
 AWAITING = ("pin.await", "touch.await", "finger.await")
 """Requests to be made again while they answer nothing."""
 
@@ -196,4 +205,5 @@ HANDLERS: dict[str, Callable[["ControlPeer", "Doors", Request], Json]] = {
     "finger.present": _present_finger,
     "finger.script": _script_fingers,
     "finger.clear": _clear_fingers,
+    "fido.authority": _authority,
 }

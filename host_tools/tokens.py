@@ -27,6 +27,7 @@ from token_fw.card import Card, Interface
 from token_fw.env import Env
 from token_fw.finger_sensor import ScriptedSensor
 from token_fw.pin_pad import PinPad
+from token_fw.state import Attestation
 from token_fw.storage import keyfile
 from token_fw.storage.base import StorageError
 from token_fw.storage.sqlite import SqliteStore
@@ -224,6 +225,14 @@ class TokenReader:
             if not self.present:
                 raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
             return Door(self._open().card.connect(*names), self._tracer, self.serial)
+
+    def authority(self) -> tuple[Attestation, bytes]:
+        """See Card.authority. Raises TransportError where there is no token, StorageError."""
+        with self._lock:
+            if not self.present:
+                raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
+            card = self._open().card
+        return card.authority()
 
     @property
     def pad(self) -> PinPad | None:

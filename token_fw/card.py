@@ -295,6 +295,25 @@ class Card:
         session = fido2.FidoSession(self.authenticator, channel)
         return Interface(self, (self._fido2,), session).transceive(command)
 
+    def authority(self) -> tuple[Attestation, bytes]:
+        """How FIDO credentials are attested, and who certifies that: the authority's certificate.
+
+        It is in DER, and empty where no statement leads to it. Raises StorageError, and CardRemoved
+        where the token was pulled.
+        """
+        core = self.authenticator.core
+        kind = core.token.attestation
+
+        def look() -> bytes:
+            core.furnish()
+            leads = kind is Attestation.CERTIFICATE or core.settings.enterprise_attestation
+            return core.attester.chain()[-1] if leads else b""
+
+        answer, error = self.run(look)
+        if error is not None:
+            raise error
+        return kind, answer.data
+
     def power_up(self) -> None:
         """The power was taken from the card and given again, as far as its authenticator can tell.
 

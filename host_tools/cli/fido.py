@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from host_tools.cli.armour import out_options, write
 from host_tools.cli.card import card_options, need_own, place
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
@@ -16,7 +17,7 @@ from host_tools.cli.fido_fingerprints import fingerprints
 from host_tools.cli.fido_session import Authenticator, Refusals, opened
 from host_tools.cli.output import json_option, print_facts, print_json
 from host_tools.cli.secret_input import FIDO_PIN, NEW_PIN, secret_options
-from host_tools.cli.session import control
+from host_tools.cli.session import control, token_option
 from host_tools.control import Json
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _RESET_REFUSALS: Refusals = {
 
 @click.group()
 def fido() -> None:
-    """Look at the token as an authenticator: PIN, credentials, fingerprints, reset."""
+    """Look at the token as an authenticator: PIN, credentials, fingerprints, attestation, reset."""
 
 
 fido.add_command(credentials)
@@ -157,6 +158,36 @@ def _checked(new: str) -> str:
             "Give a shorter one.",
         )
     return new
+
+
+@fido.command(
+    epilog="""\b
+Examples:
+  klyuch fido attestation
+  klyuch fido attestation --token Work -o authority.pem
+"""
+)
+@token_option
+@out_options
+@json_option
+def attestation(*, token_name: str | None, out: Path | None, der: bool, as_json: bool) -> None:
+    """Print the certificate that the attestations of a token of this home lead to.
+
+    Each token has an authority of its own: a website that is to trust the token trusts that one.
+    """
+    where = place(None, token_name)
+    with control() as client:
+        told = client.call("fido.authority", token=where.serial)
+    kind, certificate = told["attestation"], told["certificate"]
+    if certificate is None:
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"The attestations of {where.name} lead to no certificate: it was made with {kind}.",
+            "Make one whose do: klyuch token create LABEL --attestation certificate",
+        )
+    content = bytes.fromhex(str(certificate))
+    facts = {"token": where.name, "attestation": kind}
+    write("CERTIFICATE", content, out=out, der=der, as_json=as_json, **facts)
 
 
 @fido.command(

@@ -85,6 +85,11 @@ class FidoKey(Closing):
     def close(self) -> None:
         self.unplug()
 
+    @property
+    def authority(self) -> bytes:
+        """The certificate in DER to which its attestations lead."""
+        return self.card.authority()[1]
+
     def _wink(self) -> None:
         self.winks += 1
 

@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from fido2.attestation import UntrustedAttestation
 from fido2.ctap import CtapError
 from fido2.ctap2.base import Ctap2
 from fido2.ctap2.config import Config
@@ -28,15 +31,20 @@ _MOMENT = 0.5
 
 
 @contextmanager
-def page(home: Scratch, token: ScratchToken, rp_id: str = "example.org") -> Iterator[WebAuthn]:
-    """A page before the token, which somebody touches when asked to."""
+def page(
+    home: Scratch,
+    token: ScratchToken,
+    rp_id: str = "example.org",
+    authority: bytes | None = None,
+) -> Iterator[WebAuthn]:
+    """A page before the token, which somebody touches when asked to; whom it trusts."""
     with home.control() as client, home.control() as hand:
 
         def touch() -> None:
             hand.call("touch.press", token=token.serial)
 
         device = CardDevice(TokenTransport(client, token.serial))
-        yield WebAuthn(device, rp_id, pin=PIN, asked=touch)
+        yield WebAuthn(device, rp_id, pin=PIN, authority=authority, asked=touch)
 
 
 @pytest.fixture
@@ -74,7 +82,7 @@ def test_info_shows_people_counts_as_numbers(
         for _ in range(3):
             tries.append(shown_fact(command, "Fingerprint tries"))
             home.script_fingers(secured, "stranger")
-            with pytest.raises(CtapError, match="UV_INVALID|UV_BLOCKED"):
+            with pytest.raises(CtapError, match=r"UV_INVALID|UV_BLOCKED"):
                 ClientPin(card).get_uv_token(ClientPin.PERMISSION.GET_ASSERTION, "example.org")
     assert tries == ["3", "2", "1"]
     assert shown_fact(command, "Fingerprint tries") == "0"
@@ -272,6 +280,50 @@ def test_another_programs_request_is_told(
     assert "Error: The card was removed.\nNext: Insert it again" in ended
     removed = command("fido", "info", code=9)
     assert "Next: Insert it: klyuch token insert Work" in removed.stderr
+
+
+def test_a_page_trusts_the_token_by_the_certificate_of_its_authority(
+    command: Command, home: Scratch, secured: ScratchToken, tmp_path: Path
+) -> None:
+    other = home.create_token("Other")
+    trusted = tmp_path / "authority.pem"
+    told = command("fido", "attestation", "--token", "Work", "-o", trusted)
+    assert told.stdout == f"Written: {trusted}\n"
+    pem = command("fido", "attestation", "--token", "Work").stdout
+    assert pem == trusted.read_text()
+    shown = json.loads(command("fido", "attestation", "--token", "Work", "--json").stdout)
+    assert (shown["attestation"], shown["pem"]) == ("certificate", pem)
+    authority = load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+    with page(home, secured, authority=authority) as there:
+        assert there.register().certificates[-1] == authority
+    der = tmp_path / "other.der"
+    command("fido", "attestation", "--token", other.serial, "--der", "-o", der)
+    with (
+        page(home, secured, authority=der.read_bytes()) as there,
+        pytest.raises(UntrustedAttestation),
+    ):
+        there.register()
+
+
+@pytest.mark.parametrize("kind", ["self", "none"])
+def test_a_token_without_an_authority_says_so(command: Command, home: Scratch, kind: str) -> None:
+    made = home.create_token("Plain", attestation=kind)
+    refused = command("fido", "attestation", code=5)
+    assert f"it was made with {kind}." in refused.stderr
+    assert "--attestation certificate" in refused.stderr
+    # That of an enterprise leads to it all the same.
+    command("fido", "pin", KLYUCH_NEW_PIN=PIN)
+    with home.control() as client:
+        card = Ctap2(CardDevice(TokenTransport(client, made.serial)))
+        pin = ClientPin(card)
+        proof = pin.get_pin_token(PIN, ClientPin.PERMISSION.AUTHENTICATOR_CFG)
+        Config(card, pin.protocol, proof).enable_enterprise_attestation()
+    shown = json.loads(command("fido", "attestation", "--json").stdout)
+    assert shown["attestation"] == kind
+    assert shown["pem"].startswith("-----BEGIN CERTIFICATE-----")
+    command("token", "remove", "Plain")
+    removed = command("fido", "attestation", code=9)
+    assert "klyuch token insert Plain" in removed.stderr
 
 
 def test_a_reset_waits_for_a_touch_and_leaves_the_rest_of_the_token(

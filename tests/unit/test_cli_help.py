@@ -39,7 +39,7 @@ def test_all_commands_of_the_design_are_there() -> None:
         *(("cert", name) for name in ("import", "request", "list", "export", "delete", "pack")),
         *(("cert", "ca", name) for name in ("create", "issue", "revoke", "crl", "ocsp")),
         *(("cert", "ca", name) for name in ("list", "show", "export")),
-        *(("fido", name) for name in ("info", "pin", "reset")),
+        *(("fido", name) for name in ("attestation", "info", "pin", "reset")),
         *(("fido", "credentials", name) for name in ("list", "delete")),
         *(("fido", "fingerprints", name) for name in ("list", "add", "rename", "remove")),
         ("conformance", "run"),

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fido2.attestation import UntrustedAttestation
 from fido2.ctap import STATUS, CtapError
 from fido2.ctap1 import APDU, ApduError, Ctap1
 from fido2.ctap2.base import Ctap2
 from fido2.hid import CAPABILITY, CtapHidDevice, list_devices, open_device
 
 from host_tools.testing.fido import FidoKey
+from host_tools.testing.webauthn import WebAuthn
 from token_fw.apps.fido2 import u2f
 
 LONG, FOREVER = 20, 3600
@@ -49,6 +51,14 @@ def test_python_fido2_finds_it_where_it_is_plugged_in(key: FidoKey) -> None:
 def test_it_sends_back_what_it_is_sent(key: FidoKey, size: int) -> None:
     message = bytes(range(256)) * 30
     assert key.device().ping(message[:size]) == message[:size]
+
+
+def test_a_page_that_trusts_its_authority_takes_no_other_token(key: FidoKey) -> None:
+    with FidoKey() as other, key.touched(), other.touched():
+        page = WebAuthn(key.device(), authority=key.authority)
+        assert page.register(uv="discouraged").certificates[-1] == key.authority
+        with pytest.raises(UntrustedAttestation):
+            WebAuthn(other.device(), authority=key.authority).register(uv="discouraged")
 
 
 def test_it_winks(key: FidoKey) -> None:
