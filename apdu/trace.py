@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from apdu import tlv
 from apdu._catalogue import COMMAND_OBJECTS, RESPONSE_OBJECTS, SW
 from apdu.codec import ApduFormatError, Command, Response
+from apdu.ctap_trace import CtapTold
 from apdu.model import describe
 from apdu.selection import SECRET_INSTRUCTIONS, Selection
 from apdu.spec import Access, ApplicationSpec, CommandSpec, TagSpec
@@ -28,12 +29,14 @@ class Decoder:
     It begins with `application` and goes over to whichever is selected by its name. Values are
     shown only where the catalogue knows the command and calls neither it nor the data object
     secret, and only up to 16 bytes; of everything else the size is shown. So a PIN, a private key,
-    a decrypted text or the content of a file never appears.
+    a decrypted text or the content of a file never appears. Of CTAP the command and the status are
+    told.
     """
 
     def __init__(self, application: ApplicationSpec) -> None:
         self._selection = Selection(application)
         self._command: CommandSpec | None = None
+        self._ctap = CtapTold()
 
     @property
     def _name(self) -> str:
@@ -46,6 +49,7 @@ class Decoder:
             command = Command.parse(raw)
         except ApduFormatError:
             self._command = None
+            self._ctap = CtapTold()
             size = "masked" if raw[1:2] and raw[1] in SECRET_INSTRUCTIONS else _size(raw)
             return f"{self._name}  → {header}  malformed command, {size}"
         spec = self._selection.command(command)
@@ -57,6 +61,8 @@ class Decoder:
             parts.append("masked" if command.ins in SECRET_INSTRUCTIONS else _size(command.data))
         if spec is not None and not command.chained and command.ins not in SECRET_INSTRUCTIONS:
             parts += _shown(command.data, spec, self._objects(COMMAND_OBJECTS, spec))
+        if told := self._ctap.command(command, "" if spec is None else spec.name):
+            parts.append(told)
         if command.ne:
             parts.append(f"Le {command.ne}")
         if command.chained:
@@ -83,6 +89,8 @@ class Decoder:
         spec = self._command
         if spec is not None and response.sw == SW.NO_ERROR and not spec.secret_response:
             parts += _shown(response.data, spec, self._objects(RESPONSE_OBJECTS, spec))
+        if told := self._ctap.response(response):
+            parts.append(told)
         if cause:
             parts.append(cause)
         return f"{name}  ← {' · '.join(parts)}"

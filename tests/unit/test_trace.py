@@ -114,6 +114,60 @@ def test_what_a_key_in_a_slot_gives_is_not_in_a_trace() -> None:
     assert not shows(traced(Card(Response(0x9000, SECRET)), select, use)[-1], SECRET)
 
 
+FIDO2 = pki.select_application(APPLICATIONS["fido2"])
+REQUEST = b"\x06\xa2\x01\x02\x06\x58\x06" + PIN
+
+
+def ctap(response: Response, *commands: Command) -> list[str]:
+    """The lines after the FIDO application was selected."""
+    selected = Faulty(Card(response), {1: Answer(0x9000)})
+    return traced(selected, FIDO2, *commands)[2:]
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (REQUEST, "authenticatorClientPIN"),
+        (b"\x04", "authenticatorGetInfo"),
+        (b"\x01" + PIN, "authenticatorMakeCredential"),
+        (b"\x41" + PIN, "unknown CTAP command"),
+    ],
+)
+def test_of_a_ctap_request_the_command_alone_is_told(request_: bytes, told: str) -> None:
+    (line, _) = ctap(Response(0x9000, b"\x00"), Command(0x80, 0x10, 0x80, 0x00, request_, 256))
+    assert line == f"FIDO2  → 80 10 80 00  NFCCTAP_MSG  masked · {told} · Le 256"
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (Response(0x9000, b"\x00" + PIN), "CTAP2_OK"),
+        (Response(0x9000, b"\x31"), "CTAP2_ERR_PIN_INVALID"),
+        (Response(0x9000, b"\x99"), "CTAP status 99"),
+        (Response(0x61FF, b"\x00" + PIN), "CTAP2_OK"),
+        (Response(0x9100, b"\x02"), "waits for the user"),
+        (Response(0x9100, b"\x01"), "processing"),
+    ],
+)
+def test_of_an_answer_of_ctap_the_status_alone_is_told(response: Response, told: str) -> None:
+    for command in (Command(0x80, 0x10, 0x80, 0x00, b"\x04"), Command(0x80, 0x11, 0x00, 0x00)):
+        (_, line) = ctap(response, command)
+        assert line.endswith(f" in 0.8 ms · {told}")
+        assert not shows(line, PIN)
+
+
+def test_only_where_a_ctap_request_or_an_answer_begins_it_is_told() -> None:
+    first, second = split_command(Command(0x80, 0x10, 0x00, 0x00, b"\x06" + b"\x04" * 300))
+    lines = ctap(Response(0x9000), first, second)
+    assert lines[0].endswith("masked · authenticatorClientPIN · more follows")
+    assert lines[2].endswith("NFCCTAP_MSG  masked")
+    rest = ctap(Response(0x9000, b"\x31" + PIN), Command(0x00, 0xC0, 0x00, 0x00, ne=256))
+    assert rest[1] == "FIDO2  ← 9000  7 bytes in 0.8 ms"
+    # The same instruction of another application has nothing to do with CTAP.
+    stray = Command(0x80, 0x10, 0x00, 0x00, b"\x06" + PIN)
+    assert not any("authenticator" in line for line in traced(Card(Response(0x9000)), stray))
+
+
 def test_a_refusal_is_told_in_words() -> None:
     verify = Command(0x00, 0x20, 0x00, 0x01, PIN)
     assert traced(Card(Response(0x63C2)), verify) == [
