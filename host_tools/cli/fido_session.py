@@ -11,6 +11,7 @@ import click
 
 from host_tools.cli.card import Place, place
 from host_tools.cli.failures import Exit, Failure
+from host_tools.extras import missing
 
 if TYPE_CHECKING:
     from fido2.ctap import CtapError
@@ -122,11 +123,7 @@ def opened(
 
         from host_tools.fido_device import CardDevice
     except ImportError as error:
-        raise Failure(
-            Exit.GENERAL,
-            "Authenticators need the package fido2, which is not installed.",
-            "Install it: pip install 'klyuch[fido]'",
-        ) from error
+        raise missing("fido2", "Authenticators") from error
     where = place(reader, token_name)
     with where.opened() as card:
         # Not every reader passes extended length fields, and every card takes chains.

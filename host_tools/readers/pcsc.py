@@ -16,15 +16,12 @@ from apdu.transport import CardRemoved, TransportError
 from host_tools import pcscd
 from host_tools.closing import Closing
 from host_tools.control import ControlError, ErrorCode
+from host_tools.extras import missing
 
 try:
     from smartcard import scard
 except ImportError as error:
-    raise ControlError(
-        ErrorCode.GENERAL,
-        "Readers need the package pyscard, which is not installed.",
-        "Install it: pip install 'klyuch[readers]'",
-    ) from error
+    raise missing("pyscard", "Readers") from error
 
 _PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _REMOVED = frozenset(

@@ -11,7 +11,7 @@ from typing import Final
 
 from asn1crypto import parser
 
-from host_tools.control import ControlError, ErrorCode
+from host_tools.extras import missing
 from host_tools.pki.errors import Malformed, PkiError
 from host_tools.signing import cms
 from host_tools.signing.flaws import Flaw, VerificationError
@@ -32,11 +32,7 @@ try:
     from pyhanko.sign.signers.pdf_byterange import SignatureObject
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 except ImportError as error:
-    raise ControlError(
-        ErrorCode.GENERAL,
-        "Signatures in PDF documents need the package pyhanko, which is not installed.",
-        "Install it: pip install 'klyuch[sign]'",
-    ) from error
+    raise missing("pyhanko", "Signatures in PDF documents") from error
 
 # It logs what it finds odd in a document; what counts is told by our errors.
 logging.getLogger("pyhanko").addHandler(logging.NullHandler())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
-from fido2.attestation import UntrustedAttestation
+from fido2.attestation.base import UntrustedAttestation
 from fido2.ctap import CtapError
 from fido2.ctap2.base import Ctap2
 from fido2.ctap2.config import Config
@@ -70,6 +72,15 @@ def shown_fact(command: Command, name: str) -> str:
     lines = command("fido", "info").stdout.splitlines()
     (line,) = [line for line in lines if line.startswith(name)]
     return str(line.removeprefix(name).strip())
+
+
+def test_without_fido2_it_is_said_how_to_get_it(token: ScratchToken) -> None:
+    """An interpreter that finds no such package."""
+    hidden = "import sys; sys.modules['fido2'] = None; from host_tools.cli import main; main()"
+    words = [sys.executable, "-P", "-c", hidden, "fido", "info"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"Next: Install it: {sys.executable} -m pip install 'fido2>=" in done.stderr
 
 
 def test_info_shows_people_counts_as_numbers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,19 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_what_demo_installs_has_fido2_which_is_wheels_alone() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    extra = project["project"]["optional-dependencies"]["fido"]
+    assert {*extra} <= {*project["dependency-groups"]["dev"]}
+    lock = tomllib.loads((REPOSITORY / "uv.lock").read_text(encoding="utf-8"))
+    packages = {one["name"]: one for one in lock["package"]}
+    needed = ["fido2"]
+    for name in needed:
+        assert packages[name]["wheels"]
+        further = [one["name"] for one in packages[name].get("dependencies", ())]
+        needed += [one for one in further if one not in needed]
 
 
 def test_all_that_is_missing_is_named_where_there_is_no_apt(machine: Machine) -> None:

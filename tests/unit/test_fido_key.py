@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fido2.attestation import UntrustedAttestation
+from fido2.attestation.base import UntrustedAttestation
 from fido2.ctap import STATUS, CtapError
 from fido2.ctap1 import APDU, ApduError, Ctap1
 from fido2.ctap2.base import Ctap2
