@@ -222,17 +222,18 @@ class TokenReader:
         Raises TransportError where there is no token to talk to.
         """
         with self._lock:
-            if not self.present:
-                raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
-            return Door(self._open().card.connect(*names), self._tracer, self.serial)
+            return Door(self._card().connect(*names), self._tracer, self.serial)
 
     def authority(self) -> tuple[Attestation, bytes]:
         """See Card.authority. Raises TransportError where there is no token, StorageError."""
+        return self._card().authority()
+
+    def _card(self) -> Card:
+        """The token, opened where it was not. Raises TransportError where there is none."""
         with self._lock:
             if not self.present:
                 raise CardRemoved(f"There is no usable token in slot {self.record.slot}.")
-            card = self._open().card
-        return card.authority()
+            return self._open().card
 
     @property
     def pad(self) -> PinPad | None:
