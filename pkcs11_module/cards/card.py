@@ -194,13 +194,15 @@ class TokenCard:
         """The command that checks a PIN."""
         return Command(0x00, 0x20, 0x00, reference, pin)
 
-    def verify_on_token(self, reference: int) -> None:
-        """Wait until the user has entered a PIN on the token itself.
+    def verify_on_token(self, reference: int) -> Command | None:
+        """Wait until the user has entered a PIN on the token itself, or a finger has matched.
 
+        Gives the command that proves the same once more, where the card lends one.
         Raises StatusWordError (6400 in vain, 6401 called off, 6985 where that cannot be; as
         `verify`), CardRemoved where the token was pulled.
         """
         self._client.call(Command(0x80, 0x20, 0x00, reference))
+        return None
 
     def log_out(self, reference: int) -> None:
         """Forget that the PIN was verified on this transport."""

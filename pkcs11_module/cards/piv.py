@@ -30,10 +30,13 @@ from token_fw.crypto import CryptoError, KeySpec, PublicKey
 
 LABEL: Final = "PIV"
 PIN: Final = 0x80
+FINGER: Final = 0x96
 PIN_SIZE: Final = 8
 MIN_PIN: Final = 6
 _MANAGEMENT: Final = 0x9B
 _3DES: Final = 0x03
+_CONFIGURED, _RETRIES = 0x07, 0x06
+_TEMPORARY_PIN, _MATCH_FOR_TEMPORARY_PIN = 0x01, 0x02
 _GET_METADATA, _GET_SERIAL = 0xF7, 0xF8
 _NO_METADATA: Final = frozenset({SW.INS_NOT_SUPPORTED, SW.CLA_NOT_SUPPORTED})
 _MAX_CERTIFICATE: Final = 1 << 16
@@ -62,6 +65,7 @@ class PivCard(TokenCard):
         self._contents: tuple[bytes, Mapping[bytes, bytes], Mapping[int, SlotKey]] | None = None
         self._shared = isinstance(transport, Shared)
         self._names_itself = False
+        self._matched = False
         super().__init__(transport, selected=selected)
 
     def _select(self) -> None:
@@ -82,7 +86,11 @@ class PivCard(TokenCard):
         return self._is_verified(reference)
 
     def _is_verified(self, reference: int) -> bool:
-        return reference == pkcs15.USER_PIN and self._pin_status() == SW.NO_ERROR
+        """By the PIN, or by a finger that was asked for here."""
+        known = [PIN, FINGER] if self._matched else [PIN]
+        return reference == pkcs15.USER_PIN and any(
+            self._status(one) == SW.NO_ERROR for one in known
+        )
 
     # What the card says about itself
 
@@ -92,27 +100,43 @@ class PivCard(TokenCard):
         return changes.to_bytes(4, "big")
 
     def info(self) -> CardInfo:
-        """Serial number and the state of the PIN; an SO proves a key, not a PIN, and is locked."""
+        """Serial number and the state of the PIN; an SO proves a key, not a PIN, and is locked.
+
+        Of the fingers the card tells only whether there are any, which is 1 here.
+        """
         left, most = self._tries()
-        verified = self._pin_status() == SW.NO_ERROR
+        fingers, finger_tries = self._fingers()
+        verified = self._is_verified(pkcs15.USER_PIN)
         user = PinInfo(pkcs15.USER_PIN, left, most, True, verified, MIN_PIN, PIN_SIZE)
         so = PinInfo(pkcs15.SO_PIN, 0, 0, False, False, MIN_PIN, PIN_SIZE)
         pins = {pin.reference: pin for pin in (user, so)}
-        return CardInfo(self._extension(_GET_SERIAL, 0x00) or b"", True, pins)
+        serial = self._extension(_GET_SERIAL, 0x00) or b""
+        return CardInfo(serial, True, pins, fingers=fingers, finger_tries=finger_tries)
 
     def _tries(self) -> tuple[int, int]:
         """Of the PIN: left, and at most, as far as the card tells."""
         told = self._extension(_GET_METADATA, PIN)
         if told:
-            most, left = _fields(told).get(0x06, b"\x00\x00")
+            most, left = _fields(told).get(_RETRIES, b"\x00\x00")
             return left, most
-        sw = self._pin_status()
+        sw = self._status(PIN)
         left = sw & 0x0F if sw >> 4 == SW.WRONG_PIN >> 4 else int(sw == SW.NO_ERROR)
         return left, left
 
-    def _pin_status(self) -> int:
+    def _fingers(self) -> tuple[int, int]:
+        """Whether a finger stands for the PIN, 0 or 1, and the sensor's tries left."""
         try:
-            self._call(0x20, 0x00, PIN)
+            told = self._extension(_GET_METADATA, FINGER)
+        except StatusWordError:
+            # Cards without a sensor have several ways to say so.
+            told = None
+        fields = _fields(told or b"")
+        configured = fields.get(_CONFIGURED, b"")
+        return int(any(configured)), int.from_bytes(fields.get(_RETRIES, b""), "big")
+
+    def _status(self, reference: int) -> int:
+        try:
+            self._call(0x20, 0x00, reference)
         except StatusWordError as error:
             return error.sw
         return SW.NO_ERROR
@@ -213,9 +237,18 @@ class PivCard(TokenCard):
         """The command that checks the PIN; raises StatusWordError (6984 for the SO)."""
         return Command(0x00, 0x20, 0x00, _known_pin(reference), _padded(pin))
 
-    def verify_on_token(self, reference: int) -> NoReturn:
-        """No PIN is entered on the token; raises StatusWordError (6985)."""
-        raise StatusWordError(SW.CONDITIONS_NOT_SATISFIED, "VERIFY")
+    def verify_on_token(self, reference: int) -> Command:
+        """Wait for a finger, as a YubiKey Bio does; gives VERIFY with the temporary PIN for it.
+
+        Raises StatusWordError (63Cx, 6983; 6984 for the SO and where no finger is enrolled; 6400
+        where none came).
+        """
+        _known_pin(reference)
+        match = tlv.encode(_MATCH_FOR_TEMPORARY_PIN, b"")
+        temporary = self._call(0x20, 0x00, FINGER, match, MAX_SHORT_NE)
+        self._matched = True
+        self._readings += 1
+        return Command(0x00, 0x20, 0x00, FINGER, tlv.encode(_TEMPORARY_PIN, temporary))
 
     def log_out(self, reference: int) -> None:
         """Forget that the PIN was verified on this transport."""

@@ -98,7 +98,7 @@ def _wait_for_entry(session: Session, connection: Connection, reference: int) ->
     """
     with session.slot.released(session, connection):
         try:
-            connection.card.verify_on_token(reference)
+            connection.verify_on_token(reference)
         except (StatusWordError, TransportError) as error:
             raise refusal(error) from error
 

@@ -107,13 +107,18 @@ class Borrowed(Connection):
     way: Consenting
     # Has the card alone; says who is logged in.
     _look: Callable[[], int | None]
-    # The PIN of a login for one use, which other commands than the use come between.
+    # What proves a login for one use again, which other commands than the use come between.
     _again: list[Command] = field(default_factory=list)
 
     def verify(self, reference: int, pin: bytes) -> None:
         """Check a PIN now, and once more right before the use that it is consent to."""
         self.card.verify(reference, pin)
         self._again[:] = [self.card.verify_command(reference, pin)]
+
+    def verify_on_token(self, reference: int) -> None:
+        """As `verify`, where the card lends what proves it again."""
+        again = self.card.verify_on_token(reference)
+        self._again[:] = [] if again is None else [again]
 
     @contextmanager
     def use(self) -> Iterator[None]:

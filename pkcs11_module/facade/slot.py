@@ -81,6 +81,10 @@ class Connection:
         """Have the card check a PIN; raises StatusWordError, TransportError."""
         self.card.verify(reference, pin)
 
+    def verify_on_token(self, reference: int) -> None:
+        """Wait for the user at the token itself; raises as that of the card."""
+        self.card.verify_on_token(reference)
+
     def use(self) -> AbstractContextManager[None]:
         """What is verified on it is consent to what is done here, one use of a key."""
         return nullcontext()

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from fido2.ctap import CtapError
+from fido2.ctap2.base import Ctap2
+from fido2.ctap2.pin import ClientPin
 
 from host_tools import objects
 from host_tools.conformance import piv_commands as piv
 from host_tools.control import ControlError
 from host_tools.cryptoki import Cryptoki, CryptokiError, Session
 from host_tools.cryptoki_values import mechanism_of
+from host_tools.fido_device import CardDevice
 from host_tools.testing import Command, Scratch, ScratchToken
 from host_tools.testing.application import RemoteApplication
 from host_tools.token_transport import TokenTransport
@@ -140,6 +144,49 @@ def test_three_applications_share_one_sensor_and_its_tries(
         assert answer.result(PATIENCE) == "CKR_OK"
         command("finger", "script", "Work", "thumb")
         card.ok(piv.match())
+
+
+def test_ctap_and_a_login_of_pkcs11_count_the_wrong_fingers_together(
+    home: Scratch,
+    token: ScratchToken,
+    pool: ThreadPoolExecutor,
+    command: Command,
+    library: Cryptoki,
+) -> None:
+    home.enrol_finger(token, "thumb", "pki")
+    command("fido", "pin", KLYUCH_NEW_PIN=token.pin)
+    command("fido", "fingerprints", "add", "--finger", "thumb", KLYUCH_FIDO_PIN=token.pin)
+    with home.control() as door, library.open_session(token.slot) as session:
+        authenticator = ClientPin(Ctap2(CardDevice(TokenTransport(door, token.serial))))
+
+        def ctap(which: str) -> str:
+            command("finger", "script", "Work", which)
+            try:
+                authenticator.get_uv_token(ClientPin.PERMISSION.GET_ASSERTION, "example.org")
+            except CtapError as error:
+                return error.code.name
+            return "SUCCESS"
+
+        def tries() -> tuple[int, int]:
+            told = json.loads(command("token", "show", "Work", "--json").stdout)
+            return authenticator.get_uv_retries(), int(told["finger_tries"])
+
+        assert ctap("stranger") == "UV_INVALID"
+        assert tries() == (2, 2)
+        answer = log_in(home, pool, session)
+        command("finger", "present", "Work", "stranger")
+        assert answer.result(PATIENCE) == "CKR_PIN_INCORRECT"
+        assert tries() == (1, 1)
+        assert ctap("stranger") == "UV_BLOCKED"
+        with pytest.raises(CryptokiError, match="CKR_PIN_LOCKED"):
+            session.login(ck.CKU_USER, None)
+        assert tries() == (0, 0)
+        authenticator.get_pin_token(token.pin, ClientPin.PERMISSION.CREDENTIAL_MGMT)
+        assert tries() == (3, 3)
+        answer = log_in(home, pool, session)
+        command("finger", "present", "Work", "thumb")
+        assert answer.result(PATIENCE) == "CKR_OK"
+        assert ctap("thumb") == "SUCCESS"
 
 
 def test_tries_outlive_a_daemon_that_is_killed(

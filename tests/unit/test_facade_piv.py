@@ -401,6 +401,7 @@ def test_a_card_without_metadata_is_known_by_its_certificates() -> None:
     ((reference, key),) = card.keys().items()
     assert (reference, str(key.spec)) == (piv.P384 << 8 | piv.SIGNATURE, "P-384")
     assert card.info().pins[1].tries_left == 3
+    assert not card.info().has_path(1)
     card.verify(1, PIN)
     assert card.info().pins[1].verified
     assert len(card.challenge(20)) == 20
