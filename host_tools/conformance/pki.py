@@ -12,6 +12,7 @@ from apdu.codec import Command, Response
 from apdu.model import SW
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
+from host_tools.conformance.bad_points import BAD_POINTS
 from host_tools.conformance.checks import (
     Check,
     DifferenceError,
@@ -340,6 +341,9 @@ class PkiDialect:
         self._choose(pki.DECIPHER, step)
         if "damaged" in step:
             return self._decipher_damaged(self.public[step["key"]].size)
+        if "point" in step:
+            _, point = self.public[step["key"]].agree()
+            return self.client.send(pki.derive(BAD_POINTS[step["point"]](point)))
         command, expected = self._for_the_card(step["algorithm"], step["key"])
         response = self.client.send(command)
         compare(response, expected)
