@@ -143,8 +143,12 @@ class PivDialect:
     def client(self) -> CardClient:
         return self.subject.client
 
+    @property
+    def pins(self) -> Pins:
+        return self.table.pins
+
     def pin(self, step: Step, name: str) -> bytes:
-        return self.table.pins[step[name]].encode()
+        return self.pins[step[name]].encode()
 
     def do_reset(self, _: Step) -> Response:
         return self.subject.reset()

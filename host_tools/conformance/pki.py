@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from apdu import tlv
 from apdu.codec import Command, Response
-from apdu.model import SW
+from apdu.model import SW, StatusWordError
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.bad_points import BAD_POINTS
@@ -128,7 +128,13 @@ class PkiDialect:
             self.subject.fresh()
             return
         self.subject.fresh()
-        self.client.call(pki.initialize(self.pins["so"].encode()))
+        initialize = pki.initialize(self.pins["so"].encode())
+        response = self.client.send(initialize)
+        if response.sw == SW.AUTHENTICATION_METHOD_BLOCKED and self.blank is not None:
+            self.begin(BLANK)
+            response = self.client.send(initialize)
+        if response.sw != SW.NO_ERROR:
+            raise StatusWordError(response.sw, "INITIALIZE")
         self.client.call(pki.reset_by_so(self.pins["user"].encode()))
         self.subject.fresh()
 
