@@ -23,6 +23,7 @@ LEAVES = "a PIN command logs in whom it should, and nobody else"
 _MOST_SPENT = 2
 _ONE_TRY = "the PIN has but one try left"
 _SPENT = "it has but one try, which is spent now"
+_MOST_TOLD, _UNTOLD = 15, "63Cx does not tell how many tries it has"
 
 PinData = Mapping[str, Callable[[bytes, bytes], bytes]]
 """By the name of a command: its data field of the value that it compares and the one it sets."""
@@ -128,7 +129,7 @@ def _spend_tries(subject: Subject, use: Use, left: int) -> None:
     pin = use.compared
     for _ in range(min(_MOST_SPENT if pin.ask else 1, left - 1)):
         left -= 1
-        subject.expect(use.send(subject, right=False), (SW.WRONG_PIN | left,))
+        _is_spent(subject, pin, use.send(subject, right=False), left)
         subject.fresh()
         if pin.ask is not None:
             subject.expect(subject.client.send(pin.ask), (SW.WRONG_PIN | left,))
@@ -149,14 +150,23 @@ def _most(subject: Subject, pin: Credential) -> int:
     if not left:
         raise SkipError(_SPENT)
     subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-    return left + 1
+    return min(left + 1, _MOST_TOLD)
 
 
 def _spend(subject: Subject, pin: Credential) -> int:
     """Spend a try of a PIN by its own command; how many it had."""
     most = _most(subject, pin)
-    subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | most - 1,))
+    _is_spent(subject, pin, pin.enter(subject, right=False), most - 1)
     return most
+
+
+def _is_spent(subject: Subject, pin: Credential, response: Response, left: int) -> None:
+    """Raises DifferenceError unless a wrong value has left so many tries; SkipError, see below."""
+    if left + 1 == _MOST_TOLD and response.sw == SW.WRONG_PIN | _MOST_TOLD:
+        # Where there are more than four bits can say, they say 15.
+        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
+        raise SkipError(_UNTOLD)
+    subject.expect(response, (SW.WRONG_PIN | left,))
 
 
 def _has_tries(subject: Subject, pin: Credential, most: int) -> None:

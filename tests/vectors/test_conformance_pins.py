@@ -10,6 +10,7 @@ from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Check, Verdict
 from host_tools.conformance.examination import KINDS, Examination
 from host_tools.conformance.pin_uses import COUNTS, ENDS, LEAVES, LOCKS
+from tests import piv_cards
 from tests.vectors import examined, examined_piv
 from tests.vectors import examined_pins as pins
 from tests.vectors.examined import (
@@ -167,6 +168,15 @@ def test_what_only_the_factory_unlocks_is_not_locked() -> None:
         "CHANGE REFERENCE DATA ODD 00 01",
     }
     assert examined.failures(checks) == []
+
+
+def test_a_sound_piv_card_may_have_more_tries_than_it_can_tell() -> None:
+    card = EmulatedCard()
+    piv_cards.managed(card.bench).ok(piv.set_retries(20, 30))
+    checks = list(examination(card).run())
+    assert examined.failures(checks) == []
+    reasons = {check.reason for check in checks if check.verdict is Verdict.SKIPPED}
+    assert reasons == {"63Cx does not tell how many tries it has"}
 
 
 @pytest.mark.parametrize("application", KINDS)
