@@ -49,6 +49,27 @@ class StatusWord:
 
 
 @dataclass(frozen=True, slots=True)
+class PinUse:
+    """What a command does with P1 P2 to PINs, which have the names of spec/vectors.
+
+    Its data field holds the value of the PIN that it `compares` and the new one of the PIN that it
+    `sets`. Once that is done, those it `restores` have all their tries, those it `verifies` are
+    verified, those it `ends` are not, and those it `clears` have no value. Those in `wrong_ends`
+    are verified no more after a wrong value. What is not named stays as it was.
+    """
+
+    p1: int
+    p2: int
+    compares: str = ""
+    sets: str = ""
+    restores: frozenset[str] = frozenset()
+    verifies: frozenset[str] = frozenset()
+    ends: frozenset[str] = frozenset()
+    clears: frozenset[str] = frozenset()
+    wrong_ends: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class CommandSpec:
     """A command of an application, as its table in spec/commands says.
 
@@ -57,8 +78,9 @@ class CommandSpec:
     ones; `secret` and `secret_response` mask the data fields in a trace; `chaining` says whether
     it may be sent as a chain; a `harmless` command changes nothing that outlasts a reset; a
     `silent` one answers no data, but for the values of P2 in `answering`; `volatile` says what is
-    in the response where that differs from card to card or from time to time; `clause` is the place
-    in the standard.
+    in the response where that differs from card to card or from time to time; `references` holds
+    the values of P2 that may name something on a card, None meaning any; `pins` says what it does
+    to PINs; `clause` is the place in the standard.
     """
 
     name: str
@@ -77,6 +99,8 @@ class CommandSpec:
     silent: bool = False
     answering: frozenset[int] = frozenset()
     volatile: str = ""
+    references: frozenset[int] | None = None
+    pins: tuple[PinUse, ...] = ()
     status: tuple[str, ...] = ()
 
     def takes(self, p1: int, p2: int) -> bool:

@@ -1,4 +1,4 @@
-"""What takes more than one command to see: Le, chains, PIN counters, the end of a login."""
+"""What takes more than one command to see: Le, chains, nearly right PINs, the end of a login."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from host_tools.conformance.subject import EXECUTED, RESET, RESET_CLAUSE, Subjec
 
 _GET_RESPONSE = 0xC0
 _SELECT = 0xA4
-_COUNTS = "a wrong PIN costs a try, the right one gives them back"
 _LENGTHS = "ISO/IEC 7816-4:2013 5.2"
 _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
-_MOST_SPENT = 2
 _RESETS = 3
 # A value that cannot be a PIN may be refused without being compared.
 _REFUSED = frozenset(
@@ -42,6 +40,7 @@ class Credential:
     `present` gives a value to the card by `command`, `ask` tells the state of a PIN where there is
     such a command; `right` and `wrong` are values as `present` takes them. A `counted` one has
     tries; `opens` is what it gives leave for, `near` commands that present what is nearly right.
+    `pin` is what the catalogue calls a PIN; no command unlocks a `final` one.
     """
 
     name: str
@@ -53,6 +52,8 @@ class Credential:
     counted: bool = True
     opens: frozenset[Access] = frozenset()
     near: Mapping[str, Command] = field(default_factory=dict, repr=False)
+    pin: str = ""
+    final: bool = False
 
     def enter(self, subject: Subject, *, right: bool = True) -> Response:
         """Present the right value, or the wrong one."""
@@ -90,12 +91,8 @@ def logins(subject: Subject, credentials: Iterable[Credential]) -> Iterator[Chec
     """What can be seen by whoever may log in; it spends tries, and gives them back."""
     for credential in credentials:
         if credential.ask is not None:
-            yield _counter(subject, credential, credential.ask)
             yield _ends(subject, credential, credential.ask, "reset")
             yield _ends(subject, credential, credential.ask, "SELECT")
-            yield _wrong_ends(subject, credential, credential.ask)
-        elif credential.counted:
-            yield _untold_counter(subject, credential)
         for name, command in credential.near.items():
             yield _nearly_right(subject, credential, name, command)
         if credential.opens:
@@ -205,46 +202,6 @@ def _extended(subject: Subject) -> Check:
     return outcome[0]
 
 
-def _counter(subject: Subject, pin: Credential, ask: Command) -> Check:
-    """Each wrong PIN costs one try, for good; the right one gives them back."""
-    with subject.check(_COUNTS, pin.name, pin.command, pin.clause(subject)) as outcome:
-        subject.fresh()
-        before = tries_left(subject.client.send(ask))
-        spent = min(_MOST_SPENT, before - 1)
-        if not spent:
-            raise SkipError("the PIN has but one try left")
-        for count in range(1, spent + 1):
-            left = SW.WRONG_PIN | before - count
-            subject.expect(pin.enter(subject, right=False), (left,))
-            subject.fresh()
-            subject.expect(subject.client.send(ask), (left,))
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-        subject.fresh()
-        after = tries_left(subject.client.send(ask))
-        subject.note(f"{before} tries again", f"{after}")
-        if after < before:
-            raise DifferenceError(f"{before} tries again", f"{after}")
-    return outcome[0]
-
-
-def _untold_counter(subject: Subject, pin: Credential) -> Check:
-    """The same of a PIN whose tries only a wrong value tells."""
-    with subject.check(_COUNTS, pin.name, pin.command, pin.clause(subject)) as outcome:
-        subject.fresh()
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-        left = tries_left(pin.enter(subject, right=False))
-        if not left:
-            raise SkipError("it has but one try, which is spent now")
-        if left > 1:
-            subject.fresh()
-            subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | left - 1,))
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-        subject.fresh()
-        subject.expect(pin.enter(subject, right=False), (SW.WRONG_PIN | left,))
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-    return outcome[0]
-
-
 def _nearly_right(subject: Subject, pin: Credential, name: str, command: Command) -> Check:
     """A value that is nearly right is refused; the right one gives back what that costs."""
     group = f"the whole {pin.name} is compared"
@@ -278,21 +235,6 @@ def _ends(subject: Subject, pin: Credential, ask: Command, how: str) -> Check:
         subject.expect(subject.select(), (SW.NO_ERROR,))
         left = tries_left(subject.client.send(ask))
         subject.note("the tries left (63Cx)", f"{left} left")
-    return outcome[0]
-
-
-def _wrong_ends(subject: Subject, pin: Credential, ask: Command) -> Check:
-    """A wrong PIN ends the login of the right one before."""
-    group = "a wrong PIN ends a login"
-    with subject.check(group, pin.name, pin.command, pin.clause(subject)) as outcome:
-        subject.fresh()
-        if tries_left(subject.client.send(ask)) == 1:
-            raise SkipError("the PIN has but one try left")
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-        left = tries_left(pin.enter(subject, right=False))
-        after = subject.client.send(ask)
-        subject.expect(pin.enter(subject), (SW.NO_ERROR,))
-        subject.expect(after, (SW.WRONG_PIN | left,))
     return outcome[0]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from apdu.model import APPLICATIONS, SW, StatusWordError, describe
 from apdu.transport import CardRemoved, TransportError
 from host_tools.conformance import (
     behaviour,
+    pin_uses,
     piv,
     piv_commands,
     piv_information,
@@ -20,6 +21,7 @@ from host_tools.conformance import (
 )
 from host_tools.conformance.behaviour import Credential
 from host_tools.conformance.checks import Check, DifferenceError
+from host_tools.conformance.pin_uses import PinData
 from host_tools.conformance.subject import EXECUTED, Card, Subject
 from host_tools.conformance.vectors import Blank, Dialect, Pins, Vectors
 
@@ -33,8 +35,9 @@ class Kind:
 
     `secrets` are the names of the PINs and keys that a destructive examination needs, and
     `credentials` what they are for; `references` are P2 of VERIFY by the name of the PIN, `padded`
-    is a PIN as VERIFY takes it; `harmless` are checks of this application alone. In the vectors
-    the secrets take the `place` of the table's, or the card has those of the table meanwhile.
+    is a PIN as VERIFY takes it, `pin_data` makes the data fields of all commands that take PINs;
+    `harmless` are checks of this application alone. In the vectors the secrets take the `place` of
+    the table's, or the card has those of the table meanwhile.
     `extended` says whether its cards take extended length fields: those of PIV need only chains.
     """
 
@@ -42,6 +45,7 @@ class Kind:
     secrets: Sequence[str]
     credentials: Callable[[Vectors, Pins], Sequence[Credential]]
     references: Mapping[str, int]
+    pin_data: PinData
     padded: Callable[[bytes], bytes] = bytes
     harmless: Callable[[Subject], Iterator[Check]] = lambda _: iter(())
     place: bool = False
@@ -54,6 +58,7 @@ KINDS: Mapping[str, Kind] = {
         tuple(pki_login.REFS),
         pki_login.credentials,
         pki_login.REFS,
+        pki_login.PIN_DATA,
         harmless=pki.challenges,
         place=True,
     ),
@@ -62,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
         piv_login.SECRETS,
         piv_login.credentials,
         piv_login.VERIFIED,
+        piv_login.PIN_DATA,
         piv_commands.padded,
         piv_information.harmless,
         extended=False,
@@ -91,11 +97,17 @@ def destroys(application: str, given: Pins, *, blank: bool) -> list[str]:
     table = vectors.load(application)
     risky = [spec.name for spec in APPLICATIONS[application].commands if rules.risky(spec)]
     counted = [item for item in KINDS[application].credentials(table, given) if item.counted]
+    whole = given.keys() >= set(KINDS[application].secrets)
     return [
         *(f"{name} is sent where it has to be refused" for name in risky),
         *(
             f"wrong values of the {item.name} spend tries, the right one gives them back"
             for item in counted
+        ),
+        *(
+            f"the {item.name} is locked, and unlocked by erasing the card"
+            for item in counted
+            if whole and (blank or not item.final)
         ),
         *(
             f"the card is erased and made {item.card}: {item.name}"
@@ -152,6 +164,7 @@ class Examination:
         self._missing = [name for name in self._kind.secrets if name not in pins]
         self._destructive = destructive
         self._unset = False
+        self._blank = blank is not None
         self.changing = False
         self._dialect = self._kind.dialect(self._subject, self._table, pins, blank)
 
@@ -179,6 +192,9 @@ class Examination:
             if self._unset:
                 yield self._set_pins()
             yield from behaviour.logins(self._subject, self._credentials)
+            yield from pin_uses.examine(self._subject, self._uses(self._credentials), self._begin)
+            if not self._missing:
+                yield from self._run_locks()
         yield from self._run_vectors()
 
     def restore(self) -> None:
@@ -205,11 +221,24 @@ class Examination:
         item = self._credentials[0]
         clause = item.clause(self._subject)
         with self._subject.check(_TAKES, "PINs never set", item.command, clause) as outcome:
-            with vectors.differences():
-                self._dialect.begin(vectors.OPERATIONAL)
+            self._begin()
             for credential in self._credentials:
                 self._subject.expect(credential.enter(self._subject), (SW.NO_ERROR,))
         return outcome[0]
+
+    def _uses(self, credentials: Iterable[Credential]) -> list[pin_uses.Use]:
+        return pin_uses.uses(self._subject, credentials, self._kind.pin_data)
+
+    def _begin(self) -> None:
+        with vectors.differences():
+            self._dialect.begin(vectors.OPERATIONAL)
+
+    def _run_locks(self) -> Iterator[Check]:
+        """As in the vectors the PINs have the values that the dialect gives them."""
+        names = [item.pin for item in self._credentials if item.pin]
+        values = {name: self._dialect.pins[name] for name in names}
+        found = self._uses(self._kind.credentials(self._table, values))
+        yield from pin_uses.locks(self._subject, found, self._begin, blank=self._blank)
 
     def _run_vectors(self) -> Iterator[Check]:
         for vector in self._table.vectors:

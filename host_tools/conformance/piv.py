@@ -16,6 +16,7 @@ from apdu.codec import Command, Response
 from apdu.model import SW, StatusWordError
 from apdu.transport import CardClient
 from host_tools.conformance import piv_commands as piv
+from host_tools.conformance.bad_points import BAD_POINTS
 from host_tools.conformance.checks import DifferenceError, SkipError, compare, tries_left
 from host_tools.conformance.made_keys import made_key, secret_bytes
 from host_tools.conformance.piv_information import check_attested_serial, check_key, objects, same
@@ -142,8 +143,12 @@ class PivDialect:
     def client(self) -> CardClient:
         return self.subject.client
 
+    @property
+    def pins(self) -> Pins:
+        return self.table.pins
+
     def pin(self, step: Step, name: str) -> bytes:
-        return self.table.pins[step[name]].encode()
+        return self.pins[step[name]].encode()
 
     def do_reset(self, _: Step) -> Response:
         return self.subject.reset()
@@ -172,6 +177,10 @@ class PivDialect:
         if "management_key" in step:
             way = prove if step["way"] == "mutual" else prove_once
             return way(self.client, *self._management_key(step["management_key"]))
+        if "point" in step:
+            _, good = self._peer(step["slot"])
+            bad = BAD_POINTS[step["point"]](good)
+            return self._use(step["slot"], piv.EXPONENTIATION, bad)
         return _USES[step["use"]](self, step["slot"])
 
     def _management_key(self, name: str) -> tuple[int, bytes]:
@@ -202,18 +211,21 @@ class PivDialect:
         return response
 
     def agree(self, slot: int) -> Response:
-        public = self.public[slot]
-        if isinstance(public, x25519.X25519PublicKey):
-            peer = x25519.X25519PrivateKey.generate()
-            shared, point = peer.exchange(public), peer.public_key().public_bytes_raw()
-        else:
-            curve = _curve(public)
-            key = ec.generate_private_key(curve.curve)
-            shared = key.exchange(ec.ECDH(), curve)
-            point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        shared, point = self._peer(slot)
         response = self._use(slot, piv.EXPONENTIATION, point)
         compare(response, shared)
         return response
+
+    def _peer(self, slot: int) -> tuple[bytes, bytes]:
+        """A secret shared with the key of the slot, and the peer's point."""
+        public = self.public[slot]
+        if isinstance(public, x25519.X25519PublicKey):
+            peer = x25519.X25519PrivateKey.generate()
+            return peer.exchange(public), peer.public_key().public_bytes_raw()
+        curve = _curve(public)
+        key = ec.generate_private_key(curve.curve)
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return key.exchange(ec.ECDH(), curve), point
 
     def generate(self, step: Step) -> Response:
         slot, algorithm = step["slot"], KINDS[step["kind"]]

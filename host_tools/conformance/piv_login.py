@@ -12,6 +12,7 @@ from apdu.transport import CardClient
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance.behaviour import Credential, near_values
 from host_tools.conformance.checks import compare
+from host_tools.conformance.pin_uses import PinData
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import DIGEST, Pins, Vectors
 
@@ -48,7 +49,9 @@ def _pin(right: bytes, wrong: bytes) -> Credential:
         bare = {"no padding": right, "junk in the padding": right + whole[len(right) + 1 :] + b"1"}
         near |= {what: replace(piv.verify(), data=data) for what, data in bare.items()}
     leave = frozenset((Access.USER,))
-    return Credential("PIN", "VERIFY", present, right, wrong, piv.verify(), opens=leave, near=near)
+    return Credential(
+        "PIN", "VERIFY", present, right, wrong, piv.verify(), opens=leave, near=near, pin=PIN
+    )
 
 
 def _puk(right: bytes, wrong: bytes) -> Credential:
@@ -58,7 +61,18 @@ def _puk(right: bytes, wrong: bytes) -> Credential:
 
     values = near_values(right).items()
     near = {what: piv.change(piv.REF_PUK, value, right) for what, value in values}
-    return Credential("PUK", "CHANGE REFERENCE DATA", present, right, wrong, near=near)
+    return Credential("PUK", "CHANGE REFERENCE DATA", present, right, wrong, near=near, pin=PUK)
+
+
+def _both(value: bytes, new: bytes) -> bytes:
+    return piv.padded(value) + piv.padded(new)
+
+
+PIN_DATA: PinData = {
+    "VERIFY": lambda value, _: piv.padded(value) if value else b"",
+    "CHANGE REFERENCE DATA": _both,
+    "RESET RETRY COUNTER": _both,
+}
 
 
 def _management_key(right: bytes) -> Credential:

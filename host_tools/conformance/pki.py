@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from apdu import tlv
 from apdu.codec import Command, Response
-from apdu.model import SW
+from apdu.model import SW, StatusWordError
 from apdu.transport import CardClient
 from host_tools.conformance import pki_commands as pki
+from host_tools.conformance.bad_points import BAD_POINTS
 from host_tools.conformance.checks import (
     Check,
     DifferenceError,
@@ -127,7 +128,13 @@ class PkiDialect:
             self.subject.fresh()
             return
         self.subject.fresh()
-        self.client.call(pki.initialize(self.pins["so"].encode()))
+        initialize = pki.initialize(self.pins["so"].encode())
+        response = self.client.send(initialize)
+        if response.sw == SW.AUTHENTICATION_METHOD_BLOCKED and self.blank is not None:
+            self.begin(BLANK)
+            response = self.client.send(initialize)
+        if response.sw != SW.NO_ERROR:
+            raise StatusWordError(response.sw, "INITIALIZE")
         self.client.call(pki.reset_by_so(self.pins["user"].encode()))
         self.subject.fresh()
 
@@ -340,6 +347,9 @@ class PkiDialect:
         self._choose(pki.DECIPHER, step)
         if "damaged" in step:
             return self._decipher_damaged(self.public[step["key"]].size)
+        if "point" in step:
+            _, point = self.public[step["key"]].agree()
+            return self.client.send(pki.derive(BAD_POINTS[step["point"]](point)))
         command, expected = self._for_the_card(step["algorithm"], step["key"])
         response = self.client.send(command)
         compare(response, expected)

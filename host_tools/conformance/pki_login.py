@@ -6,6 +6,7 @@ from apdu.codec import Response
 from apdu.spec import Access
 from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.behaviour import Credential, near_values
+from host_tools.conformance.pin_uses import PinData
 from host_tools.conformance.subject import Subject
 from host_tools.conformance.vectors import Pins, Vectors
 
@@ -35,5 +36,26 @@ def _pin(name: str, right: bytes, wrong: bytes) -> Credential:
 
     near = {what: pki.verify(ref, value) for what, value in near_values(right).items()}
     near["junk after it"] = pki.verify(ref, right + _JUNK)
-    ask, opens = pki.verify(ref), OPENS[name]
-    return Credential(f"{name} PIN", "VERIFY", present, right, wrong, ask, opens=opens, near=near)
+    return Credential(
+        f"{name} PIN",
+        "VERIFY",
+        present,
+        right,
+        wrong,
+        pki.verify(ref),
+        opens=OPENS[name],
+        near=near,
+        pin=name,
+        final=ref == pki.SO,
+    )
+
+
+PIN_DATA: PinData = {
+    "VERIFY": lambda value, _: value,
+    "CHANGE REFERENCE DATA": pki.padded,
+    "CHANGE REFERENCE DATA ODD": lambda old, new: pki.change(pki.USER, old, new).data,
+    "RESET RETRY COUNTER": pki.padded,
+    "RESET RETRY COUNTER ODD": lambda puk, new: pki.unblock(puk, new).data,
+    "RESET RETRY COUNTER BY SO": lambda _, new: new,
+    "INITIALIZE": lambda so_pin, _: pki.initialize(so_pin).data,
+}

@@ -6,7 +6,7 @@ data field is a single zero byte, which is no valid data of any command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +25,7 @@ _CHAINING = "ISO/IEC 7816-4:2020 5.3.3"
 # Classes that applications hardly use, and instructions that ISO/IEC 7816 has not given.
 _CLASSES = (0xE0, 0xC0, 0xA0, 0x80)
 _INSTRUCTIONS = (0x1A, 0x3A, 0x5A, 0x7A)
+_MOST_PROBES = 16
 _OPEN = frozenset((Access.ALWAYS, Access.FILE, Access.OBJECT, Access.KEY))
 
 Probes = Callable[[ApplicationSpec, CommandSpec], Iterator[bytes]]
@@ -35,7 +36,7 @@ class Rule:
     """What is sent for each command, and with which status words it may be refused.
 
     Without a clause of its own it is the command's clause that demands it; `anew`: the card is
-    reset before each probe; `malformed` probes are no APDUs, and not every reader carries them.
+    reset before them; `malformed` probes are no APDUs, and not every reader carries them.
     """
 
     name: str
@@ -100,18 +101,43 @@ def _unknown_instruction(application: ApplicationSpec, spec: CommandSpec) -> Ite
                 yield Command(cla, ins, 0x00, 0x00).encode()
 
 
+def _like(taken: frozenset[int], others: Iterable[int]) -> Iterator[int]:
+    """Bytes that a careless card takes for one of `taken`, the likeliest first, some twice.
+
+    They differ in the highest bit, which in P2 tells local references from global ones, are next
+    to one that is taken, differ in another bit, or are what `others` take.
+    """
+    for value in sorted(taken):
+        yield value ^ 0x80
+    for value in sorted(taken):
+        yield from ((value + 1) & 0xFF, (value - 1) & 0xFF)
+    yield from (min(taken) ^ 1 << bit for bit in range(7))
+    yield from sorted(set(others))
+
+
 def _wrong_p1(application: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
+    if spec.p1 is None:
+        return
     cla, ins, _, p2 = header(spec)
-    if spec.p1 is not None:
-        free = (p1 for p1 in range(255, -1, -1) if application.match(cla, ins, p1, p2) is None)
-        yield from islice((_with(spec, p1=p1) for p1 in free), 1)
+    if spec.pins:
+        p2 = spec.pins[0].p2
+    others = (p1 for other in application.commands for p1 in other.p1 or ())
+    free = (p1 for p1 in _like(spec.p1, others) if application.match(cla, ins, p1, p2) is None)
+    yield from (_with(spec, p1=p1, p2=p2) for p1 in islice(dict.fromkeys(free), _MOST_PROBES))
 
 
 def _wrong_p2(application: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
     cla, ins, p1, _ = header(spec)
-    if spec.p2 is not None:
-        free = (p2 for p2 in range(255, -1, -1) if application.match(cla, ins, p1, p2) is None)
-        yield from islice((_with(spec, p2=p2) for p2 in free), 1)
+    taken = spec.p2 or spec.references
+    if taken is None:
+        return
+    others = (p2 for other in application.commands for p2 in other.p2 or other.references or ())
+    free = (
+        p2
+        for p2 in _like(taken, others)
+        if p2 not in taken and application.match(cla, ins, p1, p2) in {None, spec}
+    )
+    yield from (_with(spec, p2=p2) for p2 in islice(dict.fromkeys(free), _MOST_PROBES))
 
 
 def _missing_data(_: ApplicationSpec, spec: CommandSpec) -> Iterator[bytes]:
@@ -195,20 +221,23 @@ def examine(subject: Subject, *, destructive: bool) -> Iterator[Check]:
     """All rules for all commands of the subject's application."""
     for rule in RULES:
         for spec in subject.application.commands:
-            for probe in rule.probes(subject.application, spec):
-                clause = rule.clause or spec.clause
-                with subject.check(rule.name, spec.name, spec.name, clause) as outcome:
-                    if risky(spec) and not destructive:
-                        raise SkipError("a broken card might execute it: give --destructive")
+            probes = list(rule.probes(subject.application, spec))
+            if not probes:
+                continue
+            clause = rule.clause or spec.clause
+            with subject.check(rule.name, spec.name, spec.name, clause) as outcome:
+                if risky(spec) and not destructive:
+                    raise SkipError("a broken card might execute it: give --destructive")
+                if rule.anew:
+                    subject.fresh()
+                else:
+                    subject.expect(subject.select(), (SW.NO_ERROR,))
+                for probe in probes:
                     subject.expect(_answer(subject, rule, probe), rule.accepted)
-                yield outcome[0]
+            yield outcome[0]
 
 
 def _answer(subject: Subject, rule: Rule, probe: bytes) -> Response:
-    if rule.anew:
-        subject.fresh()
-    else:
-        subject.expect(subject.select(), (SW.NO_ERROR,))
     try:
         return subject.answer(probe)
     except CardRemoved:

@@ -33,6 +33,11 @@ _CHANGES_THE_CARD = "it erases the card: give --destructive"
 class Dialect(Protocol):
     """What the catalogue cannot say of an application."""
 
+    @property
+    def pins(self) -> Pins:
+        """The values of the PINs by name, which the card has once it has begun."""
+        ...
+
     def begin(self, card: str) -> None:
         """Bring the card to where a vector begins: `blank`, `operational` or `factory-new`.
 

@@ -135,7 +135,11 @@ def set_pin(session: Session, old: bytes | None, new: bytes | None) -> None:
                 connection.card.verify(reference, value)
         except StatusWordError as error:
             raise _new_value_refusal(error) from error
-        slot.adopt(connection)
+        if slot.user is None:
+            # A PIV card has whoever changes the PIN verified; nobody asked to be logged in.
+            connection.close()
+        else:
+            slot.adopt(connection)
 
 
 def given(pin: bytes | None) -> bytes:

@@ -62,7 +62,16 @@ def mapping(items: Iterable[tuple[str, Group | str]]) -> Group:
 
 def byte_set(values: Iterable[int]) -> Group:
     """A frozenset of bytes."""
-    inner = Group("{", tuple(("", f"0x{value:02X}") for value in values), "}")
+    return _frozenset(f"0x{value:02X}" for value in values)
+
+
+def name_set(values: Iterable[str]) -> Group:
+    """A frozenset of strings."""
+    return _frozenset(map(string, values))
+
+
+def _frozenset(literals: Iterable[str]) -> Group:
+    inner = Group("{", tuple(("", literal) for literal in literals), "}")
     return Group("frozenset(", (("", inner),), ")")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generators import HEADER, SpecError, load
-from generators._python import Group, byte_set, call, mapping, sequence, string
+from generators._python import Group, byte_set, call, mapping, name_set, sequence, string
 from generators._schema import (
     Schema,
     Table,
@@ -78,6 +78,7 @@ APPLICATION: Schema = {
     "guide": (text, True),
     "shortest_aid": (number(5, 16), False),
     "default_ne": (number(1, 0x10000), False),
+    "pins": (distinct(_is_label), False),
 }
 COMMAND: Schema = {
     "name": (text, True),
@@ -94,9 +95,19 @@ COMMAND: Schema = {
     "silent": (flag, False),
     "answering": (distinct(number(0, 0xFF)), False),
     "volatile": (text, False),
+    "references": (distinct(number(0, 0xFF)), False),
+    "pins": (tables, False),
     "access": (one_of(ACCESS), True),
     "status": (distinct(text), True),
     "clause": (text, True),
+}
+_PIN_SETS = ("restores", "verifies", "ends", "clears", "wrong_ends")
+PIN_USE: Schema = {
+    "p1": (number(0, 0xFF), True),
+    "p2": (number(0, 0xFF), True),
+    "compares": (_is_label, False),
+    "sets": (_is_label, False),
+    **dict.fromkeys(_PIN_SETS, (distinct(_is_label), False)),
 }
 OBJECT: Schema = {
     "tag": (number(1, 0xFFFFFF), True),
@@ -161,6 +172,7 @@ def _application(file: str, document: Table, statuses: set[str]) -> Table:
         for status in command["status"]:
             if status not in statuses:
                 raise SpecError(f"{where}: the status {status!r} is not in status_words.toml")
+        _pins(where, command, set(application.get("pins", ())))
     unique(file, "name", [command["name"] for command in commands])
     for first, second in combinations(commands, 2):
         if first["ins"] == second["ins"] and all(
@@ -171,6 +183,19 @@ def _application(file: str, document: Table, statuses: set[str]) -> Table:
                 f" is {first['name']} already"
             )
     return document
+
+
+def _pins(where: str, command: Table, known: set[str]) -> None:
+    """Raises SpecError where P1 P2 are not the command's, or the application has no such PIN."""
+    for use in command.get("pins", ()):
+        validate(f"{where}: pins", use, PIN_USE)
+        named = {use[key] for key in ("compares", "sets") if key in use}
+        named.update(*(use.get(key, ()) for key in _PIN_SETS))
+        if named - known:
+            raise SpecError(f"{where}: the application has no PIN {min(named - known)!r}")
+        p1, p2 = command.get("p1"), command.get("p2", command.get("references"))
+        if (p1 and use["p1"] not in p1) or (p2 and use["p2"] not in p2):
+            raise SpecError(f"{where}: pins: it takes no {use['p1']:02X} {use['p2']:02X}")
 
 
 def _overlap(first: list[int] | None, second: list[int] | None) -> bool:
@@ -236,7 +261,10 @@ def _module(
         for kind, field in fields.items()
     }
     by_place = "dict[tuple[str, str], tuple[TagSpec, ...]]"
-    imports = ("Access", "ApplicationSpec", "CommandSpec", "DataField", "StatusWord", "TagSpec")
+    imports = (
+        *("Access", "ApplicationSpec", "CommandSpec", "DataField"),
+        *("PinUse", "StatusWord", "TagSpec"),
+    )
     return [
         f'"""{HEADER.format(sources=sources)}"""',
         "",
@@ -306,7 +334,7 @@ def _command(command: Table) -> Group:
         "access": f"Access.{_member(command['access'])}",
         "clause": string(command["clause"]),
     }
-    for key in ("p1", "p2", "answering"):
+    for key in ("p1", "p2", "answering", "references"):
         if key in command:
             arguments[key] = byte_set(command[key])
     for key in ("secret", "secret_response", "chaining", "harmless", "silent"):
@@ -314,8 +342,17 @@ def _command(command: Table) -> Group:
             arguments[key] = "True"
     if "volatile" in command:
         arguments["volatile"] = string(command["volatile"])
+    if "pins" in command:
+        arguments["pins"] = sequence(map(_pin_use, command["pins"]))
     arguments["status"] = sequence(string(status) for status in command["status"])
     return call("CommandSpec", **arguments)
+
+
+def _pin_use(use: Table) -> Group:
+    arguments: dict[str, Group | str] = {key: f"0x{use[key]:02X}" for key in ("p1", "p2")}
+    arguments |= {key: string(use[key]) for key in ("compares", "sets") if key in use}
+    arguments |= {key: name_set(use[key]) for key in _PIN_SETS if key in use}
+    return call("PinUse", **arguments)
 
 
 def _member(value: str) -> str:

@@ -83,7 +83,27 @@ def _command(command: Mapping[str, Any], words: Mapping[str, Mapping[str, Any]])
     )
     yield f"| {' | '.join(cells)} |"
     yield ""
+    if "pins" in command:
+        yield from _pins(command["pins"])
     yield from _status(words[name] for name in command["status"])
+
+
+def _pins(uses: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What the command does to PINs, by P1 P2."""
+    yield "| P1 P2 | compares | sets | all tries | verified | not verified | wrong: not verified |"
+    yield "|---|---|---|---|---|---|---|"
+    for use in uses:
+        cells = (
+            f"`{use['p1']:02X} {use['p2']:02X}`",
+            use.get("compares", ""),
+            use.get("sets", ""),
+            ", ".join(use.get("restores", ())),
+            ", ".join(use.get("verifies", ())),
+            ", ".join((*use.get("ends", ()), *use.get("clears", ()))),
+            ", ".join(use.get("wrong_ends", ())),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
 
 
 def _status(words: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from apdu.transport import Transport
 from host_tools.conformance import piv_commands as piv
 from pkcs11_module import _constants as ck
 from pkcs11_module.cards.piv import PivCard
+from pkcs11_module.cards.pkcs15 import USER_PIN
 from pkcs11_module.types import Ecdh1DeriveParams, Mechanism, RsaPkcsOaepParams, RsaPkcsPssParams
 from tests import cards, piv_cards
 from tests.unit.facade_rig import ROOM, Client, Rig, Value, template
@@ -281,6 +282,15 @@ def test_the_pin_is_changed_by_its_user() -> None:
     client("C_SetPIN", session, PIN, piv_cards.NEW_PIN)
     assert client.fails("C_Login", session, ck.CKU_USER, PIN) == "CKR_PIN_INCORRECT"
     client("C_Login", session, ck.CKU_USER, piv_cards.NEW_PIN)
+
+
+def test_who_changes_the_pin_without_a_login_is_not_logged_in_on_the_card() -> None:
+    client = PivRig().application()
+    session = client.open()
+    client("C_SetPIN", session, PIN, piv_cards.NEW_PIN)
+    assert not client.application.slot(1).card.resume(USER_PIN, lost=False)
+    client("C_Login", session, ck.CKU_USER, piv_cards.NEW_PIN)
+    assert client.application.slot(1).card.resume(USER_PIN, lost=False)
 
 
 def test_nobody_is_the_security_officer_of_a_piv_card() -> None:

@@ -182,6 +182,35 @@ def test_no_two_commands_are_the_same(
         generated(TABLE + second)
 
 
+def _with_pins(use: str) -> str:
+    table = TABLE.replace('guide = "demo.md"', 'guide = "demo.md"\npins = ["user"]')
+    return table.replace("access =", f"pins = [{{ {use} }}]\naccess =")
+
+
+def test_the_catalogue_says_what_a_command_does_to_pins(generated: Callable[..., str]) -> None:
+    made = generated(_with_pins('p1 = 0, p2 = 1, compares = "user", restores = ["user"]'))
+    text = re.sub(r"\s", "", made)
+    assert 'PinUse(p1=0x00,p2=0x01,compares="user",restores=frozenset({"user"})' in text
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        ('p1 = 0, p2 = 1, compares = "puk"', "VERIFY: the application has no PIN 'puk'"),
+        ('p1 = 0, p2 = 1, ends = ["so"]', "VERIFY: the application has no PIN 'so'"),
+        ('p1 = 0, p2 = 2, compares = "user"', "VERIFY: pins: it takes no 00 02"),
+        ("p1 = 0", "VERIFY: pins: p2 is missing"),
+        ("p1 = 0, p2 = 1, tries = 3", "VERIFY: pins: unknown key 'tries'"),
+    ],
+    ids=["compared", "ended", "parameters", "missing", "unknown"],
+)
+def test_uses_of_pins_are_checked_too(
+    generated: Callable[..., str], use: str, message: str
+) -> None:
+    with pytest.raises(spec_error(), match=re.escape(message)):
+        generated(_with_pins(use))
+
+
 @pytest.mark.parametrize(
     ("objects", "message"),
     [

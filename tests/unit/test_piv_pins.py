@@ -128,6 +128,24 @@ def test_the_puk_unblocks_and_verifies_nobody() -> None:
     client.log_in(pin=NEW_PIN)
 
 
+def test_who_changes_the_pin_is_logged_in() -> None:
+    client = piv_cards.client()
+    client.ok(piv.change(REF_PIN, PIN, NEW_PIN))
+    assert client.status(piv.verify()) == SW.NO_ERROR
+
+
+def test_the_right_puk_leaves_a_login_and_a_wrong_one_ends_it() -> None:
+    bench = cards.Bench()
+    one, other = piv_cards.client(bench), piv_cards.client(bench)
+    one.log_in()
+    other.log_in()
+    one.ok(piv.unblock(PUK, NEW_PIN))
+    assert one.status(piv.verify()) == SW.NO_ERROR
+    assert other.status(piv.verify()) == 0x63C3
+    assert one.status(piv.unblock(WRONG, PIN)) == 0x63C2
+    assert one.status(piv.verify()) == 0x63C3
+
+
 def test_a_blocked_puk_unblocks_nothing_and_is_not_changed() -> None:
     client = piv_cards.client()
     block(client, piv.unblock(WRONG, NEW_PIN))

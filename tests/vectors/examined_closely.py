@@ -14,7 +14,7 @@ from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from tests import cards, piv_cards
 from tests.vectors.examined import CHALLENGE, COMPUTE, UPDATE_BINARY, VERIFY, EmulatedCard
-from tests.vectors.examined_piv import CHANGE
+from tests.vectors.examined_piv import AUTHENTICATE, CHANGE
 
 GET_RESPONSE, UPDATE_BINARY_ODD, PUT_DATA, TELL = 0xC0, 0xD7, 0xDB, 0xCA
 CHANGE_COUNTER, KEYS, INFORMATION = 0x02, 0x03, 0x04
@@ -246,6 +246,21 @@ class ChangesItsAtr(EmulatedCard):
         atr = super().reset()
         self.resets += 1
         return atr[:-2] + bytes((self.resets & 0xFF,)) + atr[-1:]
+
+
+class AgreesWithAnything(EmulatedCard):
+    """A point that is none is agreed with like one."""
+
+    def answer(self, command: Command) -> Response:
+        response = self.soundly(command)
+        refused = response.sw == SW.INCORRECT_DATA
+        own = (command.ins, command.p1) == (COMPUTE, 0x80) and command.data[:1] == b"\xa6"
+        of_piv = command.ins == AUTHENTICATE and command.data[4:5] == b"\x85"
+        if refused and own:
+            return Response(SW.NO_ERROR, bytes(32))
+        if refused and of_piv:
+            return Response(SW.NO_ERROR, bytes.fromhex("7C228220") + bytes(32))
+        return response
 
 
 USER, SO, PIN = cards.USER_PIN, cards.SO_PIN, piv.padded(piv_cards.PIN)

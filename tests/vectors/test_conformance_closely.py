@@ -31,6 +31,7 @@ FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     closely.ChallengesInTurn: ("challenges are as long", CHALLENGES),
     closely.ChallengesByHalves: ("challenges are as long", CHALLENGES),
     closely.ChangesItsAtr: ("the answer to reset stays", RESETTING),
+    closely.AgreesWithAnything: ("vector: no key agrees with a point", DECIPHERING),
 }
 VISIBLE_WITHOUT_HARM = [
     closely.AnswersChains,
@@ -46,6 +47,7 @@ PIV_FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
     closely.TakesBarePins: ("the whole PIN is compared", f"{PART2} 3.2.1"),
     closely.GoesOnWithNothing: ("no answer goes on that has ended", GOING_ON),
     closely.ChangesItsAtr: ("the answer to reset stays", RESETTING),
+    closely.AgreesWithAnything: ("vector: no key agrees with a point", f"{PART2} 3.2.4"),
 }
 
 

@@ -7,7 +7,7 @@ from token_fw.apps.piv.commands import ChangePin, ResetPin, SetRetries, Verify, 
 from token_fw.apps.piv.factory import DEFAULT_PINS, restore, restore_pin
 from token_fw.apps.piv.session import PivSession
 from token_fw.apps.piv.slots import ManagementRecord
-from token_fw.errors import ConditionsNotSatisfied
+from token_fw.errors import ConditionsNotSatisfied, WrongPin
 from token_fw.pin import PinRef
 
 
@@ -27,20 +27,29 @@ def verify(session: PivSession, command: Verify | VerifyFinger) -> bytes:
 
 
 def change_reference_data(session: PivSession, command: ChangePin) -> bytes:
-    """The interface stays as verified as it was; all others are no more."""
-    if session.pins.change(command.ref, command.old, command.new):
-        session.core.transaction.after(lambda: session.pins.add(command.ref))
+    """The PIN is verified on this interface (SP 800-73-4 part 2, 3.2.2), on no other any more."""
+    session.pins.change(command.ref, command.old, command.new)
+    session.core.transaction.after(lambda: session.pins.add(command.ref))
     return b""
 
 
 def reset_retry_counter(session: PivSession, command: ResetPin) -> bytes:
-    """No interface has the PIN verified afterwards."""
+    """The interface stays as verified as it was, or is not after a wrong PUK; others are no more.
+
+    SP 800-73-4 part 2, 3.2.3.
+    """
     core = session.core
-    session.pins.check(PinRef.PUK, command.puk)
+    try:
+        session.pins.check(PinRef.PUK, command.puk)
+    except WrongPin:
+        session.pins.discard(PinRef.PIV)
+        raise
     # The right PUK has its tries back even where the new PIN is refused.
     core.transaction.commit()
     core.pins.rule(PinRef.PIV).check(command.new)
     core.pins.set(PinRef.PIV, command.new)
+    if session.pins.holds(PinRef.PIV):
+        core.transaction.after(lambda: session.pins.add(PinRef.PIV))
     return b""
 
 
