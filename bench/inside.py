@@ -24,7 +24,7 @@ from host_tools.provisioning import initialise
 from pkcs11_module import _constants as c
 from pkcs11_module import wire
 from pkcs11_module._functions import FUNCTIONS
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 _NUMBERS = {function.name: function.number for function in FUNCTIONS}
 _P256 = bytes.fromhex("06082a8648ce3d030107")

@@ -17,7 +17,7 @@ from host_tools.control import ControlClient, is_daemon
 from host_tools.doors import Doors
 from host_tools.provisioning import initialise
 from host_tools.testing import Scratch
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 PYTHON = "python -c 'import cryptography'"
 KEYS = "the same with its modules for keys"

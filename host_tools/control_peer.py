@@ -17,7 +17,7 @@ from host_tools.tokens import SERIAL_BYTES, Door, TokenReader, TokenState, look
 from host_tools.tracing import Watch
 from host_tools.version import version
 from token_fw._pins import POLICIES
-from token_fw.card import Profile
+from token_fw.factory import Profile
 from token_fw.state import Attestation
 from token_fw.storage.base import StorageError, WrongKey
 

@@ -15,7 +15,7 @@ from host_tools.tokens import TokenReader, TokenState, look
 from host_tools.tracing import Tracer
 from host_tools.wakeful import MOST_AWAKE, Wakeful
 from pkcs11_module.facade import SlotEvents
-from token_fw.card import Profile
+from token_fw.factory import Profile
 from token_fw.storage import keyfile
 
 _log = logging.getLogger("klyuch.tokens")

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from token_fw.card import Profile, personalise
+from token_fw.factory import Profile, personalise
 from token_fw.storage import keyfile
 from token_fw.storage.base import StorageCorrupt, StorageError, StorageRefused, WrongKey
 from token_fw.storage.sqlite import SqliteStore

@@ -11,8 +11,9 @@ from apdu import tlv
 from apdu.codec import Command, Response
 from apdu.transport import CardClient, Transport
 from host_tools.conformance import pki_commands as pki
-from token_fw.card import Card, Interface, Profile, personalise
+from token_fw.card import Card, Interface
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage.memory import Medium, MemoryStore
 
 USER_PIN, SO_PIN = b"481516", b"23421337"

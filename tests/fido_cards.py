@@ -14,8 +14,9 @@ from apdu.ctap import CtapCommand, Status
 from tests import cards
 from tests.piv_cards import Finger
 from token_fw.apps.fido2 import Channel, cbor
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env, Presence, Sample, Sensor
+from token_fw.factory import Profile, personalise
 from token_fw.finger_sensor import ScriptedSensor, Step
 from token_fw.fingerprint import SAMPLES
 from token_fw.pin import PinRef

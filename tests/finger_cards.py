@@ -9,8 +9,9 @@ from host_tools.conformance import finger_commands
 from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import PowerCutStore
 from tests import cards, piv_cards
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env, Sample, SampleStatus
+from token_fw.factory import Profile, personalise
 from token_fw.finger_sensor import ScriptedSensor, Step
 from token_fw.fingerprint import SAMPLES
 from token_fw.pin import PinRef

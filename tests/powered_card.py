@@ -20,8 +20,9 @@ from host_tools.conformance import pki_commands as pki
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests import cards
 from tests.card_model import MF, SO, TRIES, USER, TokenModel
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage.memory import Medium, MemoryStore
 
 OK = 0x9000

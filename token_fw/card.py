@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from functools import cache, reduce
 from operator import xor
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from apdu.spec import CommandSpec
 from apdu.tlv import TlvError
 from apdu.transport import CardRemoved
 from token_fw import crypto, errors
-from token_fw._pins import POLICIES
 from token_fw.apps import (
     Application,
     Handler,
@@ -39,15 +37,14 @@ from token_fw.apps import (
 from token_fw.apps.installed import NAMES, Installed
 from token_fw.env import Env
 from token_fw.fingerprint import Matcher
-from token_fw.pin import MAX_TRIES, PinRef, Pins
+from token_fw.pin import MAX_TRIES, Pins
 from token_fw.state import Attestation, Token
-from token_fw.storage.base import StorageError, Store
+from token_fw.storage.base import StorageError
 from token_fw.transaction import Transaction
 
 if TYPE_CHECKING:
     from token_fw.apps import fido2
 
-SERIAL_SIZE = 8
 MAX_RESPONSE = 65533
 """Data bytes in one response: pcscd takes no more (ISO/IEC 7816-4 would allow 65536)."""
 
@@ -124,50 +121,6 @@ def _atr() -> bytes:
 
 
 ATR = _atr()
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What the factory decides: serial number of 8 bytes, name of the PIN policy, 1 to 15 tries.
-
-    `protected_path`: the token has a pad or a sensor of its own, on which PINs can be entered.
-    `attestation`: of its FIDO credentials.
-    """
-
-    serial: bytes
-    pin_policy: str = "default"
-    user_tries: int = 3
-    so_tries: int = 10
-    protected_path: bool = False
-    attestation: Attestation = Attestation.CERTIFICATE
-
-    def __post_init__(self) -> None:
-        if len(self.serial) != SERIAL_SIZE:
-            raise ValueError(f"a serial number has {SERIAL_SIZE} bytes")
-        if self.pin_policy not in POLICIES:
-            raise ValueError(f"no PIN policy is called {self.pin_policy!r}")
-        if not (1 <= self.user_tries <= MAX_TRIES and 1 <= self.so_tries <= MAX_TRIES):
-            raise ValueError(f"a PIN has 1 to {MAX_TRIES} tries")
-
-
-def personalise(store: Store, profile: Profile) -> None:
-    """Make a blank token in an empty store, in one transaction.
-
-    Raises StorageError, ValueError when the store holds a token already.
-    """
-    transaction = Transaction(store, threading.Lock())
-    if Token.exists(transaction):
-        raise ValueError("the store holds a token already")
-    Token.create(
-        transaction,
-        profile.serial,
-        profile.pin_policy,
-        protected_path=profile.protected_path,
-        attestation=profile.attestation,
-    )
-    Pins.create(transaction, PinRef.USER, profile.user_tries)
-    Pins.create(transaction, PinRef.SO, profile.so_tries)
-    transaction.commit()
 
 
 class Card:

@@ -18,8 +18,9 @@ from fido2.hid.base import CtapHidConnection, HidDescriptor
 from apdu.wire.ctaphid import PACKET
 from host_tools.closing import Closing
 from host_tools.hid import HidConnection, HidDevice
-from token_fw.card import SERIAL_SIZE, Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import SERIAL_SIZE, Profile, personalise
 from token_fw.finger_sensor import ScriptedSensor
 from token_fw.storage.memory import MemoryStore
 from token_fw.touch_pad import TouchPad

@@ -17,8 +17,9 @@ from pkcs11_module.types import (
     Mechanism,
     Pkcs11Error,
 )
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.finger_sensor import ScriptedSensor
 from token_fw.pin_pad import PinPad
 from token_fw.storage.base import Store

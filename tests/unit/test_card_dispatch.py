@@ -18,8 +18,9 @@ from host_tools.testing.faults import FailingStore
 from tests import cards
 from token_fw.apps import Application, Handler, Parts, Told
 from token_fw.apps.pki import HANDLERS, SPEC, PkiSession, information
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage.base import StorageCorrupt
 from token_fw.storage.memory import MemoryStore
 

@@ -14,8 +14,8 @@ from tests import cards
 from tests.cards import SO_PIN, USER_PIN
 from token_fw import pin
 from token_fw._pins import POLICIES
-from token_fw.card import Profile
 from token_fw.errors import IncorrectData
+from token_fw.factory import Profile
 
 WRONG = b"000000"
 NEW = b"314159265"

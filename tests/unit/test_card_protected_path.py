@@ -14,10 +14,11 @@ from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests import cards
 from tests.cards import SO_PIN, USER_PIN
 from token_fw.apps.pki import key_commands
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.crypto import KeySpec, PrivateKey, generate
 from token_fw.env import Env
 from token_fw.errors import EntryCancelled, EntryTimedOut
+from token_fw.factory import Profile, personalise
 from token_fw.pin_pad import PinPad
 from token_fw.storage.memory import Medium, MemoryStore
 

@@ -15,9 +15,10 @@ from host_tools.conformance import pki_commands as pki
 from tests import cards
 from token_fw.apps.pki import commands, key_commands
 from token_fw.apps.pki.keys import KeyPolicy, StoredKey, Usage
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.crypto import GostPrivateKey, KeyKind, KeySpec, generate, secret_key
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.pin import PinRecord
 from token_fw.storage.sqlite import SqliteStore
 

@@ -7,8 +7,9 @@ import pytest
 from pkcs11_module import _constants as ck
 from pkcs11_module.types import Buffer, BufferTooSmall, Length
 from tests.unit.facade_rig import SERIAL, SO_PIN, USER_PIN, Client, Rig, SlotReader
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage.memory import MemoryStore
 
 FLAGS, MAX_SESSIONS, SESSIONS, RW_SESSIONS, MAX_PIN, MIN_PIN = 4, 5, 6, 8, 9, 10

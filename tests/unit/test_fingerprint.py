@@ -10,7 +10,6 @@ import pytest
 
 from host_tools.testing.faults import Cut, Moment, PowerCut, PowerCutStore
 from tests import cards
-from token_fw.card import Profile, personalise
 from token_fw.env import Sample, SampleStatus
 from token_fw.errors import (
     ConditionsNotSatisfied,
@@ -24,6 +23,7 @@ from token_fw.errors import (
     ReferencedDataNotFound,
     WrongPin,
 )
+from token_fw.factory import Profile, personalise
 from token_fw.finger_sensor import PATIENCE, ScriptedSensor, Step
 from token_fw.fingerprint import MAX_TEMPLATES, MAX_TRIES, SAMPLES, Matcher, Template
 from token_fw.pin import PinRef, Pins

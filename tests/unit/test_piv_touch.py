@@ -22,8 +22,9 @@ from host_tools.conformance.piv_commands import (
 from tests import cards, piv_cards
 from tests.piv_cards import Finger
 from token_fw.apps.piv.session import TOUCH_SECONDS
-from token_fw.card import Card, Interface, Profile, personalise
+from token_fw.card import Card, Interface
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage.memory import MemoryStore
 from token_fw.touch_pad import PATIENCE, TouchPad
 

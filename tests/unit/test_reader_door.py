@@ -23,7 +23,8 @@ from host_tools.home import Home
 from host_tools.rack import Rack
 from host_tools.tokens import TokenReader
 from tests import piv_cards
-from token_fw.card import ATR, Profile
+from token_fw.card import ATR
+from token_fw.factory import Profile
 from token_fw.touch_pad import TouchPad
 
 PATIENCE = 30

@@ -13,7 +13,7 @@ from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.replay import Outcome, Player, Replayed, changing
 from tests import cards, piv_cards
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 PKI = APPLICATIONS["pki"]
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}

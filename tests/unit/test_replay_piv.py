@@ -27,7 +27,7 @@ from tests.vectors.examined_piv import (
     SignsWrongly,
     TellsAnotherPinPolicy,
 )
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 DIGEST = bytes(range(32))
 KEY, PIN = piv_cards.MANAGEMENT_KEY, piv_cards.PIN.decode()

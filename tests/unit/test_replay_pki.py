@@ -17,7 +17,7 @@ from host_tools.conformance import pki_commands as pki
 from host_tools.replay import Outcome, Player, Replayed
 from tests import cards
 from tests.vectors.examined import CHOOSE, GENERATE, PINS, EmulatedCard
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 Session = Callable[[cards.Client], None]
 

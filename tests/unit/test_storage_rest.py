@@ -18,8 +18,9 @@ from host_tools.rack import Rack
 from host_tools.tokens import look
 from host_tools.wakeful import Wakeful
 from tests import cards
-from token_fw.card import Card, Profile, personalise
+from token_fw.card import Card
 from token_fw.env import Env
+from token_fw.factory import Profile, personalise
 from token_fw.storage import MemoryStore, SqliteStore, StorageCorrupt, StorageError, Store
 
 KEY = bytes(range(32))

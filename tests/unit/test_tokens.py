@@ -22,7 +22,7 @@ from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.rack import Rack
 from host_tools.tokens import TokenReader, TokenState, look
-from token_fw.card import Profile
+from token_fw.factory import Profile
 from token_fw.storage.base import WrongKey
 
 _SELECT_PKI = bytes.fromhex("00A404000CF276A288BCFBA69D34F31001")

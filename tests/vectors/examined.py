@@ -13,7 +13,7 @@ from host_tools.conformance import pki_commands as pki
 from host_tools.conformance.checks import Check, Verdict
 from host_tools.conformance.examination import Examination
 from tests import cards
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 PINS = {"user": cards.USER_PIN.decode(), "so": cards.SO_PIN.decode()}
 VERIFY, SELECT, READ_BINARY_ODD, GENERATE = 0x20, 0xA4, 0xB1, 0x46

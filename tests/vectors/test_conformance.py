@@ -10,7 +10,7 @@ from host_tools.conformance.rules import RULES
 from tests import cards
 from tests.vectors import examined
 from tests.vectors.examined import EmulatedCard, VanishesWhenErased, examine, failures, first_of
-from token_fw.card import Profile
+from token_fw.factory import Profile
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
 
