@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +17,7 @@ from host_tools.cli.certificate_options import (
 )
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.key import KeyType
+from host_tools.cli.out_file import OutFile
 from host_tools.cli.output import json_option
 from host_tools.cli.secret_input import (
     ISSUER_PASSPHRASE,
@@ -92,7 +92,7 @@ Examples:
 @token_option
 @secret_options(USER_PIN)
 @json_option
-def create(*, name: str, out: Path | None, der: bool, as_json: bool, **options: Any) -> None:
+def create(*, name: str, out: OutFile | None, der: bool, as_json: bool, **options: Any) -> None:
     """Make a certification authority: a root, or one under another (--under).
 
     Its certificate is written, and kept with all it will issue in the home folder.

@@ -26,6 +26,7 @@ from host_tools.cli.certificate_options import (
     wishes,
 )
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.out_file import OutFile
 from host_tools.cli.output import json_option, print_json
 from host_tools.cli.secret_input import (
     PASSPHRASE,
@@ -83,7 +84,7 @@ def issue(
     name: str,
     file: Path,
     profile: str,
-    out: Path | None,
+    out: OutFile | None,
     der: bool,
     as_json: bool,
     **options: Any,

@@ -1,12 +1,12 @@
 """``klyuch cert ca list``, ``show`` and ``export``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from host_tools.cli.armour import out_options, write
 from host_tools.cli.ca_access import authorities_of_home, document_of, serial_of
+from host_tools.cli.out_file import OutFile
 from host_tools.cli.output import json_option, print_facts, print_json, print_table
 from host_tools.control import Json
 
@@ -81,7 +81,7 @@ Examples:
 @out_options
 @json_option
 def export(
-    *, name: str, chain: bool, serial: str | None, out: Path | None, der: bool, as_json: bool
+    *, name: str, chain: bool, serial: str | None, out: OutFile | None, der: bool, as_json: bool
 ) -> None:
     """Write the certificate of a CA, or one that it issued."""
     authorities = authorities_of_home()

@@ -7,6 +7,7 @@ import click
 
 from host_tools.cli.armour import out_options, write
 from host_tools.cli.ca_access import CaSecrets, authorities_of_home
+from host_tools.cli.out_file import OutFile, out_option
 from host_tools.cli.output import json_option, print_json
 from host_tools.cli.secret_input import (
     PASSPHRASE,
@@ -40,7 +41,7 @@ def crl(
     name: str,
     days: int,
     passphrase_file: Path | None,
-    out: Path | None,
+    out: OutFile | None,
     der: bool,
     pin: str | None,
     pin_file: Path | None,
@@ -66,13 +67,7 @@ Examples:
 )
 @click.argument("name", metavar="CA")
 @click.argument("file", metavar="REQUEST", type=_FILE)
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    required=True,
-    help="Where to write the answer (DER).",
-)
+@out_option("--out", "-o", required=True, help="Where to write the answer (DER).")
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=1, show_default=True, help="How long it holds."
 )
@@ -89,7 +84,7 @@ def ocsp(
     *,
     name: str,
     file: Path,
-    out: Path,
+    out: OutFile,
     days: int,
     responder: Path | None,
     key: str | None,
@@ -114,7 +109,7 @@ def ocsp(
         opening = KeyChoice(key, key_file, passphrase_file, token_name, pin, pin_file).opened()
     with opening as signer:
         answer = authority.answer(file.read_bytes(), signer, Validity.of_days(days), certificate)
-    out.write_bytes(answer)
+    out.write(answer)
     if as_json:
         print_json({"file": str(out)})
     else:

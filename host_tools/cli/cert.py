@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from host_tools.cli.armour import new_file, out_options, write
+from host_tools.cli.armour import out_options, write
 from host_tools.cli.ca import ca
 from host_tools.cli.certificate_options import (
     PROFILE_NAMES,
@@ -21,6 +21,7 @@ from host_tools.cli.confirmation import yes_option
 from host_tools.cli.deletion import delete_found
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.key import id_option
+from host_tools.cli.out_file import OutFile, OutPath, out_option
 from host_tools.cli.output import json_option, print_json, print_table
 from host_tools.cli.secret_input import (
     CONTAINER_PASSPHRASE,
@@ -86,7 +87,7 @@ def request(
     days: int,
     not_before: datetime | None,
     not_after: datetime | None,
-    out: Path | None,
+    out: OutFile | None,
     der: bool,
     token_name: str | None,
     pin: str | None,
@@ -228,13 +229,8 @@ Examples:
 @key_file_options
 @click.option("--name", help="What programs show it as; the name of the first file.")
 @passphrase_file_option(CONTAINER_PASSPHRASE, "the new container")
-@click.option(
-    "--out",
-    "-o",
-    required=True,
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=new_file,
-    help="The container to write.",
+@out_option(
+    "--out", "-o", required=True, type=OutPath(private=True), help="The container to write."
 )
 @json_option
 def pack(
@@ -244,7 +240,7 @@ def pack(
     passphrase_file: Path | None,
     name: str | None,
     container_passphrase_file: Path | None,
-    out: Path,
+    out: OutFile,
     as_json: bool,
 ) -> None:
     """Put a private key and its certificates into a PKCS #12 container (.p12, .pfx).
@@ -267,7 +263,7 @@ def pack(
             "Name the certificate of the key first.",
         )
     passphrase = CONTAINER_PASSPHRASE.read(None, container_passphrase_file, confirm=True)
-    out.write_bytes(pkcs12.write(key, certificates, name or files[0].stem, passphrase))
+    out.write(pkcs12.write(key, certificates, name or files[0].stem, passphrase))
     if as_json:
         print_json({"file": str(out), "certificates": len(certificates)})
     else:
@@ -321,7 +317,7 @@ Examples:
 @token_option
 @json_option
 def export(
-    *, name: str, out: Path | None, der: bool, token_name: str | None, as_json: bool
+    *, name: str, out: OutFile | None, der: bool, token_name: str | None, as_json: bool
 ) -> None:
     """Write a certificate, named by its label or id; no PIN is needed."""
     from host_tools import objects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +22,7 @@ from host_tools.cli.card import (
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.interruption import postponed
+from host_tools.cli.out_file import OutFile, out_option
 from host_tools.cli.output import json_option, print_json, print_table, printable, working
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
@@ -41,17 +41,6 @@ if TYPE_CHECKING:
     from host_tools.conformance.report import Report
 
 _WITH_PINS = "with the PINs that were given"
-_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-
-
-def _writable(_: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a file that cannot be made, before anything is examined."""
-    if path is None:
-        return None
-    folder = path.absolute().parent
-    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise click.BadParameter(f"{path} cannot be written.", param=parameter)
-    return path
 
 
 @click.group()
@@ -74,12 +63,8 @@ Examples:
     "--destructive", is_flag=True, help="Also what spends tries of PINs and erases the card."
 )
 @yes_option
-@click.option(
-    "--html", type=_FILE, callback=_writable, help="Write the report as a page for a browser."
-)
-@click.option(
-    "--output", type=_FILE, callback=_writable, help="Write the report as JSON to a file."
-)
+@out_option("--html", help="Write the report as a page for a browser.")
+@out_option("--output", help="Write the report as JSON to a file.")
 @secret_options(USER_PIN, SO_PIN, PUK, MANAGEMENT_KEY)
 @json_option
 def run(
@@ -89,8 +74,8 @@ def run(
     application: str,
     destructive: bool,
     yes: bool,
-    html: Path | None,
-    output: Path | None,
+    html: OutFile | None,
+    output: OutFile | None,
     as_json: bool,
     **secrets: str | Path | None,
 ) -> None:
@@ -114,9 +99,9 @@ def run(
         _print(report)
     if output is not None:
         document = json.dumps(report.document(), ensure_ascii=False, indent=2)
-        output.write_text(f"{document}\n", encoding="utf-8")
+        output.write(f"{document}\n".encode())
     if html is not None:
-        html.write_text(report.html(), encoding="utf-8")
+        html.write(report.html().encode())
     if not report.sound:
         raise click.exceptions.Exit(1)
 

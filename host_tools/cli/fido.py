@@ -15,6 +15,7 @@ from host_tools.cli.failures import Exit, Failure
 from host_tools.cli.fido_credentials import credentials
 from host_tools.cli.fido_fingerprints import fingerprints
 from host_tools.cli.fido_session import Authenticator, Refusals, opened
+from host_tools.cli.out_file import OutFile
 from host_tools.cli.output import json_option, print_facts, print_json
 from host_tools.cli.secret_input import FIDO_PIN, NEW_PIN, secret_options
 from host_tools.cli.session import control, token_option
@@ -170,7 +171,7 @@ Examples:
 @token_option
 @out_options
 @json_option
-def attestation(*, token_name: str | None, out: Path | None, der: bool, as_json: bool) -> None:
+def attestation(*, token_name: str | None, out: OutFile | None, der: bool, as_json: bool) -> None:
     """Print the certificate that the attestations of a token of this home lead to.
 
     Each token has an authority of its own: a website that is to trust the token trusts that one.

@@ -19,6 +19,7 @@ import click
 from host_tools.cli.card import SECRETS, Place, application_option, card_options, place
 from host_tools.cli.confirmation import confirm, yes_option
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.out_file import OutFile, OutPath, out_option
 from host_tools.cli.output import json_option, one_json, print_json, print_table, printable
 from host_tools.cli.secret_input import (
     MANAGEMENT_KEY,
@@ -76,13 +77,7 @@ Examples:
 )
 @card_options
 @application_option
-@click.option(
-    "--output",
-    "-o",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The recording, a new file.",
-)
+@out_option("--output", "-o", required=True, type=OutPath(private=True), help="The recording.")
 @click.option(
     "--script", type=_SCRIPT, help="Send the APDUs of this file (- for stdin) and record them."
 )
@@ -93,7 +88,7 @@ def record(
     reader: str | None,
     token_name: str | None,
     application: str,
-    output: Path,
+    output: OutFile,
     script: Path | None,
     as_json: bool,
     program: tuple[str, ...],
@@ -120,7 +115,7 @@ def record(
     # Before there is a file.
     path = _path(program)
     head = Head(application, where.name, datetime.now(UTC).isoformat(timespec="seconds"))
-    with _new_file(output) as file:
+    with output.opened() as file:
         file.write(write(head))
         entries = (
             _watched(where, path, aside=as_json)
@@ -404,17 +399,6 @@ def _read_script(path: Path) -> list[bytes | None]:
                     Exit.USAGE, f"Line {number} of the script is neither hexadecimal nor reset."
                 ) from error
     return steps
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[TextIO]:
-    """A file for the owner alone: recordings hold what a card was asked to do."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError as error:
-        raise Failure(Exit.CONFLICT, f"{path} exists already.", "Name a new file.") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        yield file
 
 
 def _keep(file: TextIO, entry: Entry) -> None:

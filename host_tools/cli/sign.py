@@ -9,12 +9,16 @@ import click
 from host_tools.cli.certified_key import CertifiedKey, certified_key_options
 from host_tools.cli.evidence import certificates_of
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.out_file import OutFile, OutPath, out_option
 from host_tools.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from host_tools.signing.cms import Identity
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SIGNATURE = OutPath(
+    hint="Name another by --out, sign beside those who did: --add {}, or write over it: --force"
+)
 
 
 @click.command(
@@ -44,9 +48,7 @@ Examples:
     is_flag=True,
     help="Sign also by a certificate that no verifier takes: expired, or for something else.",
 )
-@click.option(
-    "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
-)
+@out_option("--out", "-o", type=_SIGNATURE, help="The file to write.")
 @certified_key_options
 @json_option
 def sign(
@@ -58,7 +60,7 @@ def sign(
     pdf: bool,
     certificates: tuple[Path, ...],
     any_certificate: bool,
-    out: Path | None,
+    out: OutFile | None,
     as_json: bool,
     **key: Any,
 ) -> None:
@@ -67,9 +69,8 @@ def sign(
     With it go the signer's certificate, which has to be valid now and for documents, and those
     above it, as far as --cert, the token or the container has them.
 
-    A file that exists is never written over; --add puts one more signature into it.
+    A file that exists is written over with --force alone; --add puts one more signature into it.
     """
-    from host_tools.signing import files
     from host_tools.signing.identity import identity
     from host_tools.signing.wording import who
 
@@ -79,10 +80,12 @@ def sign(
         )
     if existing and attached:
         raise click.UsageError("--add leaves the content where it is: give no --attached.")
-    target = out or existing or _beside(file, attached=attached, pdf=pdf)
-    instead = existing is not None and target.exists() and target.samefile(existing)
-    if target.exists() and not instead:
-        raise _exists(target)
+    if out is not None:
+        target = out
+    elif existing is not None:
+        target = OutFile(existing, force=True)
+    else:
+        target = _SIGNATURE.named(_beside(file, attached=attached, pdf=pdf)).check()
     choice, known = CertifiedKey(**key), certificates_of(certificates)
     with choice.opened() as (signer, held):
         made = identity(signer, known, held, datetime.now(UTC), any_certificate=any_certificate)
@@ -90,10 +93,7 @@ def sign(
             content = _pdf(file, made)
         else:
             content = _cms(file, made, existing, attached=attached, pem=pem)
-    try:
-        (files.write_again if instead else files.write_new)(target, content)
-    except FileExistsError as error:
-        raise _exists(target) from error
+    target.write(content)
     document = {"file": str(file), "signature": str(target), "signer": who(made.certificate)}
     if as_json:
         print_json(document)
@@ -107,14 +107,6 @@ def _beside(file: Path, *, attached: bool, pdf: bool) -> Path:
     if pdf:
         return file.with_name(f"{file.stem}.signed{file.suffix}")
     return files.beside(file, files.ATTACHED_SUFFIX if attached else files.DETACHED_SUFFIX)
-
-
-def _exists(target: Path) -> Failure:
-    return Failure(
-        Exit.CONFLICT,
-        f"{target} exists already.",
-        f"Name another file by --out, or sign beside those who did: --add {target}",
-    )
 
 
 def _cms(

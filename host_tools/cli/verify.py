@@ -9,6 +9,7 @@ import click
 
 from host_tools.cli.evidence import authorities_of_home, certificates_of, crls_of, responses_of
 from host_tools.cli.failures import Exit, Failure
+from host_tools.cli.out_file import OutFile, out_option
 from host_tools.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -98,12 +99,7 @@ Examples:
     help="When the certificates have to hold: now, signing-time, or a date and time (UTC).",
 )
 @click.option("--pdf", is_flag=True, help="Verify the signatures in a PDF document.")
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the content of an attached signature there, if it holds.",
-)
+@out_option("--out", "-o", help="Write the content of an attached signature there, if it holds.")
 @json_option
 def verify(
     *,
@@ -116,7 +112,7 @@ def verify(
     require_revocation: bool,
     moment: datetime | None,
     pdf: bool,
-    out: Path | None,
+    out: OutFile | None,
     as_json: bool,
 ) -> None:
     """Verify the signatures of a FILE.
@@ -241,12 +237,7 @@ def _document(one: "SignerReport") -> "Json":
     }
 
 
-def _extract(out: Path, content: bytes | None) -> None:
-    from host_tools.signing import files
-
+def _extract(out: OutFile, content: bytes | None) -> None:
     if content is None:
         raise click.UsageError("The signature is detached: there is no content to write by --out.")
-    try:
-        files.write_new(out, content)
-    except FileExistsError as error:
-        raise Failure(Exit.CONFLICT, f"{out} exists already.", "Name another by --out.") from error
+    out.write(content)

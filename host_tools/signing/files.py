@@ -1,7 +1,5 @@
 """The files that are signed, and the files that signatures are in."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -35,30 +33,3 @@ def signed_by(path: Path) -> Path | None:
     """The file that a file with a detached signature is for, by its name."""
     named = path.with_suffix("")
     return named if path.suffix in _SUFFIXES and named.is_file() else None
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Make a file that was not there. Raises OSError: FileExistsError where it was."""
-    with path.open("xb") as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            path.unlink()
-            raise
-
-
-def write_again(path: Path, content: bytes) -> None:
-    """Put a new content in the place of an old one, wholly or not at all. Raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    made = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        made.chmod(path.stat().st_mode & 0o777)
-        made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ class Office:
 
     def issue(self, name: str, *options: str | Path, request: Path | None = None) -> Path:
         out = self.folder / f"by-{name}.pem"
-        self.ca("issue", name, request or self.request(), *options, "--out", out)
+        self.ca("issue", name, request or self.request(), *options, "--out", out, "--force")
         return out
 
     def text(self, certificate: Path) -> str:

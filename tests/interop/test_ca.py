@@ -137,7 +137,7 @@ def test_a_revoked_certificate_is_in_the_list(office: Office, kind: str) -> None
     office.openssl("verify", *checked, bad)
     told = office.ca("revoke", "Root", bad, "--reason", "key-compromise", "--at", "2026-01-31")
     assert "is revoked" in told
-    assert json.loads(office.ca("crl", "Root", "--out", crl, "--json"))["number"] == 2
+    assert json.loads(office.ca("crl", "Root", "--out", crl, "--force", "--json"))["number"] == 2
     assert "certificate revoked" in office.openssl("verify", *checked, bad, code=2).stderr
     office.openssl("verify", *checked, good)
     shown = office.openssl("crl", "-in", crl, "-noout", "-text", "-CAfile", root)

@@ -117,8 +117,8 @@ def test_an_encrypted_key_of_openssl_signs(office: Office) -> None:
     key, request = office.folder / "locked.pem", office.folder / "our.csr"
     plain = office.folder / "ask.key"
     office.openssl("pkey", "-in", plain, "-aes256", "-passout", "pass:sesame", "-out", key)
-    made = ("cert", "request", "--key-file", key, "--subject", "CN=Ann", "--out", request)
-    office.command(*made, KLYUCH_PASSPHRASE="sesame")
+    made = ("cert", "request", "--key-file", key, "--subject", "CN=Ann")
+    office.command(*made, "--out", request, KLYUCH_PASSPHRASE="sesame")
     office.openssl("req", "-in", request, "-noout", "-verify")
     office.command(*made, code=3, KLYUCH_PASSPHRASE="barley")
     office.command(*made, code=2)

@@ -114,8 +114,8 @@ def test_a_gost_container_of_openssl_signs(office: Office, protection: str) -> N
     papers = Papers(office, engine_key("CryptoPro-A"))
     container = papers.export(*ENGINE_PROTECTIONS[protection])
     request = office.folder / "again.csr"
-    made = ("cert", "request", "--key-file", container, "--subject", "CN=Ann", "--out", request)
-    office.command(*made, **SESAME)
+    made = ("cert", "request", "--key-file", container, "--subject", "CN=Ann")
+    office.command(*made, "--out", request, **SESAME)
     shown = office.openssl("req", "-in", request, "-verify", "-noout", "-pubkey")
     assert shown.stdout == papers.public("-in", papers.key)
     refused = office.command(*made, code=3, KLYUCH_PASSPHRASE="barley")

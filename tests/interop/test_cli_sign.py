@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_told(command: Command, letter: Path)
     key = signers.holder("Ann").write(letter.with_name("ann.key"))
     options = ("--key-file", key, "--cert", key.with_suffix(".pem"))
     out = letter.with_name("missing") / "letter.p7s"
-    refused = command("sign", letter, *options, "--out", out, code=Exit.GENERAL.value)
+    refused = command("sign", letter, *options, "--out", out, code=Exit.USAGE.value)
     assert str(out) in refused.stderr
 
 

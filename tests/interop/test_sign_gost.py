@@ -140,7 +140,7 @@ def test_a_gost_authority_of_the_home_is_trusted_until_it_revokes(
     command("verify", letter, "--crl", crl, "--require-revocation")
     issued = json.loads(command("cert", "ca", "show", "УЦ", "--json").stdout)["issued"]
     command("cert", "ca", "revoke", "УЦ", issued[0]["serial"], "--reason", "superseded")
-    command("cert", "ca", "crl", "УЦ", "--out", crl, **secret)
+    command("cert", "ca", "crl", "УЦ", "--out", crl, "--force", **secret)
     refused = command("verify", letter, "--crl", crl, code=Exit.REVOKED.value)
     assert "was revoked on" in refused.stderr
     assert "(superseded), says CRL." in refused.stderr
