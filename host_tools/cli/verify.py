@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PLACES = click.Path(exists=True, path_type=Path)
+_PDF_HEADER: Final = b"%PDF-"
+_PDF_HEADER_ROOM: Final = 1024
+"""Within so many bytes readers look for the header of a PDF document."""
 _SIGNING_TIME: Final = "signing-time"
 _HINTS: Final = {
     "untrusted": "If you trust it, name it: --trust FILE",
@@ -119,9 +122,9 @@ def verify(
 
     Trusted are the roots in --trust, and those of the home folder: klyuch cert ca list.
 
-    SIGNATURE is where they are: FILE.p7s or FILE.sig where there is one, else in FILE itself. All
-    have to hold; the exit code is that of the first that does not. Nothing is fetched from a
-    network.
+    SIGNATURE is where they are: FILE.p7s, FILE.sig or FILE.sgn where there is one, else in FILE
+    itself. All have to hold; the exit code is that of the first that does not. Nothing is fetched
+    from a network.
     """
     from host_tools.signing.structures import Evidence
     from host_tools.signing.verification import Rules
@@ -164,11 +167,18 @@ def _read(judge: Callable[[], _Judged]) -> _Judged:
 
 
 def _cms(file: Path, signature: Path | None, rules: "Rules") -> _Judged:
+    from host_tools.pki.errors import Malformed
     from host_tools.signing import cms, files
     from host_tools.signing.verification import verify
 
     place = signature or files.signature_of(file) or file
-    signed = cms.load(place.read_bytes())
+    text = place.read_bytes()
+    try:
+        signed = cms.load(text)
+    except Malformed as error:
+        if place is file and not files.is_named_as_signature(file):
+            raise _unsigned(file, text, str(error)) from error
+        raise
     content = cms.content_of(signed)
     if content is not None and place is file:
         return verify(signed, lambda: [content], rules), content
@@ -186,6 +196,21 @@ def _cms(file: Path, signature: Path | None, rules: "Rules") -> _Judged:
             f"As in: klyuch verify FILE {file}",
         )
     return verify(signed, lambda: files.pieces(named), rules), None
+
+
+def _unsigned(file: Path, content: bytes, found: str) -> Failure:
+    """There is no signature of a file beside it; `found` says why there is none in it."""
+    from host_tools.signing import files
+
+    names = ", ".join(one.name for one in files.places_beside(file))
+    hint = f"Name the file that it is in: klyuch verify {file} SIGNATURE"
+    if _PDF_HEADER in content[:_PDF_HEADER_ROOM]:
+        hint = f"For the signatures in a PDF document: klyuch verify {file} --pdf"
+    return Failure(
+        Exit.MALFORMED,
+        f"No signature of {file} was found beside it ({names}) or in it: {found}",
+        hint,
+    )
 
 
 def _pdf(file: Path, _signature: Path | None, rules: "Rules") -> _Judged:

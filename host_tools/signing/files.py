@@ -24,9 +24,19 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def places_beside(path: Path) -> list[Path]:
+    """Where the detached signature of a file may be, by its name."""
+    return [beside(path, end) for end in _SUFFIXES]
+
+
 def signature_of(path: Path) -> Path | None:
-    """The file with the detached signature of a file, by its name; None where there is none."""
-    return next((one for end in _SUFFIXES if (one := beside(path, end)).is_file()), None)
+    """The file with the detached signature of a file; None where there is none."""
+    return next((one for one in places_beside(path) if one.is_file()), None)
+
+
+def is_named_as_signature(path: Path) -> bool:
+    """Whether a file says by its name that there is a signature in it."""
+    return path.suffix in (*_SUFFIXES, ATTACHED_SUFFIX)
 
 
 def signed_by(path: Path) -> Path | None:

@@ -131,6 +131,24 @@ def test_a_detached_signature_finds_its_file_by_name_or_asks_for_it(
     command("verify", letter, "--trust", trusted)
 
 
+def test_where_a_signature_was_looked_for_is_told(command: Command, letter: Path) -> None:
+    refused = command("verify", letter, code=Exit.MALFORMED.value)
+    for name in ("letter.txt.p7s", "letter.txt.sig", "letter.txt.sgn"):
+        assert name in refused.stderr
+    assert f"klyuch verify {letter} SIGNATURE" in refused.stderr
+    paper = letter.with_suffix(".pdf")
+    paper.write_bytes(b"\n%PDF-1.7\n")
+    refused = command("verify", paper, code=Exit.MALFORMED.value)
+    assert f"klyuch verify {paper} --pdf" in refused.stderr
+    # What is named as a signature, or by the user, is that.
+    damaged = letter.with_name("damaged.p7m")
+    damaged.write_bytes(b"junk")
+    for given in ((damaged,), (letter, damaged)):
+        refused = command("verify", *given, code=Exit.MALFORMED.value)
+        assert "beside it" not in refused.stderr
+        assert "This is no CMS signature, or it is damaged." in refused.stderr
+
+
 def test_a_file_that_is_cms_and_no_signature_is_told_apart(command: Command, letter: Path) -> None:
     from asn1crypto.cms import ContentInfo
 
