@@ -44,13 +44,16 @@ class VpcdCard(Closing):
         address: tuple[str, int],
         shown: str = "pki",
         *,
+        reached: Callable[[], None] = lambda: None,
         waits: Callable[[], None] = lambda: None,
         troubled: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`waits` is called once, from the thread that serves, where nobody listens there yet.
+        """`reached` is called once, from the thread that serves, when the token is in the reader.
 
-        `troubled` gets why the daemon cannot be reached, once for each trouble. It is tried on.
+        So is `waits` where nobody listens there yet. `troubled` gets why the daemon cannot be
+        reached, once for each trouble. It is tried on.
         """
+        self._reached: Callable[[], None] | None = reached
         self._waits: Callable[[], None] | None = waits
         self._troubled = troubled
         self._trouble = ""
@@ -102,6 +105,9 @@ class VpcdCard(Closing):
             return None
         reader.settimeout(None)
         reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reached, self._reached = self._reached, None
+        if reached is not None:
+            reached()
         return reader
 
     def _pause(self) -> None:

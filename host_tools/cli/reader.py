@@ -222,25 +222,29 @@ def run(address: str | None, remote: bool, names: tuple[str, ...], shown: str | 
         for number, token in enumerate(_tokens(names))
         for slot in [int(str(token["slot"]))]
     ]
-    for _, label, at in cards:
-        click.echo(f"{label} goes to {_at(host, at)}.")
     made = [
         VpcdCard(
             current(),
             slot,
             (host, at),
             shown or _DEFAULT,
+            reached=partial(_say_reached, label, host, at),
             waits=partial(_say_waiting, host, at),
             troubled=partial(_say_trouble, label),
         )
         for slot, label, at in cards
     ]
-    ready = partial(click.echo, "Ctrl+C ends.")
+    named = ", ".join(label for _, label, _ in cards)
+    ready = partial(click.echo, f"Tokens for vpcd: {named}. Ctrl+C ends.")
     _until_stopped(runner.serve_vpcd(current(), made, ready, _say_again))
 
 
 def _say_again(before: int, now: int) -> None:
     click.echo(f"The daemon (process {before}) died; process {now} takes its place.", err=True)
+
+
+def _say_reached(label: str, host: str, port: int) -> None:
+    click.echo(f"{label} is in the reader at {_at(host, port)}.")
 
 
 def _say_waiting(host: str, port: int) -> None:
