@@ -6,27 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from apdu import tlv
-from apdu._catalogue import RESPONSE_OBJECTS
 from apdu.codec import ApduFormatError, Command, Response
 from apdu.model import APPLICATIONS, SW, describe
 from apdu.piv import MANAGEMENT_KEY
 from apdu.piv import NAME as PIV
-from apdu.recording import Entry
+from apdu.recording import Entry, Mask
 from apdu.selection import Selection, find_spec
-from apdu.spec import ApplicationSpec, TagSpec
+from apdu.spec import ApplicationSpec
 from host_tools import replay_piv, replay_pki
 from host_tools.conformance.examination import KINDS
 from host_tools.conformance.subject import Card
+from host_tools.replay_answers import Difference, alike, difference
 from host_tools.replay_piv import Proof
 from host_tools.replay_uses import IncomparableError, UnlikeError, Uses
 
 _VERIFY, _AUTHENTICATE, _GET_RESPONSE = 0x20, 0x87, 0xC0
 # CHANGE REFERENCE DATA, RESET RETRY COUNTER, SET MANAGEMENT KEY.
 _RENEWING = frozenset((b"\x24", b"\x25", b"\x2c", b"\x2d", b"\xff"))
-_STATUS_WORD = 2
 _PKI = "pki"
-_SEQUENCE, _INTEGER = 0x30, 0x02
 
 
 class Outcome(StrEnum):
@@ -41,7 +38,8 @@ class Outcome(StrEnum):
 class Replayed:
     """One exchange of the recording, by its number from 1.
 
-    `reason` says why it was skipped, or where data of the same length differ.
+    `reason` says why it was skipped, or where the data differ; `difference` has the data of one
+    that is different, if there are any.
     """
 
     number: int
@@ -50,6 +48,15 @@ class Replayed:
     recorded: str
     answered: str = ""
     reason: str = ""
+    difference: Difference | None = None
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """Both answers for people, with the bytes around the first that differs."""
+        excerpts = ("", "") if self.difference is None else self.difference.excerpts()
+        both = zip((self.recorded, self.answered), excerpts, strict=True)
+        recorded, answered = (": ".join(filter(None, one)) for one in both)
+        return recorded, answered
 
 
 @dataclass
@@ -60,6 +67,8 @@ class _Door:
     uses: Mapping[str, Uses]
     """By the application whose keys they are of."""
     proof: Proof | None
+    mask: Mask
+    """Of what the card answers here."""
     # Whether the last command was skipped, so that nothing goes on with its answer.
     skipped: bool = False
 
@@ -122,9 +131,20 @@ class Player:
             if entry.blanked and refused:
                 self._management_key = None
             outcome, reason = _compare(door, entry, application, command, answer)
-            if self._unchanged and outcome is Outcome.DIFFERENT and not reason:
-                reason = f"{self._unchanged} before it was skipped"
-            yield Replayed(number, entry.name, outcome, told, _told(answer), reason)
+            kept = door.mask.entry(entry.door, entry.at, 0.0, command, answer)
+            unlike = None
+            if outcome is Outcome.DIFFERENT:
+                unlike = difference(application, entry, kept, bytewise=not reason)
+                reason = reason or self._why(unlike)
+            yield Replayed(number, entry.name, outcome, told, _told(answer), reason, unlike)
+
+    def _why(self, unlike: Difference | None) -> str:
+        """Where the data of an exchange differ, or what was skipped before it."""
+        where = None if unlike is None else unlike.offset
+        parts = [] if where is None else [f"from byte {where}"]
+        if self._unchanged:
+            parts.append(f"{self._unchanged} before it was skipped")
+        return "; ".join(parts)
 
     def _door(self, number: int) -> _Door:
         if number not in self._doors:
@@ -136,7 +156,7 @@ class Player:
                 PIV: replay_piv.Uses(card, self._piv_keys),
                 _PKI: replay_pki.Uses(card, self._pki_keys),
             }
-            self._doors[number] = _Door(card, uses, proof)
+            self._doors[number] = _Door(card, uses, proof, Mask(self._application))
         return self._doors[number]
 
     def _command(
@@ -190,7 +210,7 @@ def _renews(entry: Entry) -> bool:
 def _compare(
     door: _Door, entry: Entry, application: ApplicationSpec, sent: bytes, raw: bytes
 ) -> tuple[Outcome, str]:
-    """How an answer compares with the recorded one, and why, as far as that is told."""
+    """How an answer compares with the recorded one, and why where it is not by its bytes."""
     recorded, answered = Response.parse(entry.response), Response.parse(raw)
     try:
         used = _follow(door, application, Command.parse(sent), answered)
@@ -207,7 +227,7 @@ def _compare(
         same = recorded.sw == SW.NO_ERROR or size == len(answered.data)
     else:
         same = alike(application, entry, raw)
-    return (Outcome.SAME, "") if same else (Outcome.DIFFERENT, _where(application, entry, raw))
+    return Outcome.SAME if same else Outcome.DIFFERENT, ""
 
 
 def _follow(door: _Door, application: ApplicationSpec, command: Command, answer: Response) -> bool:
@@ -254,84 +274,6 @@ def _harmless(application: ApplicationSpec, entry: Entry) -> bool:
     spec = find_spec(application, command)
     asks = spec is not None and spec.secret and not command.data
     return spec is not None and (spec.harmless or asks)
-
-
-def alike(application: ApplicationSpec, entry: Entry, answer: bytes) -> bool:
-    """Whether an answer means the same as the recorded one.
-
-    What the catalogue calls volatile is compared by its length, a signature in DER by its form;
-    so is what is masked.
-    """
-    recorded, answered = Response.parse(entry.response), Response.parse(answer)
-    if recorded.sw != answered.sw:
-        return False
-    if entry.length is not None:
-        return len(answered.data) == entry.length
-    spec = find_spec(application, entry.parsed())
-    if recorded.data == answered.data:
-        return True
-    if spec is None:
-        return False
-    if spec.volatile:
-        same_length = len(recorded.data) == len(answered.data)
-        return same_length or (
-            _is_der_signature(recorded.data) and _is_der_signature(answered.data)
-        )
-    return _compared(application, entry, recorded) == _compared(application, entry, answered)
-
-
-def _compared(application: ApplicationSpec, entry: Entry, response: Response) -> bytes:
-    """What of a response two cards have in common."""
-    spec = find_spec(application, entry.parsed())
-    objects = () if spec is None else RESPONSE_OBJECTS.get((application.name, spec.name), ())
-    return replace(response, data=_blanked(response.data, objects)).encode()
-
-
-def _is_der_signature(data: bytes) -> bool:
-    """A sequence of two integers (RFC 3279, 2.2.3)."""
-    try:
-        outer, used = tlv.parse_one(data)
-        numbers = tlv.parse(outer.value)
-    except tlv.TlvError:
-        return False
-    whole = outer.tag == _SEQUENCE and used == len(data)
-    return whole and [item.tag for item in numbers] == [_INTEGER, _INTEGER]
-
-
-def _blanked(data: bytes, objects: tuple[TagSpec, ...]) -> bytes:
-    """The data with zeros for the values of volatile data objects; the last may be cut short."""
-    known = {member.tag: member for member in objects}
-    if not any(_any_volatile(member) for member in objects):
-        return data
-    parts, rest = [], data
-    while rest:
-        spec = known.get(rest[0])
-        try:
-            item, used = tlv.parse_one(rest)
-        except tlv.TlvError:
-            if spec is None or not spec.volatile:
-                return data
-            parts.append(bytes(len(rest)))
-            break
-        value, spec = item.value, known.get(item.tag)
-        if spec is not None:
-            value = bytes(len(value)) if spec.volatile else _blanked(value, spec.members)
-        parts.append(tlv.encode(item.tag, value))
-        rest = rest[used:]
-    return b"".join(parts)
-
-
-def _any_volatile(spec: TagSpec) -> bool:
-    return spec.volatile or any(map(_any_volatile, spec.members))
-
-
-def _where(application: ApplicationSpec, entry: Entry, answer: bytes) -> str:
-    """The first byte, from 0, that differs where both answers are as long."""
-    if not len(entry.response) == len(answer) > _STATUS_WORD:
-        return ""
-    both = (_compared(application, entry, Response.parse(raw)) for raw in (entry.response, answer))
-    pairs = enumerate(zip(*both, strict=False))
-    return next((f"from byte {number}" for number, (one, other) in pairs if one != other), "")
 
 
 def _told(raw: bytes, length: int | None = None) -> str:

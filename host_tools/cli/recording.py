@@ -256,7 +256,7 @@ def _report(played: Sequence[Replayed], recorded_on: str, name: str, as_json: bo
         print_json({**document, "exchanges": [asdict(item) for item in played]})
         return
     rows = [
-        (str(item.number), item.name, item.outcome, item.recorded, item.answered, item.reason)
+        (str(item.number), item.name, item.outcome, *item.told, item.reason)
         for item in played
         if item.outcome is not Outcome.SAME
     ]

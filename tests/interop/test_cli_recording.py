@@ -69,6 +69,31 @@ def test_what_was_recorded_happens_to_another_token(
     assert "mail" in command("key", "list", "--token", "Spare", KLYUCH_PIN=spare.pin).output
 
 
+def test_the_bytes_that_differ_are_shown(
+    command: Command, token: ScratchToken, tmp_path: Path
+) -> None:
+    script, recording = tmp_path / "script.txt", tmp_path / "tries.klog"
+    script.write_text("00 A4 04 00 0C F2 76 A2 88 BC FB A6 9D 34 F3 10 01\n00 CA 01 04 00\n")
+    command("record", "--token", token.serial, "-o", recording, "--script", script)
+    *before, last = recording.read_text().splitlines()
+    entry = json.loads(last)
+    whole = bytearray.fromhex(entry["response"])
+    # The tries that are left of a PIN.
+    place = whole.index(b"\x83\x01") + 2
+    tries = {whole[place], 99}
+    whole[place] = 99
+    changed = json.dumps(entry | {"response": whole.hex()})
+    recording.write_text("\n".join((*before, changed, "")))
+    replay = ("replay", recording, "--token", token.serial)
+    shown = command(*replay, code=1).stdout
+    assert all(f"[{one:02X}]" in shown for one in tries)
+    report = json.loads(command(*replay, "--json", code=1).stdout)
+    assert [item["difference"] for item in report["exchanges"]] == [
+        None,
+        {"recorded": whole[:-2].hex(), "answered": entry["response"][:-4], "offset": place},
+    ]
+
+
 def test_a_recording_does_not_steer_the_terminal(
     command: Command, recording: Path, spare: ScratchToken
 ) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pytest
 
-from apdu.codec import Command
-from apdu.model import APPLICATIONS
+from apdu.codec import Command, Response
+from apdu.model import APPLICATIONS, SW
 from apdu.recording import Entry, Mask, Recorder
 from host_tools.conformance import piv_commands as piv
 from host_tools.conformance import pki_commands as pki
 from host_tools.replay import Outcome, Player, Replayed, changing
+from host_tools.replay_answers import Difference
 from tests import cards, piv_cards
 from token_fw.factory import Profile
 
@@ -53,14 +55,69 @@ def test_another_sound_card_does_the_same_though_its_bytes_differ() -> None:
 
 def test_a_card_with_other_tries_differs_in_its_information() -> None:
     other = cards.operational(Profile(b"ANOTHER1", user_tries=5))
-    (difference,) = [
-        item for item in play(recorded(*SIGNING), other) if item.outcome is Outcome.DIFFERENT
-    ]
-    assert difference.name == "GET DATA"
+    entries = recorded(*SIGNING)
+    (item,) = [item for item in play(entries, other) if item.outcome is Outcome.DIFFERENT]
+    assert item.name == "GET DATA"
     # The serial number stands before, and differs from card to card.
-    place = int(difference.reason.removeprefix("from byte "))
-    here, there = (bench.client().ok(pki.get_data(0x04)) for bench in (cards.operational(), other))
-    assert (here[place], there[place]) == (3, 5)
+    place = int(item.reason.removeprefix("from byte "))
+    assert item.difference is not None
+    assert item.difference.offset == place
+    both = [
+        bytes.fromhex(data or "") for data in (item.difference.recorded, item.difference.answered)
+    ]
+    assert both[0] == entries[-1].response[:-2]
+    for data, told, tries in zip(both, item.told, (3, 5), strict=True):
+        around = f"{data[place - 4 : place].hex(' ').upper()} [{tries:02X}] {data[place + 1]:02X}"
+        assert data[place] == tries
+        assert told.startswith(f"9000 done, {len(data)} bytes: … {around}")
+
+
+class Says:
+    """A card that answers every command with the same."""
+
+    def __init__(self, data: bytes, sw: int = SW.NO_ERROR) -> None:
+        self._response = Response(sw, data).encode()
+
+    def transceive(self, _command: bytes) -> bytes:
+        return self._response
+
+    def reset(self) -> bytes:
+        return b""
+
+
+def compared(command: Command, recorded: Says, other: Says) -> Replayed:
+    entries: list[Entry] = []
+    Recorder(recorded, entries.append, Mask(PKI)).transceive(command.encode())
+    (item,) = Player("pki", lambda: other, {}).play(entries)
+    return item
+
+
+def test_an_answer_that_is_longer_differs_from_where_the_other_ends() -> None:
+    read = pki.read_short(0)
+    item = compared(read, Says(bytes(range(12))), Says(bytes(range(20))))
+    assert item.difference == Difference(bytes(range(12)).hex(), bytes(range(20)).hex(), 12)
+    assert item.reason == "from byte 12"
+    assert item.told == (
+        "9000 done, 12 bytes: … 08 09 0A 0B []",
+        "9000 done, 20 bytes: … 08 09 0A 0B [0C] 0D 0E 0F 10 11 12 13",
+    )
+
+
+def test_what_is_secret_in_an_answer_is_not_shown_where_it_differs() -> None:
+    secret, other = b"\xa5" * 32, b"\x5a" * 16
+    item = compared(pki.get_secret(1), Says(secret), Says(other))
+    assert (item.outcome, item.difference) == (Outcome.DIFFERENT, Difference(None, None))
+    assert item.told == ("9000 done, 32 bytes", "9000 done, 16 bytes")
+    assert not {secret.hex(), other.hex()} & set(str(asdict(item)).split("'"))
+
+
+def test_answers_that_differ_in_their_status_word_alone_have_no_data_to_show() -> None:
+    read = pki.read_short(0)
+    item = compared(read, Says(b""), Says(b"", SW.FILE_NOT_FOUND))
+    assert (item.outcome, item.difference) == (Outcome.DIFFERENT, None)
+    item = compared(read, Says(b"data"), Says(b"", SW.FILE_NOT_FOUND))
+    assert item.difference == Difference(b"data".hex(), "")
+    assert (item.told[0], item.reason) == ("9000 done, 4 bytes", "")
 
 
 def test_without_its_pin_a_login_is_skipped_and_what_needs_it_differs() -> None:
