@@ -109,6 +109,11 @@ class Mask:
         # GET RESPONSE goes on with an answer of which a part was kept.
         self._goes_on = False
 
+    @property
+    def application(self) -> ApplicationSpec:
+        """What is selected now."""
+        return self._selection.application
+
     def entry(self, door: int, at: float, seconds: float, raw: bytes, answer: bytes) -> Entry:
         """An exchange as it may be kept; the bytes may be anything."""
         try:

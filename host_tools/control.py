@@ -2,8 +2,8 @@
 
 A request is ``{"do": NAME, ...}``, its answer ``{"ok": true, "result": {...}}`` or
 ``{"ok": false, "code": CODE, "message": TEXT, "hint": TEXT}``. One line is at most 1 MiB. After
-``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it, or,
-where it asked for a ``recording``, one ``{"entry": {...}}``.
+``trace`` the connection carries one ``{"line": TEXT}`` per APDU until either side closes it, or
+``{"exchange": {...}}`` or ``{"entry": {...}}`` where ``form`` is ``fields`` or ``recording``.
 """
 
 import fcntl
@@ -192,8 +192,18 @@ class ControlClient:
 
         Raises ControlError when some passed that could not be told in time.
         """
-        self.call("trace", token=token, recording=True)
-        return map(_entry, self._messages())
+        self.call("trace", token=token, form="recording")
+        return (_whole(message, "entry") for message in self._messages())
+
+    def exchanges(self, token: str | None = None) -> Iterator[Json]:
+        """As `trace`, but for programs: exchanges as fields (``apdu.exchange``), and resets.
+
+        Each has a ``time`` and the serial number of its ``token`` besides, and an exchange the
+        ``cause`` that the card gives for a refusal and the ``error`` where none answered. Raises
+        as `record`.
+        """
+        self.call("trace", token=token, form="fields")
+        return (_whole(message, "exchange") for message in self._messages())
 
     def _messages(self) -> Iterator[Json]:
         while True:
@@ -213,15 +223,16 @@ class ControlClient:
         return self._ready.pop(0)
 
 
-def _entry(message: Json) -> Json:
-    entry = message.get("entry")
-    if not isinstance(entry, dict):
+def _whole(message: Json, name: str) -> Json:
+    """What a watcher that is to miss nothing is told. Raises ControlError where it missed some."""
+    told = message.get(name)
+    if not isinstance(told, dict):
         raise ControlError(
             ErrorCode.GENERAL,
-            f"{message.get('lost')} APDUs passed faster than they could be recorded.",
-            "What was recorded before them is complete.",
+            f"{message.get('lost')} APDUs passed faster than they could be told.",
+            "What was told before them is complete.",
         )
-    return entry
+    return told
 
 
 def _lost() -> ControlError:

@@ -14,7 +14,7 @@ from host_tools.inspection import TokenFacts
 from host_tools.messages import storage_failure
 from host_tools.provisioning import LABEL_BYTES, initialise
 from host_tools.tokens import SERIAL_BYTES, Door, TokenReader, TokenState, look
-from host_tools.tracing import Watch
+from host_tools.tracing import Form, Watch
 from host_tools.version import version
 from token_fw._pins import POLICIES
 from token_fw.factory import Profile
@@ -77,11 +77,12 @@ class ControlPeer:
         tracer = self._doors.rack.tracer
         try:
             name = Request(request).text("token", "")
+            form = _form(Request(request))
             serial = self._doors.rack.find(name).serial if name else None
         except ControlError as error:
             yield encode(_refusal(error))
             return
-        watch: Watch = tracer.watch(serial, recording=Request(request).flag("recording"))
+        watch: Watch = tracer.watch(serial, form)
         try:
             yield encode({"ok": True, "result": {}})
             for message in watch.messages():
@@ -107,6 +108,16 @@ class ControlPeer:
 
 
 _SEE_LIST = "See: klyuch token list"
+
+
+def _form(request: Request) -> Form:
+    """In what form a trace is asked for; in lines where nothing is said. Raises ControlError."""
+    name = request.text("form", Form.LINES)
+    try:
+        return Form(name)
+    except ValueError as error:
+        message = f"A trace has one of the forms {', '.join(Form)}."
+        raise ControlError(ErrorCode.BAD_REQUEST, message) from error
 
 
 def _refusal(error: ControlError) -> Json:

@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,23 @@ _QUEUE_LINES = 10_000
 _TICK = 0.25
 
 
-class Watch:
-    """What one watcher is told: lines for people, or entries of a recording."""
+class Form(StrEnum):
+    """In what form a watcher is told of APDUs."""
 
-    def __init__(self, serial: str | None, *, recording: bool = False) -> None:
+    LINES = "lines"
+    """Lines for people: a command, its answer."""
+    FIELDS = "fields"
+    """Exchanges, as fields for programs."""
+    RECORDING = "recording"
+    """Entries of a recording."""
+
+
+class Watch:
+    """What one watcher is told. One that is to miss nothing is told of what was lost."""
+
+    def __init__(self, serial: str | None, form: Form = Form.LINES) -> None:
         self.serial = serial
-        self.recording = recording
+        self.form = form
         self.began = time.perf_counter()
         self._messages: queue.Queue[Json] = queue.Queue(_QUEUE_LINES)
         self._lost = 0
@@ -41,7 +53,7 @@ class Watch:
                 yield self._messages.get(timeout=_TICK)
             except queue.Empty:
                 yield None
-            if self.recording and self._lost:
+            if self.form is not Form.LINES and self._lost:
                 yield {"lost": self._lost}
 
 
@@ -58,13 +70,14 @@ class Tracer:
         """Whether anybody watches any token: all that an unwatched command pays for."""
         return bool(self._watches)
 
-    def watches(self, serial: str) -> Iterator[Watch]:
-        """Those who watch the token of that serial number."""
-        return (watch for watch in self._watches if watch.serial in {None, serial})
+    def watches(self, serial: str, form: Form) -> Iterator[Watch]:
+        """Those who watch the token of that serial number in that form."""
+        those = (watch for watch in self._watches if watch.form is form)
+        return (watch for watch in those if watch.serial in {None, serial})
 
-    def watch(self, serial: str | None, *, recording: bool = False) -> Watch:
+    def watch(self, serial: str | None, form: Form = Form.LINES) -> Watch:
         """Start to watch the token of that serial number, every token for None."""
-        watch = Watch(serial, recording=recording)
+        watch = Watch(serial, form)
         with self._lock:
             self._watches = (*self._watches, watch)
         return watch

@@ -29,13 +29,14 @@ from host_tools.cli.secret_input import (
     secret_options,
 )
 from host_tools.cli.session import control, token_option_or
-from host_tools.control import ControlClient, ControlError
+from host_tools.control import ControlClient, ControlError, Json
 
 if TYPE_CHECKING:
     from apdu.recording import Entry, Head
     from host_tools.replay import Replayed
 
 _STDERR = 2
+_HEADER = ("cla", "ins", "p1", "p2")
 _SCRIPT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _program = click.argument("program", nargs=-1, type=click.UNPROCESSED)
 
@@ -54,16 +55,18 @@ Examples:
 def trace(token_name: str | None, as_json: bool, program: tuple[str, ...]) -> None:
     """Show the APDUs of a token, or of all, decoded, with secrets masked.
 
-    While PROGRAM runs, else until Ctrl+C. With --json each line is an object of its own.
+    While PROGRAM runs, else until Ctrl+C. With --json each exchange, and each reset, is an object
+    in a line of its own.
     """
     with control() as client:
         # Watched before the program begins.
-        lines = client.trace(token_name)
+        passing: Iterator[Json | str]
+        passing = client.exchanges(token_name) if as_json else client.trace(token_name)
         with _while(client, _path(program), token_name, aside=as_json) as mark:
-            for line in lines:
-                if mark.seen(line):
+            for told in passing:
+                if mark.seen(told):
                     break
-                click.echo(one_json({"line": line}) if as_json else printable(line))
+                click.echo(printable(told) if isinstance(told, str) else one_json(told))
 
 
 @click.command(
@@ -272,8 +275,11 @@ class _Mark:
 
     header: bytes
 
-    def seen(self, line: str) -> bool:
-        return self.header.hex(" ").upper() in line
+    def seen(self, told: Json | str) -> bool:
+        """Whether a line of a trace, or an exchange in fields, is this command."""
+        if isinstance(told, str):
+            return self.header.hex(" ").upper() in told
+        return [told.get(name) for name in _HEADER] == [f"{byte:02x}" for byte in self.header]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,19 @@ def test_a_trace_shows_what_a_program_sends(klyuch: Run, token: ScratchToken) ->
     listing = (*KLYUCH, "key", "list", "--token", "Work")
     shown = klyuch("trace", "--json", "--token", "Work", *listing, KLYUCH_PIN=token.pin)
     assert "mail" in shown.stderr
-    assert shown.stdout
-    assert all("line" in json.loads(line) for line in shown.stdout.splitlines())
+    told = [json.loads(line) for line in shown.stdout.splitlines()]
+    (login,) = [item for item in told if item["command"] == "VERIFY" and item["masked"]]
+    assert [login[name] for name in ("cla", "ins", "p1", "lc", "data")] == [
+        *("00", "20", "00"),
+        *(None, None),
+    ]
+    assert (login["application"], login["token"]) == ("pki", token.serial)
+    assert (login["sw"], login["sw_name"], login["cause"]) == ("9000", "NO_ERROR", None)
+    assert token.pin.encode().hex() not in shown.stdout
+    assert all(item["seconds"] >= 0 for item in told)
+    times = [datetime.fromisoformat(item["time"]) for item in told]
+    assert timedelta() <= datetime.now(UTC) - times[-1] < timedelta(minutes=1)
+    assert times == sorted(times)
 
 
 def test_what_pulls_the_token_out_is_traced_to_its_end(

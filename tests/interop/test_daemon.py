@@ -216,6 +216,13 @@ def test_the_trace_shows_what_passes_with_secrets_masked(home: Scratch) -> None:
     assert b"314159".hex() not in packed
 
 
+def test_a_trace_in_a_form_that_is_none_is_refused(home: Scratch) -> None:
+    with home.control() as control:
+        with pytest.raises(ControlError, match="lines, fields, recording") as refused:
+            control.call("trace", form="verse")
+        assert refused.value.code is ErrorCode.BAD_REQUEST
+
+
 def test_a_full_disk_is_named_in_the_log(home: Scratch) -> None:
     token = home.create_token("Work")
     library = Cryptoki()

@@ -36,7 +36,7 @@ _TEXTS = (
     "quality",
 )
 _FIELDS = (*_TEXTS, "user_tries", "so_tries")
-_FLAGS = ("blank", "force", "label", "commands", "steps")
+_FLAGS = ("blank", "force", "form", "label", "commands", "steps")
 _LONE = st.sampled_from(["\ud800", "bad\udcff", "x\udfff" * 40])
 _PLAIN = st.sampled_from(["Work", "0", "481516", "23423108", "none", "x" * 50_000, "00" * 9000])
 _LEAVES = (

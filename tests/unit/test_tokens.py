@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -22,6 +22,7 @@ from host_tools.control import ControlError, ErrorCode
 from host_tools.home import Home
 from host_tools.rack import Rack
 from host_tools.tokens import TokenReader, TokenState, look
+from host_tools.tracing import Form
 from token_fw.factory import Profile
 from token_fw.storage.base import WrongKey
 
@@ -74,7 +75,7 @@ def test_whoever_begins_to_watch_is_told_by_what_is_selected_already(rack: Rack)
     reader = _make(rack)
     door = reader.connect()
     door.transceive(pki.select_application(piv.SPEC).encode())
-    watch = rack.tracer.watch(reader.serial, recording=True)
+    watch = rack.tracer.watch(reader.serial, Form.RECORDING)
     version = piv.get_version().encode()
     door.branch().transceive(version)
     door.transceive(version)
@@ -85,6 +86,30 @@ def test_whoever_begins_to_watch_is_told_by_what_is_selected_already(rack: Rack)
         assert isinstance(entry, dict)
         assert (entry["name"], entry["response"]) == ("GET VERSION", "0507019000")
         assert "length" not in entry
+
+
+def test_exchanges_are_told_as_fields_with_what_refused_or_failed_them(rack: Rack) -> None:
+    reader = _make(rack)
+    other = _make(rack, "Other").connect()
+    door = reader.connect()
+    watch = rack.tracer.watch(reader.serial, Form.FIELDS)
+    other.transceive(_SELECT_PKI)
+    door.reset()
+    door.transceive(_SELECT_PKI)
+    door.transceive(pki.generate().encode())
+    rack.remove(reader)
+    with pytest.raises(CardRemoved):
+        door.transceive(pki.verify(pki.USER, b"12345678").encode())
+    rack.tracer.end(watch)
+    told: list[Any] = [message["exchange"] for message in islice(watch.messages(), 4) if message]
+    reset, selected, refused, failed = told
+    assert {item["token"] for item in told} == {reader.serial}
+    assert set(reset) == {"time", "token", "door", "reset"}
+    assert (selected["command"], selected["sw"], selected["error"]) == ("SELECT", "9000", None)
+    assert (refused["sw_name"], refused["error"]) == ("SECURITY_STATUS_NOT_SATISFIED", None)
+    assert refused["cause"]
+    assert (failed["sw"], failed["data"], failed["masked"]) == (None, None, True)
+    assert failed["error"]
 
 
 def test_a_removed_token_answers_no_interface_of_before(rack: Rack) -> None:
