@@ -16,7 +16,8 @@ from token_fw.crypto import KeyKind
 pytestmark = pytest.mark.usefixtures("gost_engine")
 
 SETS = [name for name in KEY_TYPES if name.startswith(("tc26", "CryptoPro"))]
-KNOWN_TO_GNUTLS = ["CryptoPro-A", "tc26-256-B", "tc26-512-A"]
+KNOWN_TO_GNUTLS = {"CryptoPro-A", "CryptoPro-XchA", "tc26-256-B", "tc26-512-A"}
+"""Names of the two curves that it computes on; docs/howto/ca.md lists them."""
 
 
 def engine_key(name: str) -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def test_openssl_verifies_a_request_by_a_key_that_it_made(office: Office, name: 
     office.openssl("verify", "-check_ss_sig", "-CAfile", own, own)
 
 
-@pytest.mark.parametrize("name", KNOWN_TO_GNUTLS)
-def test_gnutls_verifies_certificates(office: Office, name: str) -> None:
+@pytest.mark.parametrize("name", SETS)
+def test_gnutls_verifies_certificates_of_the_sets_that_it_knows(office: Office, name: str) -> None:
     root = office.create("Root", kind=name)
     leaf = office.issue("Root", request=office.request(kind=engine_key(name)))
     certtool = program("certtool", "gnutls-bin")
@@ -65,8 +66,9 @@ def test_gnutls_verifies_certificates(office: Office, name: str) -> None:
         check=False,
         text=True,
     )
-    assert "The certificate is trusted." in done.stdout + done.stderr
-    assert done.returncode == 0
+    known = name in KNOWN_TO_GNUTLS
+    assert ("The certificate is trusted." in done.stdout + done.stderr) is known
+    assert (done.returncode == 0) is known
 
 
 def test_openssl_reads_an_ocsp_answer_with_streebog(office: Office) -> None:
