@@ -214,12 +214,27 @@ def test_sets_that_are_not_known_make_no_key(client: Client, on_token: bool) -> 
         assert client.fails(*generate, template(**given), private) == error, (name, value)
         created = {**of_key(sample(SHORT)), **given}
         assert client.fails("C_CreateObject", session, template(**created)) == error
-    bare = template(TOKEN=on_token)
-    assert client.fails(*generate, bare, bare) == "CKR_TEMPLATE_INCOMPLETE"
     other = template(GOSTR3410_PARAMS=KeySpec.gost("tc26-256-A").oid_der, TOKEN=on_token)
     refused = client.fails(*generate, template(GOSTR3410_PARAMS=SHORT.oid_der), other)
     assert refused == "CKR_TEMPLATE_INCONSISTENT"
     assert client.find(session, TOKEN=True) == []
+
+
+@WHERE
+@pytest.mark.parametrize("spec", [SHORT, LONG], ids=str)
+def test_the_parameter_set_has_to_be_named_and_the_others_follow(
+    client: Client, spec: KeySpec, on_token: bool
+) -> None:
+    session, hashed = client.user(), IDENTIFIERS[spec.kind]
+    generate = ("C_GenerateKeyPair", session, Mechanism(GENERATORS[spec.kind]))
+    bare = template(TOKEN=on_token)
+    for public in (bare, template(TOKEN=on_token, GOSTR3411_PARAMS=hashed)):
+        assert client.fails(*generate, public, bare) == "CKR_TEMPLATE_INCOMPLETE"
+    assert client.find(session, TOKEN=on_token) == []
+    made = client(*generate, template(TOKEN=on_token, GOSTR3410_PARAMS=spec.oid_der), bare)
+    others = [hashed, encode_oid("1.2.643.7.1.2.5.1.1")]
+    for key in made:
+        assert client.get(session, key, "GOSTR3411_PARAMS", "GOST28147_PARAMS") == others
 
 
 @pytest.mark.parametrize("spec", [SHORT, LONG], ids=str)
