@@ -59,6 +59,11 @@ class Desk:
         env = Env(self.store, clock=lambda: self.now, presence=self.finger, sensor=self.sensor)
         self.card = Card(env)
 
+    def cancel(self) -> None:
+        """Give up what the client's channel waits for, as INIT does."""
+        self.channel.close()
+        self.channel = Channel()
+
     def enrol(self, finger: Sample = USER_FINGER) -> None:
         """Enrol a finger that stands for FIDO's PIN, as authenticatorBioEnrollment does."""
         core = self.card.authenticator.core

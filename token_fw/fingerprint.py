@@ -80,6 +80,8 @@ class Matcher:
         self.sensor = sensor
         self.mismatches = 0
         """Moves with each finger that was wrong; volatile."""
+        self.removals = 0
+        """Moves with each finger that stands for a PIN no more; volatile."""
         pins.proven.append(self._proven)
 
     # What there is
@@ -187,6 +189,7 @@ class Matcher:
         self._give_back([ref])
 
     def _close(self, template: Template, ref: PinRef) -> None:
+        self.removals += 1
         left = template.opens - {ref}
         if left:
             self._put(replace(template, opens=left))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -235,10 +236,11 @@ def test_the_assertions_end_after_30_seconds_each() -> None:
     assert desk.status(NEXT) is Status.CTAP2_ERR_NOT_ALLOWED
 
 
-def test_a_power_cut_ends_the_assertions() -> None:
+@pytest.mark.parametrize("power", [Desk.power, lambda desk: desk.card.power_up()])
+def test_a_power_cut_ends_the_assertions(power: Callable[[Desk], None]) -> None:
     desk = with_three()
     desk.get()
-    desk.power()
+    power(desk)
     assert desk.status(NEXT) is Status.CTAP2_ERR_NOT_ALLOWED
 
 

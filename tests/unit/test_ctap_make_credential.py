@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,14 @@ from cryptography import x509
 from fido2.attestation.base import verify_x509_chain
 from fido2.attestation.packed import PackedAttestation
 
-from apdu.ctap import Status
+from apdu.ctap import CtapCommand, Status
 from tests import cards
 from tests.fido_cards import (
     AT,
     ED,
     HASH,
     OTHER_FINGER,
+    RP,
     UP,
     USER_FINGER,
     UV,
@@ -28,9 +30,11 @@ from tests.fido_cards import (
     with_sensor,
 )
 from tests.piv_cards import Finger
-from token_fw.apps.fido2 import cose, credentials
+from token_fw import crypto
+from token_fw.apps.fido2 import Channel, cose, credentials
 from token_fw.apps.fido2.auth_data import AAGUID
 from token_fw.apps.fido2.make_credential import MAX_CREDENTIALS_IN_LIST
+from token_fw.crypto import PrivateKey
 from token_fw.pin import PinRef
 from token_fw.state import Attestation
 
@@ -52,6 +56,27 @@ def test_a_credential_of_every_algorithm_signs(alg: int, rk: bool) -> None:
     assert len(ident_of(made)) <= credentials.MAX_ID_LENGTH
     desk.power()
     check(made, desk.get(ident_of(made)))
+
+
+@pytest.mark.parametrize("end", [Desk.cancel, lambda desk: desk.card.power_up()])
+def test_a_request_that_ends_while_the_key_is_made_leaves_no_credential(
+    end: Callable[[Desk], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    other = Channel()
+
+    def generate(algorithm: cose.Algorithm) -> PrivateKey:
+        end(desk)
+        desk.ask(CtapCommand.RESET, channel=other)
+        return crypto.generate(algorithm.spec)
+
+    monkeypatch.setattr(cose.Algorithm, "generate", generate)
+    assert refused(desk, rk=True) is Status.CTAP2_ERR_KEEPALIVE_CANCEL
+    monkeypatch.undo()
+    assert desk.status(CtapCommand.GET_ASSERTION, {1: RP, 2: HASH}) is (
+        Status.CTAP2_ERR_NO_CREDENTIALS
+    )
+    assert desk.card.authenticator.core.credentials.remaining == 128
 
 
 def test_the_first_known_algorithm_of_the_list_is_taken() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from typing import Any
 
@@ -46,6 +47,17 @@ def test_a_signature_is_right_for_its_message_alone(number: int) -> None:
     assert not shared.verify(MESSAGE[1:], signature)
     assert not shared.verify(MESSAGE, signature[:-1])
     assert not shared.verify(MESSAGE, b"")
+
+
+@BOTH
+def test_signatures_are_compared_in_constant_time(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, secret, shared = agreed(number)
+    signature = client.authenticate(secret, MESSAGE)
+    # What is decided elsewhere is decided byte by byte.
+    monkeypatch.setattr(hmac, "compare_digest", lambda _one, _other: False)
+    assert not shared.verify(MESSAGE, signature)
 
 
 def test_protocol_two_takes_a_fresh_iv_for_each_message() -> None:

@@ -131,6 +131,9 @@ def test_a_token_serves_once_with_a_user_who_is_present(owner: Owner) -> None:
     param = owner.param(MC)
     owner.make(param)
     assert refusal(owner.make, param) is Status.CTAP2_ERR_PIN_AUTH_INVALID
+    ident, param = ident_of(owner.make()), owner.param(GA)
+    owner.get(ident, param=param)
+    assert refusal(owner.get, ident, param=param) is Status.CTAP2_ERR_PIN_AUTH_INVALID
 
 
 def test_a_token_by_a_finger_is_a_touch_for_30_seconds() -> None:

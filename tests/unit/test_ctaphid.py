@@ -145,6 +145,7 @@ def test_a_message_whose_next_packet_does_not_come_in_time_ends() -> None:
     client = desk.client()
     desk.feed(client.send(HidCommand.PING, bytes(60))[0])
     assert desk.device.wait(desk.now) == pytest.approx(TRANSACTION_SECONDS)
+    assert TRANSACTION_SECONDS == 0.5
     desk.pass_time(TRANSACTION_SECONDS)
     assert desk.hear(client) == refused(HidError.MSG_TIMEOUT)
     assert desk.device.wait(desk.now) is None

@@ -9,6 +9,7 @@ import pytest
 from apdu.codec import Command
 from apdu.model import SW
 from apdu.transport import CardRemoved
+from host_tools.conformance import finger_commands
 from host_tools.conformance import piv_commands as piv
 from host_tools.testing.faults import Cut, Moment, PowerCut
 from tests import finger_cards, piv_cards
@@ -212,6 +213,20 @@ def test_a_temporary_pin_dies(desk: Desk, end: str) -> None:
         client = desk.powered_again().piv()
     assert not has_temporary(client)
     assert client.status(piv.temporary_pin(value)) == 0x63C0
+
+
+def test_with_its_finger_go_a_match_and_its_temporary_pin(desk: Desk) -> None:
+    desk.enrol(INDEX, PinRef.PIV)
+    client = holder(desk, piv.MATCH_ONCE)
+    value = temporary(desk, client)
+    assert client.status(USE) == SW.NO_ERROR
+    fingers = desk.fingerprints(PinRef.PIV)
+    fingers.ok(finger_commands.remove(min(fingers.fingers())))
+    assert client.status(USE) == DENIED
+    assert not has_temporary(client)
+    assert client.status(piv.temporary_pin(value)) == 0x63C0
+    assert match(desk, client) == 0x63C2
+    assert match(desk, client, INDEX) == SW.NO_ERROR
 
 
 def test_a_temporary_pin_is_for_its_interface_and_in_time(desk: Desk) -> None:

@@ -91,12 +91,19 @@ class Channel:
             self._closed = True
         self.cancel()
 
-    def wait(self, transaction: Transaction, question: Question[T]) -> T:
-        """The user's answer; others use the card meanwhile, see Transaction.released.
+    @contextmanager
+    def released(self, transaction: Transaction) -> Iterator[None]:
+        """Others use the card meanwhile, see Transaction.released.
 
-        Raises CtapError(CTAP2_ERR_KEEPALIVE_CANCEL) where the channel cancelled, what the question
-        raises, and CardRemoved where the token was pulled.
+        Raises CtapError(CTAP2_ERR_KEEPALIVE_CANCEL) afterwards where the channel cancelled, and
+        CardRemoved where the token was pulled.
         """
+        with transaction.released():
+            yield
+        self._check_cancelled()
+
+    def wait(self, transaction: Transaction, question: Question[T]) -> T:
+        """The user's answer; others use the card meanwhile. As `released`, and what it raises."""
         with self._lock:
             self._question = question
             cancelled = self._cancelled
@@ -104,16 +111,14 @@ class Channel:
             # Whoever cancelled came before there was a question to see.
             question.cancel()
         try:
-            with transaction.released():
-                answer = question.wait()
+            with self.released(transaction):
+                return question.wait()
         except EntryCancelled:
             self._check_cancelled()
             raise
         finally:
             with self._lock:
                 self._question = None
-        self._check_cancelled()
-        return answer
 
     def _check_cancelled(self) -> None:
         if self._cancelled:

@@ -59,7 +59,7 @@ def make_credential(call: Call, request: MakeCredential) -> dict[int, Any]:
     proof = verification.present(call, plan.claim, proof)
     verification.spend(core, plan.claim)
     _check_room(core, plan)
-    with core.transaction.released():
+    with call.channel.released(core.transaction):
         private = plan.algorithm.generate()
     made = core.credentials.add(_credential(core, plan, cose.pack(private)))
     outputs = plan.making.outputs(core, made, uv=proof.uv)

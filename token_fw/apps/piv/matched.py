@@ -24,7 +24,9 @@ class TemporaryPin:
 
 
 class MatchedFinger:
-    """Whether a finger matched on one interface; it holds until the PIN is given a new value.
+    """Whether a finger matched on one interface.
+
+    It holds until the PIN is given a new value, or a finger is removed.
 
     A temporary PIN stands for one more match. It ends with its time, with a wrong finger or a
     wrong PIN on any interface, and with a wrong temporary PIN on this one.
@@ -41,20 +43,20 @@ class MatchedFinger:
         self._matcher = matcher
         self._rng = rng
         self._clock = clock
-        self._epoch: int | None = None
+        self._matched: tuple[int, int] | None = None
         self._temporary: TemporaryPin | None = None
 
     def holds(self) -> bool:
-        """Whether a finger matched while the PIN had the value that is in force."""
-        return self._epoch == self._pins.epochs[PinRef.PIV]
+        """Whether a finger matched that stands for the PIN that is in force."""
+        return self._matched == self._epoch()
 
     def hold(self) -> None:
         """A finger matched."""
-        self._epoch = self._pins.epochs[PinRef.PIV]
+        self._matched = self._epoch()
 
     def drop(self) -> None:
         """Neither a match nor a temporary PIN counts any more."""
-        self._epoch = self._temporary = None
+        self._matched = self._temporary = None
 
     def make_temporary_pin(self) -> bytes:
         """16 bytes that will do for a match, in the place of those that did before."""
@@ -77,6 +79,8 @@ class MatchedFinger:
         self._temporary = None
         return False
 
+    def _epoch(self) -> tuple[int, int]:
+        return self._pins.epochs[PinRef.PIV], self._matcher.removals
+
     def _state(self) -> tuple[int, ...]:
-        ref, pins = PinRef.PIV, self._pins
-        return pins.epochs[ref], pins.misses[ref], self._matcher.mismatches
+        return *self._epoch(), self._pins.misses[PinRef.PIV], self._matcher.mismatches
