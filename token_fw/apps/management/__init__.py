@@ -55,6 +55,9 @@ def _read_config(session: ManagementSession, _: None) -> bytes:
         0x04: bytes((FORM_FACTOR,)),
         0x05: bytes(VERSION),
         0x0A: _UNLOCKED,
+        # ykman takes a reader whose name it does not know for one without contacts.
+        0x0D: capabilities,
+        0x0E: capabilities,
     }
     body = b"".join(tlv.encode(tag, value) for tag, value in fields.items())
     return bytes((len(body),)) + body
