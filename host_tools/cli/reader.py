@@ -23,7 +23,7 @@ _DEFAULT = "pki"
 _LAST_PORT = 65535
 _REACHED = {True: "connected", False: "not connected"}
 # What stands for a label: a slot with a token has a state.
-_UNNAMED = {True: "(blank)", False: ""}
+_UNNAMED = {True: "(no label)", False: ""}
 _FOLDER = click.option(
     "--dir",
     "folder",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SIGNATURE = OutPath(
-    hint="Name another by --out, sign beside those who did: --add {}, or write over it: --force"
+    hint="Name another by --out; where it holds signatures, sign beside them: --add {};"
+    " or write over it: --force"
 )
 
 
@@ -48,7 +49,7 @@ Examples:
     is_flag=True,
     help="Sign also by a certificate that no verifier takes: expired, or for something else.",
 )
-@out_option("--out", "-o", type=_SIGNATURE, help="The file to write.")
+@out_option("--out", "-o", type=_SIGNATURE, help="The file to write, not FILE but for --pdf.")
 @certified_key_options
 @json_option
 def sign(
@@ -81,6 +82,8 @@ def sign(
     if existing and attached:
         raise click.UsageError("--add leaves the content where it is: give no --attached.")
     if out is not None:
+        if not pdf and out.path.exists() and out.path.samefile(file):
+            raise click.UsageError("--out names the document itself: give the signature a file.")
         target = out
     elif existing is not None:
         target = OutFile(existing, force=True)

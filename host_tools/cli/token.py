@@ -125,7 +125,9 @@ def list_tokens(as_json: bool) -> None:
     elif not tokens:
         click.echo("No tokens. Make one: klyuch token create LABEL")
     else:
-        rows = [(str(t["slot"]), t["label"] or "(blank)", t["serial"], t["state"]) for t in tokens]
+        rows = [
+            (str(t["slot"]), t["label"] or "(no label)", t["serial"], t["state"]) for t in tokens
+        ]
         print_table(("Slot", "Label", "Serial", "State"), rows)
     for one in tokens:
         if why := one["fault"] or one["trouble"]:
@@ -143,7 +145,7 @@ def show(name: str, as_json: bool) -> None:
         print_json(details)
         return
     facts = [
-        ("Label", str(details["label"] or "(blank)")),
+        ("Label", str(details["label"] or "(no label)")),
         ("Serial", str(details["serial"])),
         ("Slot", str(details["slot"])),
         ("State", str(details["state"])),

@@ -171,7 +171,7 @@ def test_refusals_say_what_to_do(command: Command, home: Scratch, folder: Path) 
 def test_a_blank_token_in_a_reader_is_shown_as_such(command: Command, folder: Path) -> None:
     command("token", "create", "--blank")
     command("reader", "install", "--dir", folder)
-    assert "(blank)" in command("reader", "status", "--dir", folder).stdout
+    assert "(no label)" in command("reader", "status", "--dir", folder).stdout
 
 
 @pytest.mark.parametrize("driver", ["/opt/my klyuch/driver.so", "/home/ж/driver.so", "/x+y.so"])

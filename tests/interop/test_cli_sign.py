@@ -107,6 +107,19 @@ def test_what_does_not_go_together_is_refused(
     assert [one.name for one in letter.parent.iterdir()] == ["letter.txt"]
 
 
+def test_a_signature_does_not_take_the_place_of_its_document(
+    command: Command, letter: Path
+) -> None:
+    ann = signers.holder("Ann")
+    key = ann.write(letter.with_name("ann.key"))
+    content = letter.read_bytes()
+    options = ("--key-file", key, "--cert", key.with_suffix(".pem"), "--out", letter, "--force")
+    for more in ((), ("--attached",)):
+        refused = command("sign", letter, *options, *more, code=Exit.USAGE.value)
+        assert "names the document itself" in refused.stderr
+    assert letter.read_bytes() == content
+
+
 def test_a_folder_that_cannot_be_written_is_told(command: Command, letter: Path) -> None:
     key = signers.holder("Ann").write(letter.with_name("ann.key"))
     options = ("--key-file", key, "--cert", key.with_suffix(".pem"))
