@@ -78,7 +78,13 @@ USAGE = PRIVATE_USAGE | {"encrypt": 0x08, "mac": 0x40}
 # Shorter parts of challenges might be the same by chance.
 _CHALLENGES, _PART, _ASKED = (8, 16, 32), 8, 16
 _COUNTERS = 2**32
-CONDITIONS = {"always": pki.FREE, "user": pki.BY_USER, "so": pki.BY_SO}
+CONDITIONS = {
+    "always": pki.FREE,
+    "user": pki.BY_USER,
+    "so": pki.BY_SO,
+    "either": pki.BY_EITHER,
+    "never": pki.NEVER,
+}
 
 
 def challenges(subject: Subject) -> Iterator[Check]:
@@ -385,7 +391,7 @@ class PkiDialect:
     def create(self, step: Step) -> Response:
         self.client.call(pki.select(b""))
         conditions = bytearray((pki.BY_USER,) * 7)
-        for name, place in (("update", 5), ("read", 6)):
+        for name, place in (("delete", 0), ("update", 5), ("read", 6)):
             conditions[place] = CONDITIONS[step.get(name, "user")]
         template = pki.fcp(bytes.fromhex(step["file"]), 0, bytes(conditions))
         return self.client.send(pki.create(template))

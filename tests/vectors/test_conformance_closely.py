@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from apdu.spec import Access
+from host_tools.conformance.checks import Verdict
 from host_tools.conformance.examination import Examination
 from tests.vectors import examined_closely as closely
 from tests.vectors.examined import EmulatedCard, examination, examine, failures, first_of
 from tests.vectors.examined_piv import PINS
+from token_fw.apps.pki import session as pki_session
+from token_fw.apps.pki.files import Condition, File, Rule
+from token_fw.apps.pki.session import PkiSession
+from token_fw.pin import PinRef
 
 pytestmark = pytest.mark.usefixtures("cheap_hash")
 
@@ -54,6 +60,60 @@ PIV_FLAWS: dict[type[EmulatedCard], tuple[str, str]] = {
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
 def test_a_broken_card_fails_with_the_clause_it_breaks(flaw: type[EmulatedCard]) -> None:
     first_of(examination(flaw()).run(), *FLAWS[flaw])
+
+
+@pytest.mark.parametrize(
+    ("condition", "taken"),
+    [
+        (Condition.SO, Access.USER_OR_SO),
+        (Condition.SO, Access.USER),
+        (Condition.USER, Access.USER_OR_SO),
+        (Condition.USER_OR_SO, Access.USER),
+        (Condition.USER_OR_SO, Access.SO),
+        (Condition.USER_OR_SO, Access.ALWAYS),
+    ],
+)
+def test_a_file_that_is_for_others_than_its_rule_names_is_found(
+    condition: Condition, taken: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pki_session._ACCESS, condition, taken)
+    assert _breaks_a_rule_of_files()
+
+
+@pytest.mark.parametrize("rule", [Rule.DELETE_SELF, Rule.DELETE_CHILD, Rule.CREATE_EF])
+def test_a_rule_of_files_that_is_not_looked_at_is_found(
+    rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow = PkiSession.allow
+
+    def careless(session: PkiSession, file: File, asked: Rule) -> None:
+        if asked is not rule:
+            allow(session, file, asked)
+
+    monkeypatch.setattr(PkiSession, "allow", careless)
+    assert _breaks_a_rule_of_files()
+
+
+def test_a_file_that_is_for_nobody_and_read_by_the_user_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow = PkiSession.allow
+
+    def careless(session: PkiSession, file: File, asked: Rule) -> None:
+        if file.condition(asked) != Condition.NEVER or not session.pins.holds(PinRef.USER):
+            allow(session, file, asked)
+
+    monkeypatch.setattr(PkiSession, "allow", careless)
+    assert _breaks_a_rule_of_files()
+
+
+def _breaks_a_rule_of_files() -> bool:
+    """Whether a vector about files fails."""
+    groups = ("vector: a file is", "vector: each rule of a file", "vector: the current file")
+    return any(
+        check.verdict is Verdict.FAILED and check.clause and check.group.startswith(groups)
+        for check in examination(EmulatedCard()).run()
+    )
 
 
 @pytest.mark.parametrize("flaw", VISIBLE_WITHOUT_HARM, ids=lambda flaw: flaw.__name__)
