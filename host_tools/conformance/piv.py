@@ -29,6 +29,7 @@ from host_tools.conformance.piv_login import (
     ask,
     metadata,
     most_tries,
+    nearly_prove,
     prove,
     prove_once,
     wrong_value,
@@ -175,7 +176,7 @@ class PivDialect:
 
     def authenticate(self, step: Step) -> Response:
         if "management_key" in step:
-            way = prove if step["way"] == "mutual" else prove_once
+            way = _WAYS[step["way"]]
             return way(self.client, *self._management_key(step["management_key"]))
         if "point" in step:
             _, good = self._peer(step["slot"])
@@ -348,6 +349,8 @@ def _check_signature(public: piv.PublicKey, signature: bytes) -> None:
     except InvalidSignature:
         raise DifferenceError("a valid signature", "a wrong one") from None
 
+
+_WAYS = {"mutual": prove, "single": prove_once, "nearly": nearly_prove}
 
 _USES: dict[str, Callable[[PivDialect, int], Response]] = {
     "sign": PivDialect.sign,

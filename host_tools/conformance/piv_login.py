@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from apdu import tlv
@@ -149,10 +150,30 @@ def prove(client: CardClient, algorithm: int, key: bytes) -> Response:
 
 def prove_once(client: CardClient, algorithm: int, key: bytes) -> Response:
     """Single authentication: the card proves nothing (SP 800-73-4 part 2, A.1)."""
+    return _answer_once(client, algorithm, lambda asked: piv.encipher(key, asked))
+
+
+def nearly_prove(client: CardClient, algorithm: int, key: bytes) -> Response:
+    """Single authentication by an answer of which one bit is wrong: the last one, then the first.
+
+    The response to the former where that was taken.
+    """
+
+    def flipped(asked: bytes, place: int, bit: int) -> bytes:
+        right = bytearray(piv.encipher(key, asked))
+        right[place] ^= bit
+        return bytes(right)
+
+    last = _answer_once(client, algorithm, lambda asked: flipped(asked, -1, 0x01))
+    first = _answer_once(client, algorithm, lambda asked: flipped(asked, 0, 0x80))
+    return last if last.sw == SW.NO_ERROR else first
+
+
+def _answer_once(client: CardClient, algorithm: int, answer: Callable[[bytes], bytes]) -> Response:
     first = ask(client, algorithm, {piv.CHALLENGE: b""})
     if first.sw != SW.NO_ERROR:
         return first
-    return ask(client, algorithm, {piv.RESPONSE: piv.encipher(key, first.data)})
+    return ask(client, algorithm, {piv.RESPONSE: answer(first.data)})
 
 
 def ask(
